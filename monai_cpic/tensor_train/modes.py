@@ -1,0 +1,150 @@
+"""Modes: the digits of a grid coordinate, and how a tensor train sees a multi-dimensional field.
+
+A field over a grid of ``D`` axes and ``channels`` channels is never reshaped.  It is *tensorized* by a list of modes; each mode is
+a table of coordinate offsets, and the coordinate of a digit tuple is the sum of one offset per mode.  A tensor train (TT) has one
+mode per axis; a quantised tensor train (QTT, Khoromskij 2011; paper, section 3.4) has one mode per digit of the axis' size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Mode", "coordinates", "mode_sizes", "qtt_modes", "tt_modes"]
+
+
+@dataclass(frozen=True, eq=False)
+class Mode:
+    """One digit of a tensorized grid: digit ``j`` adds ``offsets[j]`` to the coordinate.
+
+    Attributes:
+        offsets: int64 ``[n, D + 1]``; the last column is the channel.
+    """
+
+    offsets: Tensor
+
+    def __post_init__(self) -> None:
+        if self.offsets.ndim != 2 or self.offsets.dtype != torch.int64 or not len(self.offsets):
+            raise ValueError(
+                f"a mode needs an int64 table [digits, axes + 1] with at least one digit, "
+                f"got {self.offsets.dtype} {tuple(self.offsets.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def to(self, device: torch.device | str) -> Mode:
+        """The same mode with its table on ``device``."""
+        return Mode(self.offsets.to(device))
+
+
+def tt_modes(shape: Sequence[int], channels: int = 1) -> list[Mode]:
+    """One mode per axis, and one for the channels where there are several (the plain TT).
+
+    Args:
+        shape: sizes of the ``D`` spatial axes.
+        channels: number of channels; one channel needs no mode.
+
+    Returns:
+        ``D`` or ``D + 1`` modes.
+
+    Raises:
+        ValueError: if the shape is empty, or a size or ``channels`` is below 1.
+
+    Example:
+        >>> [len(mode) for mode in tt_modes((4, 6), channels=3)]
+        [4, 6, 3]
+    """
+    shape = _checked(shape, channels)
+    digits = [(axis, 1, size) for axis, size in enumerate(shape)]
+    return _modes(digits, len(shape), channels)
+
+
+def qtt_modes(shape: Sequence[int], channels: int = 1, order: str = "axis") -> list[Mode]:
+    """One mode per prime factor of each axis' size, most significant digit first (the QTT; binary for powers of two).
+
+    A size that is not a power of two gets mixed-radix digits, so every digit tuple is a voxel of the grid and every voxel has one
+    digit tuple.  A size with a large prime factor gets one mode of that many digits: give a larger ``shape`` (virtual padding)
+    where that is too many.
+
+    Args:
+        shape: sizes of the ``D`` spatial axes.
+        channels: number of channels; one channel needs no mode.
+        order: ``"axis"`` puts all digits of one axis before those of the next; ``"interleaved"`` goes through the axes level by
+            level.
+
+    Returns:
+        the modes; axes of size 1 have none, unless all sizes are 1.
+
+    Raises:
+        ValueError: if the shape is empty, a size or ``channels`` is below 1, or ``order`` is unknown.
+
+    Example:
+        >>> [len(mode) for mode in qtt_modes((8, 6), channels=5)]
+        [2, 2, 2, 3, 2, 5]
+    """
+    shape = _checked(shape, channels)
+    if order not in ("axis", "interleaved"):
+        raise ValueError(f'order must be "axis" or "interleaved", got {order!r}')
+    levels: list[tuple[int, int, int, int]] = []  # (level, axis, stride, radix)
+    for axis, size in enumerate(shape):
+        stride = size
+        for level, radix in enumerate(_prime_factors(size)):
+            stride //= radix
+            levels.append((level, axis, stride, radix))
+    if order == "interleaved":
+        levels.sort(key=lambda digit: digit[:2])
+    digits = [(axis, stride, radix) for _, axis, stride, radix in levels]
+    return _modes(digits or [(0, 1, 1)], len(shape), channels)
+
+
+def coordinates(modes: Sequence[Mode], digits: Tensor) -> Tensor:
+    """Coordinates of digit tuples.
+
+    Args:
+        modes: ``D'`` modes.
+        digits: int64 ``[..., D']``.
+
+    Returns:
+        int64 ``[..., D + 1]``.
+    """
+    if digits.shape[-1] != len(modes):
+        raise ValueError(f"{len(modes)} modes need {len(modes)} digits, got a table {tuple(digits.shape)}")
+    return torch.stack([mode.offsets[digits[..., k]] for k, mode in enumerate(modes)]).sum(0)
+
+
+def mode_sizes(modes: Sequence[Mode]) -> list[int]:
+    """Number of digits of each mode."""
+    return [len(mode) for mode in modes]
+
+
+def _modes(digits: list[tuple[int, int, int]], axes: int, channels: int) -> list[Mode]:
+    if channels > 1:
+        digits = [*digits, (axes, 1, channels)]
+    modes = []
+    for axis, stride, radix in digits:
+        offsets = torch.zeros(radix, axes + 1, dtype=torch.int64)
+        offsets[:, axis] = stride * torch.arange(radix)
+        modes.append(Mode(offsets))
+    return modes
+
+
+def _checked(shape: Sequence[int], channels: int) -> tuple[int, ...]:
+    shape = tuple(int(size) for size in shape)
+    if not shape or min(shape) < 1 or channels < 1:
+        raise ValueError(f"a grid needs at least one axis and sizes and channels of at least 1, got {shape}, {channels}")
+    return shape
+
+
+def _prime_factors(size: int) -> list[int]:
+    """Prime factors of ``size``, largest first."""
+    factors, divisor = [], 2
+    while size > 1:
+        while size % divisor:
+            divisor += 1
+        factors.append(divisor)
+        size //= divisor
+    return factors[::-1]

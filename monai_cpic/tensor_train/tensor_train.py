@@ -1,0 +1,230 @@
+"""The tensor train format, batched: evaluation, inner products, rounding and TT-SVD (Oseledets 2011)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from monai_cpic.tensor_train.modes import Mode
+
+__all__ = ["TensorTrain", "bond_ranks"]
+
+
+class TensorTrain:
+    """A batch of tensors in the tensor train format.
+
+    ``X[b, i_1, …, i_D] = Q_1[b, :, i_1, :] Q_2[b, :, i_2, :] … Q_D[b, :, i_D, :]`` (paper, eq. 1), with bond ranks
+    ``r_0 = r_D = 1``.  All operations are differentiable with respect to the cores.
+
+    Args:
+        cores: ``D`` tensors ``[B, r_{k-1}, n_k, r_k]`` of one dtype and device.
+
+    Raises:
+        ValueError: if there is no core, or neighbouring cores do not fit.
+
+    Example:
+        >>> x = torch.einsum("i,j,k->ijk", torch.arange(2.0), torch.arange(3.0), torch.ones(4))[None]
+        >>> tt = TensorTrain.from_dense(x, (2, 3, 4), rank=1)
+        >>> torch.allclose(tt.to_dense(), x, atol=1e-6), tt.ranks
+        (True, (1, 1, 1, 1))
+    """
+
+    def __init__(self, cores: Sequence[Tensor]) -> None:
+        self.cores: tuple[Tensor, ...] = tuple(cores)
+        shapes = [tuple(core.shape) for core in self.cores]
+        if not shapes or any(len(shape) != 4 for shape in shapes):
+            raise ValueError(f"a tensor train needs cores [B, r, n, r'], got {shapes}")
+        bonds = [shape[1] for shape in shapes] + [1], [1] + [shape[3] for shape in shapes]
+        if bonds[0] != bonds[1] or len({shape[0] for shape in shapes}) > 1:
+            raise ValueError(f"the cores' bonds or batch sizes do not fit: {shapes}")
+
+    # ---- description ---------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Mode sizes ``(n_1, …, n_D)``."""
+        return tuple(core.shape[2] for core in self.cores)
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """Bond ranks ``(r_0, …, r_D)``."""
+        return (1, *(core.shape[3] for core in self.cores))
+
+    @property
+    def batch_size(self) -> int:
+        """Number of tensors in the batch."""
+        return len(self.cores[0])
+
+    def __len__(self) -> int:
+        return self.batch_size
+
+    def __repr__(self) -> str:
+        return f"TensorTrain(batch_size={self.batch_size}, shape={self.shape}, ranks={self.ranks})"
+
+    def __getitem__(self, index: slice | Sequence[int] | Tensor) -> TensorTrain:
+        """A part of the batch (a slice, a list of positions or a boolean mask)."""
+        return self._map(lambda core: core[index])
+
+    # ---- constructors and conversions ----------------------------------------------------------------------------------
+
+    @classmethod
+    def from_dense(cls, x: Tensor, modes: Sequence[Mode] | Sequence[int], rank: int) -> TensorTrain:
+        """TT-SVD: the quasi-optimal tensor train of bond rank at most ``rank`` (Oseledets 2011, algorithm 1).
+
+        Args:
+            x: ``[B, *shape]`` or ``[B, *shape, channels]``.
+            modes: modes that tensorize the grid, or mode sizes into which ``x[b]`` is reshaped in row-major order.
+            rank: upper bound of all bond ranks.
+
+        Raises:
+            ValueError: if ``rank`` is below 1, or ``x`` does not have the modes' shape.
+        """
+        if rank < 1:
+            raise ValueError(f"rank must be at least 1, got {rank}")
+        sizes = [mode if isinstance(mode, int) else len(mode) for mode in modes]
+        tables = [mode for mode in modes if isinstance(mode, Mode)]
+        rest = _tensorize(x, tables) if tables else x.reshape(len(x), -1)
+        if rest[0].numel() != torch.Size(sizes).numel():
+            raise ValueError(f"a tensor {tuple(x.shape)} does not fit modes of sizes {sizes}")
+        bonds = bond_ranks(sizes, rank)
+        cores = []
+        for k, size in enumerate(sizes[:-1]):
+            matrix = rest.reshape(len(x), bonds[k] * size, -1)
+            u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
+            cores.append(u[..., : bonds[k + 1]].reshape(len(x), bonds[k], size, bonds[k + 1]))
+            rest = s[:, : bonds[k + 1], None] * vh[:, : bonds[k + 1]]
+        cores.append(rest.reshape(len(x), bonds[-2], sizes[-1], 1))
+        return cls(cores)
+
+    def to_dense(self) -> Tensor:
+        """All entries, ``[B, n_1, …, n_D]``."""
+        dense = self.cores[0].new_ones(self.batch_size, 1, 1)
+        for core in self.cores:
+            dense = torch.einsum("bmi,binj->bmnj", dense, core).flatten(1, 2)
+        return dense.reshape(self.batch_size, *self.shape)
+
+    def evaluate(self, digits: Tensor) -> Tensor:
+        """Entries at digit tuples.
+
+        Args:
+            digits: int64 ``[P, D]``.
+
+        Returns:
+            ``[B, P]``.
+        """
+        if digits.ndim != 2 or digits.shape[1] != len(self.cores):
+            raise ValueError(f"{len(self.cores)} cores need digits [P, {len(self.cores)}], got {tuple(digits.shape)}")
+        row = self.cores[0].new_ones(self.batch_size, len(digits), 1)
+        for k, core in enumerate(self.cores):
+            row = torch.einsum("bpi,bipj->bpj", row, core[:, :, digits[:, k]])
+        return row[..., 0]
+
+    # ---- algebra -------------------------------------------------------------------------------------------------------
+
+    def inner(self, other: TensorTrain) -> Tensor:
+        """Inner products of all pairs of the two batches, ``[B, B']``, at cost ``B B' D n r³``."""
+        if self.shape != other.shape:
+            raise ValueError(f"inner product of tensor trains of different shapes: {self.shape} and {other.shape}")
+        product = self.cores[0].new_ones(self.batch_size, other.batch_size, 1, 1)
+        for a, b in zip(self.cores, other.cores, strict=True):
+            half = torch.einsum("pqij,pink->pqjnk", product, a)
+            product = torch.einsum("pqjnk,qjnl->pqkl", half, b)
+        return product[..., 0, 0]
+
+    def norm(self) -> Tensor:
+        """Frobenius norms, ``[B]``."""
+        product = self.cores[0].new_ones(self.batch_size, 1, 1)
+        for core in self.cores:
+            half = torch.einsum("bij,bink->bjnk", product, core)
+            product = torch.einsum("bjnk,bjnl->bkl", half, core)
+        return product[:, 0, 0].clamp(min=0).sqrt()
+
+    def round(self, rank: int | None = None, tol: float | None = None) -> TensorTrain:
+        """Smaller bond ranks: right-to-left orthogonalisation, then left-to-right truncated SVD (Oseledets 2011, algorithm 2).
+
+        Args:
+            rank: upper bound of all bond ranks.
+            tol: bound of the relative Frobenius error, met by every tensor of the batch.
+
+        Raises:
+            ValueError: if neither or both are given, ``rank`` is below 1 or ``tol`` is negative.
+        """
+        if (rank is None) == (tol is None):
+            raise ValueError("round to either a rank or a tolerance")
+        if (rank is not None and rank < 1) or (tol is not None and tol < 0):
+            raise ValueError(f"rank must be at least 1 and the tolerance not negative, got {rank}, {tol}")
+        cores = list(self.cores)
+        for k in range(len(cores) - 1, 0, -1):
+            b, left, n, right = cores[k].shape
+            q, upper = torch.linalg.qr(cores[k].reshape(b, left, n * right).mT)
+            cores[k] = q.mT.reshape(b, -1, n, right)
+            cores[k - 1] = torch.einsum("bink,bjk->binj", cores[k - 1], upper)
+        budget = None if tol is None else tol * self.norm() / max(len(cores) - 1, 1) ** 0.5
+        for k in range(len(cores) - 1):
+            b, left, n, right = cores[k].shape
+            u, s, vh = torch.linalg.svd(cores[k].reshape(b, left * n, right), full_matrices=False)
+            if budget is None:
+                keep = min(s.shape[1], rank or 1)
+            else:
+                tail = s.square().flip(1).cumsum(1).flip(1).sqrt()  # error of dropping this value and all smaller ones
+                keep = max(int((tail > budget[:, None]).sum(1).max()), 1)
+            cores[k] = u[..., :keep].reshape(b, left, n, keep)
+            cores[k + 1] = torch.einsum("bij,bjnk->bink", s[:, :keep, None] * vh[:, :keep], cores[k + 1])
+        return TensorTrain(cores)
+
+    @staticmethod
+    def cat(trains: Sequence[TensorTrain]) -> TensorTrain:
+        """Batches of tensor trains with equal shapes and ranks, one after the other."""
+        return TensorTrain([torch.cat(cores) for cores in zip(*(train.cores for train in trains), strict=True)])
+
+    # ---- movement ------------------------------------------------------------------------------------------------------
+
+    def detach(self) -> TensorTrain:
+        """The same tensor train without its graph."""
+        return self._map(Tensor.detach)
+
+    def to(self, *args: object, **kwargs: object) -> TensorTrain:
+        """Another dtype or device, as ``torch.Tensor.to``."""
+        return self._map(lambda core: core.to(*args, **kwargs))  # type: ignore[call-overload]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The cores by name, for ``torch.save``."""
+        return {f"core_{k}": core for k, core in enumerate(self.cores)}
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Tensor]) -> TensorTrain:
+        """The inverse of :meth:`state_dict`."""
+        return cls([state[f"core_{k}"] for k in range(len(state))])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.cores)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> TensorTrain:
+        return TensorTrain([function(core) for core in self.cores])
+
+
+def bond_ranks(sizes: Sequence[int], rank: int) -> list[int]:
+    """Bond ranks ``[r_0, …, r_D]``: ``rank``, or less where the modes to one side have fewer entries."""
+    ranks = [1] * (len(sizes) + 1)
+    for k in range(1, len(sizes)):
+        ranks[k] = min(ranks[k - 1] * sizes[k - 1], rank)
+    for k in range(len(sizes) - 1, 0, -1):
+        ranks[k] = min(ranks[k], ranks[k + 1] * sizes[k])
+    return ranks
+
+
+def _tensorize(x: Tensor, modes: Sequence[Mode]) -> Tensor:
+    """``x[b]`` as a flat row in the order of the modes' digit tuples; the grid itself is never permuted beyond this copy."""
+    axes = modes[0].offsets.shape[1]
+    if x.ndim == axes:
+        x = x[..., None]
+    reach = torch.stack([mode.offsets.max(0).values for mode in modes]).sum(0) + 1
+    if tuple(x.shape[1:]) != tuple(reach.tolist()):
+        raise ValueError(f"the modes tensorize a grid {tuple(reach.tolist())} (channels last), got {tuple(x.shape[1:])}")
+    strides = torch.tensor([torch.Size(reach[axis + 1 :].tolist()).numel() for axis in range(axes)])
+    index = torch.zeros(1, dtype=torch.int64)
+    for mode in modes:
+        index = (index[:, None] + (mode.offsets.cpu() * strides).sum(1)).flatten()
+    return x.reshape(len(x), -1)[:, index.to(x.device)]

@@ -1,0 +1,56 @@
+"""Every coordinate of a grid has exactly one digit tuple."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from monai_cpic.tensor_train import Mode, coordinates, mode_sizes, qtt_modes, tt_modes
+
+SHAPES = st.lists(st.integers(1, 12), min_size=1, max_size=4).filter(lambda shape: math.prod(shape) <= 600)
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=SHAPES, channels=st.integers(1, 4), kind=st.sampled_from(["tt", "axis", "interleaved"]))
+def test_digits_and_coordinates_are_in_bijection(shape: list[int], channels: int, kind: str) -> None:
+    modes = tt_modes(shape, channels) if kind == "tt" else qtt_modes(shape, channels, order=kind)
+    digits = torch.tensor(list(itertools.product(*(range(n) for n in mode_sizes(modes)))))
+    found = coordinates(modes, digits)
+    expected = torch.tensor(list(itertools.product(*(range(n) for n in [*shape, channels]))))
+    assert torch.equal(torch.unique(found, dim=0), expected)
+    assert len(found) == len(expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(shape=st.lists(st.integers(1, 5).map(lambda k: 2**k), min_size=1, max_size=3))
+def test_powers_of_two_give_binary_modes(shape: list[int]) -> None:
+    modes = qtt_modes(shape)
+    assert mode_sizes(modes) == [2] * int(math.log2(math.prod(shape)))
+
+
+def test_axis_order_is_row_major() -> None:
+    modes = qtt_modes((4, 6), channels=3)
+    digits = torch.tensor(list(itertools.product(*(range(n) for n in mode_sizes(modes)))))
+    flat = (coordinates(modes, digits) * torch.tensor([18, 3, 1])).sum(1)
+    assert torch.equal(flat, torch.arange(4 * 6 * 3))
+
+
+@pytest.mark.parametrize("make", [tt_modes, qtt_modes])
+@pytest.mark.parametrize(("shape", "channels"), [((), 1), ((4, 0), 1), ((4,), 0)])
+def test_impossible_grids_are_refused(make, shape, channels) -> None:
+    with pytest.raises(ValueError, match="at least"):
+        make(shape, channels)
+
+
+def test_unknown_order_and_bad_tables_are_refused() -> None:
+    with pytest.raises(ValueError, match="diagonal"):
+        qtt_modes((4,), order="diagonal")
+    with pytest.raises(ValueError, match="int64 table"):
+        Mode(torch.zeros(2, 3))
+    with pytest.raises(ValueError, match="digits"):
+        coordinates(tt_modes((2, 2)), torch.zeros(5, 3, dtype=torch.int64))
