@@ -1,0 +1,7 @@
+"""Losses that MONAI does not have."""
+
+from __future__ import annotations
+
+from monai_cpic.losses.pinball import PinballLoss
+
+__all__ = ["PinballLoss"]
