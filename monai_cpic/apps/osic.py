@@ -214,7 +214,8 @@ def _item(scan: Path, visits: pd.DataFrame, weeks: list[int] | None) -> dict[str
         "patient": scan.name,
         "image": str(scan),
         "weeks": torch.tensor(asked, dtype=torch.int64),
-        "fvc": torch.tensor(measured.reindex(asked).to_numpy(), dtype=torch.float32),
+        "fvc": fvc,
+        "label": fvc / float(baseline["FVC"]),
         "covariates": prediction_rows(baseline, asked),
         "baseline_fvc": float(baseline["FVC"]),
     }

@@ -1,0 +1,43 @@
+"""The cache folder: scans unpacked once, to be mapped from then on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+__all__ = ["cached"]
+
+
+def cached(files: Sequence[Path], cache_dir: str | Path | None, unpack: Callable[[Path], None], variant: str = "") -> Path:
+    """The folder of unpacked files, made by ``unpack`` when it does not exist.
+
+    A folder belongs to the names, sizes and modification times of the packed files.  It is written aside and renamed when it is
+    complete, so a half-written one is never used, and of two processes that unpack the same scan the first to finish provides it.
+
+    Args:
+        files: the packed files.
+        cache_dir: default: the environment variable ``MONAI_CPIC_CACHE``, else ``~/.cache/monai_cpic``.
+        unpack: writes its files into the folder that it is given.
+        variant: tells apart what is unpacked in different ways from the same files.
+    """
+    folder = Path(cache_dir or os.environ.get("MONAI_CPIC_CACHE", Path.home() / ".cache" / "monai_cpic"))
+    identity = hashlib.sha256(variant.encode())
+    for file in files:
+        status = file.stat()
+        identity.update(f"{file.resolve()}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+    target = folder / identity.hexdigest()[:32]
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as staging:
+            content = Path(staging) / "scan"
+            content.mkdir()
+            unpack(content)
+            try:
+                content.rename(target)
+            except OSError:
+                if not target.exists():  # else another process has finished in the meantime
+                    raise
+    return target

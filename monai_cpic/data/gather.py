@@ -1,0 +1,111 @@
+"""Index arithmetic of reading cubes: pure functions on arrays ``[C, *spatial]``.
+
+Every function keeps the stored dtype and accepts any strides that are not negative, so a memory-map seen through a permutation of
+its axes is read in place.  Reading is fastest when the axes are in the order of the file (:func:`file_order`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided, sliding_window_view
+from numpy.typing import NDArray
+
+__all__ = ["blocks", "cross_product", "file_order", "linear_taps", "points"]
+
+SNAP = 1e-6  # voxels: a coordinate this close to a grid point is that point
+
+
+def file_order(array: NDArray) -> list[int]:
+    """Spatial axes (0 … D-1) from the slowest to the fastest in memory."""
+    return sorted(range(array.ndim - 1), key=lambda axis: -array.strides[axis + 1])
+
+
+def blocks(array: NDArray, starts: NDArray, size: Sequence[int]) -> NDArray:
+    """Blocks of one size from anywhere; coordinates outside repeat the nearest voxel.
+
+    Args:
+        array: ``[C, *spatial]``.
+        starts: first voxels, int64 ``[N, D]``.
+        size: ``D`` numbers.
+
+    Returns:
+        ``[C, N, *size]``.
+
+    Example:
+        >>> blocks(np.arange(5)[None], np.array([[1], [-2]]), [3]).tolist()
+        [[[1, 2, 3], [0, 0, 0]]]
+    """
+    inside = ((starts >= 0) & (starts + size <= array.shape[1:])).all(1)
+    if inside.all():
+        return _windows(array, starts, size)
+    border = ~inside
+    lines = [
+        (starts[border, axis, None] + np.arange(edge)).clip(0, array.shape[axis + 1] - 1) for axis, edge in enumerate(size)
+    ]
+    result = np.empty((len(array), len(starts), *size), array.dtype)
+    result[:, border] = cross_product(array, lines)
+    if inside.any():
+        result[:, inside] = _windows(array, starts[inside], size)
+    return result
+
+
+def cross_product(array: NDArray, lines: Sequence[NDArray]) -> NDArray:
+    """Voxels at the Cartesian product of one list of indices per axis, for each of N cubes.
+
+    Args:
+        array: ``[C, *spatial]``.
+        lines: for each axis, int64 ``[N, k_d]`` within the array.
+
+    Returns:
+        ``[C, N, *k]``.
+
+    Example:
+        >>> cross_product(np.arange(6).reshape(1, 2, 3), [np.array([[0, 1]]), np.array([[2, 0]])]).tolist()
+        [[[[2, 0], [5, 3]]]]
+    """
+    dimensions = len(lines)
+    return points(
+        array, [line.reshape(len(line), *(-1 if d == axis else 1 for d in range(dimensions))) for axis, line in enumerate(lines)]
+    )
+
+
+def points(array: NDArray, indices: Sequence[NDArray]) -> NDArray:
+    """Voxels ``[C, *shape]`` at ``D`` int64 index arrays (within the array) that broadcast to ``shape``."""
+    strides = [stride // array.itemsize for stride in array.strides[1:]]
+    length = 1 + sum((edge - 1) * stride for edge, stride in zip(array.shape[1:], strides, strict=True))
+    # One flat index into the memory is several times faster than numpy's indexing by D arrays.
+    memory = as_strided(array, (len(array), length), (array.strides[0], array.itemsize), writeable=False)
+    flat = sum(index * stride for index, stride in zip(indices, strides, strict=True))
+    return memory.take(flat, axis=1)
+
+
+def linear_taps(coordinates: NDArray) -> tuple[NDArray, NDArray | None]:
+    """The grid points that linear interpolation along one axis needs.
+
+    Args:
+        coordinates: float64 ``[N, s]``.
+
+    Returns:
+        int64 indices ``[N, 2 s]`` (``s`` lower neighbours, then the ``s`` upper ones; they may lie outside the array) and the float32
+        weights ``[N, s]`` of the upper ones; indices ``[N, s]`` and None if all coordinates are grid points.
+
+    Example:
+        >>> linear_taps(np.array([[0.25, 2.0]]))
+        (array([[0, 2, 1, 3]]), array([[0.25, 0.  ]], dtype=float32))
+    """
+    nearest = np.rint(coordinates)
+    coordinates = np.where(np.abs(coordinates - nearest) < SNAP, nearest, coordinates)
+    lower = np.floor(coordinates)
+    upper_weight = coordinates - lower
+    indices = lower.astype(np.int64)
+    if not upper_weight.any():
+        return indices, None
+    return np.concatenate([indices, indices + 1], 1), upper_weight.astype(np.float32)
+
+
+def _windows(array: NDArray, starts: NDArray, size: Sequence[int]) -> NDArray:
+    """Blocks that lie within the array."""
+    windows = sliding_window_view(array, tuple(size), axis=tuple(range(1, array.ndim)))
+    return windows[(slice(None), *starts.T)]

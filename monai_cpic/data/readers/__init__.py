@@ -1,0 +1,47 @@
+"""Readers of the kinds of volumes, and the choice among them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from monai_cpic.data.readers.array import open_array, open_npy
+from monai_cpic.data.readers.dicom import open_dicom
+from monai_cpic.data.readers.nifti import open_nifti
+from monai_cpic.data.volume import LazyVolume
+
+__all__ = ["open_array", "open_dicom", "open_nifti", "open_npy", "open_volume"]
+
+
+def open_volume(scan: str | Path | Tensor | np.ndarray, **options: Any) -> LazyVolume:
+    """A handle of a scan, by what it is: a folder of DICOM slices, ``.nii``, ``.nii.gz``, ``.npy``, or an array ``[C, *spatial]``.
+
+    Args:
+        scan: the scan.
+        options: of the reader of its kind: :func:`open_dicom`, :func:`open_nifti`.
+
+    Raises:
+        FileNotFoundError: if the path does not exist.
+        ValueError: if the kind is unknown or the scan is broken.
+
+    Example:
+        >>> import torch
+        >>> volume = open_volume(torch.arange(24.0).reshape(1, 2, 3, 4))
+        >>> volume.gather(torch.tensor([[1, 1, 1]]), size=2).flatten().tolist()
+        [0.0, 1.0, 4.0, 5.0, 12.0, 13.0, 16.0, 17.0]
+    """
+    if isinstance(scan, (Tensor, np.ndarray)):
+        return open_array(scan)
+    path = Path(scan)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist")
+    if path.is_dir():
+        return open_dicom(path, **options)
+    if path.name.endswith((".nii", ".nii.gz")):
+        return open_nifti(path, **options)
+    if path.suffix == ".npy":
+        return open_npy(path)
+    raise ValueError(f"{path}: unknown kind of volume; a folder of DICOM slices, .nii, .nii.gz or .npy is expected")

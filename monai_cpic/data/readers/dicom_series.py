@@ -1,0 +1,168 @@
+"""The slices of a DICOM series: which files, in which order, with which geometry.  Headers only."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK
+
+__all__ = ["Series", "Slice", "order_slices", "read_headers"]
+
+logger = logging.getLogger(__name__)
+
+SERIES_UID, INSTANCE_NUMBER, POSITION = "0020|000e", "0020|0013", "0020|0032"
+SLICE_THICKNESS, SPACING_BETWEEN_SLICES = "0018|0050", "0018|0088"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What a file's header says.  Lengths in mm, LPS coordinates."""
+
+    path: Path
+    series: str
+    size: tuple[int, ...]
+    spacing: tuple[float, float]
+    direction: tuple[float, ...]
+    position: tuple[float, ...] | None
+    instance: int | None
+    thickness: float | None
+
+
+@dataclass(frozen=True)
+class Series:
+    """Slices in order, and the affine from ``(column, row, slice)`` to RAS millimetres, float64 ``[4, 4]``."""
+
+    slices: tuple[Slice, ...]
+    affine: np.ndarray
+
+
+def read_headers(folder: Path, series_uid: str | None = None) -> list[Slice]:
+    """The headers of one series in a folder.
+
+    Args:
+        folder: files that are not DICOM are left out, with a warning that names them.
+        series_uid: which series to take where there are several.
+
+    Raises:
+        ValueError: if there is no DICOM file, more than one series (or not the one asked for), or a file of several frames.
+    """
+    slices, others = [], []
+    for path in sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")):
+        if SimpleITK.ImageFileReader.GetImageIOFromFileName(str(path)) == "GDCMImageIO":
+            slices.append(_read_header(path))
+        else:
+            others.append(path.name)
+    if not slices:
+        raise ValueError(f"{folder} holds no DICOM file (of {len(others)} files): name the folder that holds the slices of one scan")
+    if others:
+        logger.warning("%s: %d files are not DICOM and were left out: %s", folder, len(others), ", ".join(others))
+    counts = Counter(piece.series for piece in slices)
+    listed = ", ".join(f"{uid} ({count} files)" for uid, count in counts.items())
+    if series_uid is not None and series_uid not in counts:
+        raise ValueError(f"{folder} does not hold the series {series_uid}; it holds {listed}")
+    if series_uid is None and len(counts) > 1:
+        raise ValueError(f"{folder} holds {len(counts)} series: {listed}; name the one to use with series_uid, or separate them")
+    slices = [piece for piece in slices if series_uid in (None, piece.series)]
+    for piece in slices:
+        if len(piece.size) > 2 and piece.size[2] > 1:
+            raise ValueError(f"{piece.path} holds {piece.size[2]} frames; one slice per file is expected")
+    return slices
+
+
+def order_slices(folder: Path, slices: list[Slice], spacing_tolerance: float = 0.1) -> Series:
+    """Sort slices along their normal; without positions by instance number, without these by the number in the file's name.
+
+    Args:
+        folder: for messages.
+        slices: of :func:`read_headers`.
+        spacing_tolerance: how far, relative to the median, the distance of two slices may be from it.
+
+    Raises:
+        ValueError: if sizes, spacings or directions differ, slices repeat, are missing or are unevenly spaced.
+    """
+    for what in ("size", "spacing", "direction"):
+        kinds = Counter(tuple(np.round(getattr(piece, what), 4).tolist()) for piece in slices)
+        if len(kinds) > 1:
+            usual = kinds.most_common(1)[0][0]
+            odd = next(piece.path for piece in slices if tuple(np.round(getattr(piece, what), 4).tolist()) != usual)
+            raise ValueError(f"{folder}: slices of different {what}: {dict(kinds)}, the first odd one is {odd.name}; separate the series")
+    first = slices[0]
+    axes = np.array(first.direction).reshape(3, 3)
+    if all(piece.position is not None for piece in slices):
+        normal = axes[:, 2]
+        place = {piece.path: float(np.dot(piece.position, normal)) for piece in slices}  # type: ignore[arg-type]
+        slices = sorted(slices, key=lambda piece: place[piece.path])
+        distance = _even_distance(folder, slices, [place[piece.path] for piece in slices], spacing_tolerance, "mm")
+        distance = distance or first.thickness or 1.0
+        origin = np.array(slices[0].position)
+    else:
+        numbers = _numbers(folder, slices)
+        slices = sorted(slices, key=lambda piece: numbers[piece.path])
+        _even_distance(folder, slices, [float(numbers[piece.path]) for piece in slices], 0.0, "in the numbering")
+        distance, origin = first.thickness or 1.0, np.zeros(3)
+        logger.warning("%s: slices without ImagePositionPatient, sorted by number and %g mm apart", folder, distance)
+    affine = np.eye(4)
+    affine[:3, :3] = axes * np.array([*first.spacing, distance])
+    affine[:3, 3] = origin
+    return Series(tuple(slices), np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+
+
+def _read_header(path: Path) -> Slice:
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.LoadPrivateTagsOff()
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise ValueError(f"{path} cannot be read as DICOM: {str(error).strip().splitlines()[-1]}; fetch the file again") from error
+
+    def number(tag: str) -> float | None:
+        text = reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else ""
+        return float(text) if text else None
+
+    instance = number(INSTANCE_NUMBER)
+    thickness = number(SPACING_BETWEEN_SLICES) or number(SLICE_THICKNESS)
+    return Slice(
+        path,
+        reader.GetMetaData(SERIES_UID).strip() if reader.HasMetaDataKey(SERIES_UID) else "",
+        reader.GetSize(),
+        reader.GetSpacing()[:2],
+        reader.GetDirection(),
+        reader.GetOrigin() if reader.HasMetaDataKey(POSITION) else None,
+        None if instance is None else int(instance),
+        None if thickness is None else abs(thickness),
+    )
+
+
+def _numbers(folder: Path, slices: list[Slice]) -> dict[Path, int]:
+    """Instance numbers if all files have different ones, else the last number in each file's name."""
+    instances = {piece.path: piece.instance for piece in slices if piece.instance is not None}
+    if len(set(instances.values())) == len(slices):
+        return instances
+    named = {piece.path: int(found[-1]) for piece in slices if (found := re.findall(r"\d+", piece.path.stem))}
+    if len(set(named.values())) != len(slices):
+        raise ValueError(f"{folder}: the slices have neither positions, nor different instance numbers, nor different numbers in their names")
+    return named
+
+
+def _even_distance(folder: Path, slices: list[Slice], places: list[float], tolerance: float, unit: str) -> float | None:
+    """The mean distance of neighbours, after checking that all are alike; None for a single slice."""
+    gaps = np.diff(places)
+    if not len(gaps):
+        return None
+    usual = float(np.median(gaps))
+    worst = int(np.abs(gaps - usual).argmax())
+    if gaps.min() <= 1e-3 * usual or usual <= 0:
+        k = int(gaps.argmin())
+        raise ValueError(f"{folder}: {slices[k].path.name} and {slices[k + 1].path.name} lie at the same position; separate the series")
+    if abs(gaps[worst] - usual) > tolerance * usual + 1e-3:
+        raise ValueError(
+            f"{folder}: {slices[worst].path.name} and {slices[worst + 1].path.name} are {gaps[worst]:g} {unit} apart, other neighbours "
+            f"{usual:g}: a slice is missing or the spacing is uneven; complete the series, leave the patient out, or raise spacing_tolerance"
+        )
+    return float(np.mean(gaps))

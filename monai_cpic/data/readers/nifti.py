@@ -1,0 +1,67 @@
+"""NIfTI files: mapped where they are uncompressed, unpacked once where they are not."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from monai_cpic.data.cache import cached
+from monai_cpic.data.source import MappedSource
+from monai_cpic.data.volume import LazyVolume
+
+__all__ = ["open_nifti"]
+
+CHUNK = 1 << 22
+
+
+def open_nifti(path: Path, cache_dir: str | Path | None = None) -> LazyVolume:
+    """A 2-D or 3-D NIfTI file of one channel, with its ``scl_slope`` and ``scl_inter``.
+
+    Args:
+        path: ``.nii`` or ``.nii.gz``.
+        cache_dir: where compressed files are unpacked (:func:`~monai_cpic.data.cache.cached`).
+
+    Raises:
+        ValueError: if the file is broken or truncated, or holds a series of volumes.
+    """
+    unpacked = path
+    if path.suffix == ".gz":
+        unpacked = cached([path], cache_dir, lambda folder: _unpack(path, folder / "volume.nii")) / "volume.nii"
+    try:
+        image = nibabel.load(unpacked)
+    except (nibabel.filebasedimages.ImageFileError, OSError) as error:
+        raise ValueError(f"{path} is not a readable NIfTI file: {error}") from error
+    shape = tuple(image.shape)
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) not in (2, 3):
+        raise ValueError(f"{path} holds a series of volumes, shape {shape}, where one is expected: save the one to use in a file of its own")
+    proxy = image.dataobj
+    axes = len(shape)
+    source = MappedSource(
+        str(unpacked),
+        np.dtype(proxy.dtype).str,
+        (1, *shape[::-1]),
+        (0, *range(axes, 0, -1)),
+        int(proxy.offset),
+        scaling=(float(proxy.slope), float(proxy.inter)),
+    )
+    keep = [*range(axes), 3]
+    return LazyVolume(source, torch.from_numpy(np.asarray(image.affine, dtype=np.float64)[np.ix_(keep, keep)]), str(path))
+
+
+def _unpack(path: Path, target: Path) -> None:
+    progress = tqdm(total=path.stat().st_size, desc=f"unpacking {path.name}", unit="B", unit_scale=True, leave=False)
+    try:
+        with progress, path.open("rb") as packed, gzip.GzipFile(fileobj=packed) as unpacking, target.open("wb") as out:
+            while chunk := unpacking.read(CHUNK):
+                out.write(chunk)
+                progress.update(packed.tell() - progress.n)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} is truncated or damaged: {error}; fetch the file again") from error

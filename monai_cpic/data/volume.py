@@ -1,0 +1,85 @@
+"""A volume as a handle: where its voxels are and what happens to them on the way, but no voxel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data._utils.collate import default_collate_fn_map
+
+from monai_cpic.data.sampling import Sampling
+from monai_cpic.data.source import Source
+
+__all__ = ["LazyVolume", "list_collate"]
+
+
+@dataclass(frozen=True, eq=False)
+class LazyVolume:
+    """A scan of any size, of which only sampled cubes are read.
+
+    Handles are small, picklable and immutable; a DataLoader collates them to a list.
+
+    Args:
+        source: the stored voxels.
+        affine: float64 ``[D + 1, D + 1]``, from voxel positions to RAS millimetres.
+        key: what the scan is known by, its path; None for one that exists in memory only.
+        sampling: the grid on which the volume is seen; None for the stored one.
+        intensity: functions of float32 cubes, applied in order, voxel by voxel.
+    """
+
+    source: Source
+    affine: Tensor
+    key: str | None = None
+    sampling: Sampling | None = None
+    intensity: tuple[Callable[[Tensor], Tensor], ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(C, *spatial)``, as seen."""
+        return self.source.shape if self.sampling is None else (self.source.shape[0], *self.sampling.shape)
+
+    def __repr__(self) -> str:
+        return f"LazyVolume(shape={self.shape}, key={self.key!r})"
+
+    def gather(self, centres: Tensor, size: int | Sequence[int]) -> Tensor:
+        """Cubes around voxels; voxels outside the volume are those of its border.
+
+        Args:
+            centres: int64 ``[N, D]``, anywhere.
+            size: edge lengths; the first voxel of a cube is ``centre - size // 2``.
+
+        Returns:
+            float32 ``[N, C, *size]``.
+
+        Raises:
+            ValueError: if the centres or the size do not have ``D`` axes.
+        """
+        axes = len(self.shape) - 1
+        edges = (size,) * axes if isinstance(size, int) else tuple(size)
+        if centres.ndim != 2 or centres.shape[1] != axes or len(edges) != axes:
+            raise ValueError(f"{self!r} needs centres [N, {axes}] and {axes} edges, got {tuple(centres.shape)} and {edges}")
+        starts = centres.cpu().numpy() - np.array(edges) // 2
+        sampling = self.sampling or Sampling(np.eye(axes + 1), self.source.shape[1:])
+        cubes = sampling.gather(self.source, starts, edges)
+        for function in self.intensity:
+            cubes = function(cubes)
+        return cubes
+
+    def sampled(self, sampling: Sampling) -> LazyVolume:
+        """The same scan seen on another grid; the sampling maps to the stored one."""
+        return replace(self, sampling=sampling, affine=self.affine @ torch.from_numpy(sampling.matrix))
+
+    def scaled(self, function: Callable[[Tensor], Tensor]) -> LazyVolume:
+        """The same scan with one more function of its intensities."""
+        return replace(self, intensity=(*self.intensity, function))
+
+
+def list_collate(batch: Sequence[dict]) -> dict[str, list]:
+    """A batch of dictionaries as a dictionary of lists, nothing stacked: for items of different lengths."""
+    return {key: [item[key] for item in batch] for key in batch[0]}
+
+
+default_collate_fn_map[LazyVolume] = lambda batch, *, collate_fn_map=None: list(batch)

@@ -1,0 +1,47 @@
+"""The learning curve, kept across interruptions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+__all__ = ["History"]
+
+
+class History:
+    """Mean training loss of every epoch, and the metrics of every validation, as rows that a checkpoint keeps.
+
+    Attributes:
+        rows: dictionaries with ``epoch``, ``loss`` and, after a validation, its metrics.
+    """
+
+    def __init__(self, evaluator: Engine | None = None) -> None:
+        self.rows: list[dict[str, float]] = []
+        self.losses: list[float] = []
+        if evaluator is not None:
+            evaluator.add_event_handler(Events.COMPLETED, self._metrics)
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer, before its validation handler."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._iteration)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`."""
+        self.rows = [dict(row) for row in state["rows"]]
+
+    def _iteration(self, engine: Engine) -> None:
+        self.losses.append(float(engine.state.output["loss"]))
+
+    def _epoch(self, engine: Engine) -> None:
+        self.rows.append({"epoch": engine.state.epoch, "loss": sum(self.losses) / len(self.losses)})
+        self.losses.clear()
+
+    def _metrics(self, engine: Engine) -> None:
+        if self.rows:
+            self.rows[-1].update({name: float(value) for name, value in engine.state.metrics.items()})

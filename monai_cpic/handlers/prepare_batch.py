@@ -1,0 +1,45 @@
+"""From batches of patients to rows of measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from monai.engines import PrepareBatch
+
+__all__ = ["PrepareRows"]
+
+
+class PrepareRows(PrepareBatch):
+    """A batch of patients, each with one volume and any number of rows, as rows for the network.
+
+    A patient's volume stands once for each of its rows, as the same object: :class:`~monai_cpic.networks.CPICNet` evaluates it once.
+
+    Args:
+        image_key: volumes, a list of ``B``.
+        covariates_key: for each patient a float tensor ``[V_b, F]``.
+        label_key: for each patient a float tensor ``[V_b]``.
+
+    Returns of a call:
+        ``(volumes, targets [R], (covariates [R, F],), {})`` with ``R = Σ V_b``.
+    """
+
+    def __init__(self, image_key: str = "image", covariates_key: str = "covariates", label_key: str = "label") -> None:
+        self.image_key = image_key
+        self.covariates_key = covariates_key
+        self.label_key = label_key
+
+    def __call__(
+        self,
+        batchdata: Mapping[str, Sequence[Any]],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[list[Any], Tensor, tuple[Tensor], dict[str, Any]]:
+        covariates: Sequence[Tensor] = batchdata[self.covariates_key]
+        volumes = [volume for volume, rows in zip(batchdata[self.image_key], covariates, strict=True) for _ in range(len(rows))]
+        targets = torch.cat(list(batchdata[self.label_key])).to(device, non_blocking=non_blocking)
+        return volumes, targets, (torch.cat(list(covariates)).to(device, non_blocking=non_blocking),), {}

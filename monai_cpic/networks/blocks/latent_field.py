@@ -1,0 +1,90 @@
+"""The latent field: encoder values at grid points, each point read and encoded once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from monai_cpic.data import LazyVolume
+
+__all__ = ["LatentField"]
+
+POINTS_PER_CHUNK = 256  # one call of the encoder: bounds its memory, and stays in the processor's cache
+
+
+class LatentField:
+    """Values of a batch of volumes under an encoder, as :func:`~monai_cpic.tensor_train.cross_approximate` asks for them.
+
+    A pass of cross-approximation comes back to about half of its points, and asks for each channel of a point apart.  The field keeps
+    every latent vector that it computed (with its graph, if there is one) and calls the encoder for new points only, for all volumes
+    together.
+
+    Args:
+        volumes: ``B`` volumes of the same number of channels.
+        spatial_shape: the grid; points beyond a volume are read by its border mode.
+        encode: latent vectors ``[N, n_dims]`` of cubes ``[N, C, *size]``.
+        size: edge of the cubes.
+    """
+
+    def __init__(
+        self, volumes: Sequence[LazyVolume], spatial_shape: Sequence[int], encode: Callable[[Tensor], Tensor], size: int
+    ) -> None:
+        self.volumes = volumes
+        self.encode = encode
+        self.size = size
+        self.strides = torch.tensor([math.prod(spatial_shape[axis + 1 :]) for axis in range(len(spatial_shape))])
+        self.points = math.prod(spatial_shape)
+        self.keys = torch.empty(0, dtype=torch.int64)  # of the points seen, sorted: volume · points + row-major position
+        self.slots = torch.empty(0, dtype=torch.int64)  # their rows in the table of vectors
+        self.vectors: Tensor | None = None
+
+    def __call__(self, coordinates: Tensor) -> Tensor:
+        """Values ``[B, P]`` at int64 ``[B, P, D + 1]``, the last number being the channel."""
+        vectors = self.at(coordinates[..., :-1])
+        return vectors.gather(2, coordinates[..., -1:]).squeeze(2)
+
+    def at(self, points: Tensor) -> Tensor:
+        """Latent vectors ``[B, P, n_dims]`` at int64 ``[B, P, D]``."""
+        volume = torch.arange(len(points))[:, None] * self.points
+        keys, inverse = torch.unique((points * self.strides).sum(-1) + volume, return_inverse=True)
+        place = torch.searchsorted(self.keys, keys)
+        known = torch.zeros_like(keys, dtype=torch.bool)
+        inside = place < len(self.keys)
+        known[inside] = self.keys[place[inside]] == keys[inside]
+        self._add(keys[~known])
+        assert self.vectors is not None
+        rows = self.slots[torch.searchsorted(self.keys, keys)]
+        return self.vectors[rows[inverse]]
+
+    def sampled(self) -> list[Tensor]:
+        """For each volume, the grid points that were encoded, int64 ``[N_b, D]``."""
+        volume, points = self.keys // self.points, self._points(self.keys)
+        return [points[volume == b] for b in range(len(self.volumes))]
+
+    def _add(self, keys: Tensor) -> None:
+        """Encode new points and merge them into the sorted table."""
+        if not len(keys):
+            return
+        new = torch.cat([self._encode(chunk) for chunk in keys.split(POINTS_PER_CHUNK)])
+        self.vectors = new if self.vectors is None else torch.cat([self.vectors, new])
+        slots = torch.arange(len(self.slots), len(self.slots) + len(keys))
+        self.keys, order = torch.cat([self.keys, keys]).sort()
+        self.slots = torch.cat([self.slots, slots])[order]
+
+    def _encode(self, keys: Tensor) -> Tensor:
+        """Latent vectors of sorted keys, read volume by volume and encoded together."""
+        volumes, counts = torch.unique_consecutive(keys // self.points, return_counts=True)
+        parts = self._points(keys).split(counts.tolist())
+        cubes = [self.volumes[b].gather(part, self.size) for b, part in zip(volumes.tolist(), parts, strict=True)]
+        return self.encode(torch.cat(cubes))
+
+    def _points(self, keys: Tensor) -> Tensor:
+        """Grid points ``[N, D]`` of keys."""
+        rest, points = keys % self.points, []
+        for stride in self.strides.tolist():
+            points.append(rest // stride)
+            rest = rest % stride
+        return torch.stack(points, -1)

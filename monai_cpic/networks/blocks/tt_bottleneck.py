@@ -1,0 +1,211 @@
+"""The tensor-train bottleneck: from volumes to tensor trains of their latent fields."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from monai_cpic.data import LazyVolume
+from monai_cpic.networks.blocks.latent_field import LatentField
+from monai_cpic.networks.blocks.patch_encoder import PatchEncoder
+from monai_cpic.tensor_train import CrossIndices, TensorTrain, cross_approximate, mode_sizes, qtt_modes, tt_modes
+
+__all__ = ["IndexStore", "TTBottleneck"]
+
+STATISTICS_POINTS = 100  # random points per volume and step that update the running statistics
+
+
+class IndexStore:
+    """Index sets of cross-approximation, kept per volume between epochs (the warm start of the next training step).
+
+    It is kept apart from the network's weights: a checkpoint that only predicts does not need it, one that resumes does.
+    """
+
+    def __init__(self) -> None:
+        self.indices: dict[str, CrossIndices] = {}
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def get(self, key: str | None) -> CrossIndices | None:
+        """The index sets of one volume (a batch of one), or None."""
+        kept = self.indices.get(key) if key is not None else None
+        return None if kept is None else kept.to(torch.int64)
+
+    def put(self, key: str | None, indices: CrossIndices) -> None:
+        """Keep the index sets of one volume; a volume without a key is not kept."""
+        if key is not None:
+            self.indices[key] = CrossIndices(tuple(table.to(torch.int32).clone() for table in indices.sets), indices.side)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain tensors and strings."""
+        return {key: indices.state_dict() for key, indices in self.indices.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`."""
+        self.indices = {key: CrossIndices.from_state_dict(value) for key, value in state.items()}
+
+
+class TTBottleneck(nn.Module):
+    """Latent fields of volumes as tensor trains, seen through the few cubes that cross-approximation asks for (paper, section 3.2).
+
+    The field is standardised per channel by running statistics, since a constant part would take the rank.  In training a volume's
+    index sets are warm-started from its last step (one pass); volumes seen first, and all volumes in evaluation, start from the same
+    seeded random sets, so that a prediction depends on the weights and the scan alone.
+
+    Args:
+        encoder: cubes to latent vectors, with ``n_dims``, ``in_channels`` and ``receptive_field``.
+        spatial_shape: the grid.  Smaller volumes are padded virtually by their border mode, larger ones are refused.
+        rank: bond rank of the tensor trains.
+        tensorization: ``"qtt"`` or ``"tt"``.
+        decomposition: ``"cross"``, or ``"svd"`` for the exact TT-SVD of the dense field, for small grids.
+        oversampling: see :func:`~monai_cpic.tensor_train.cross_approximate`; 1 is the paper's plain cross.
+        passes: passes of a cold start.
+
+    Attributes:
+        indices: the :class:`IndexStore`.
+        sampled: for each volume of the last call, the grid points that were encoded, int64 ``[N, D]``.
+
+    Raises:
+        ValueError: for an unknown tensorization or decomposition.
+    """
+
+    def __init__(
+        self,
+        encoder: PatchEncoder,
+        spatial_shape: Sequence[int],
+        rank: int = 10,
+        tensorization: str = "qtt",
+        decomposition: str = "cross",
+        oversampling: float = 1.5,
+        passes: int = 4,
+    ) -> None:
+        super().__init__()
+        if tensorization not in ("qtt", "tt") or decomposition not in ("cross", "svd"):
+            raise ValueError(
+                'tensorization is "qtt" or "tt" and decomposition "cross" or "svd", '
+                f"got {tensorization!r} and {decomposition!r}"
+            )
+        self.encoder = encoder
+        self.spatial_shape = tuple(spatial_shape)
+        self.rank = rank
+        self.modes = {"qtt": qtt_modes, "tt": tt_modes}[tensorization](self.spatial_shape, encoder.n_dims)
+        self.decomposition = decomposition
+        self.oversampling = oversampling
+        self.passes = passes
+        self.standardise = nn.BatchNorm1d(encoder.n_dims, affine=False)
+        self.indices = IndexStore()
+        self.sampled: list[Tensor] = []
+
+    @property
+    def mode_sizes(self) -> list[int]:
+        """Mode sizes of the tensor trains."""
+        return mode_sizes(self.modes)
+
+    def forward(self, volumes: Sequence[LazyVolume]) -> TensorTrain:
+        """Tensor trains (float64, on the CPU) of the volumes' standardised latent fields, in the order of ``volumes``.
+
+        Raises:
+            ValueError: if a volume has other channels than the encoder or is larger than the grid.
+        """
+        for volume in volumes:
+            self._check(volume)
+        if self.training:
+            self._update_statistics(volumes)
+        if self.decomposition == "svd":
+            return self._svd(volumes)
+        if self.training:
+            return self._warm(volumes)
+        trains, _ = self._cross(volumes, None, self.passes)
+        return trains
+
+    # ---- cross-approximation -------------------------------------------------------------------------------------------
+
+    def _cross(
+        self, volumes: Sequence[LazyVolume], indices: CrossIndices | None, passes: int
+    ) -> tuple[TensorTrain, CrossIndices]:
+        field = self._field(volumes)
+        result = cross_approximate(
+            field,
+            self.modes,
+            self.rank,
+            batch_size=len(volumes),
+            oversampling=self.oversampling,
+            passes=passes,
+            indices=indices,
+        )
+        self.sampled = field.sampled()
+        return result
+
+    def _warm(self, volumes: Sequence[LazyVolume]) -> TensorTrain:
+        """One pass with gradient from kept index sets; first those of volumes seen for the first time are made."""
+        kept = [self.indices.get(volume.key) for volume in volumes]
+        new = [b for b, indices in enumerate(kept) if indices is None]
+        if new:
+            with torch.no_grad():
+                _, made = self._cross([volumes[b] for b in new], None, self.passes - 1 or 1)
+            for position, b in enumerate(new):
+                kept[b] = made[position : position + 1]
+        sides: dict[str, list[int]] = defaultdict(list)
+        for b, indices in enumerate(kept):
+            assert indices is not None
+            sides[indices.side].append(b)
+        trains, sampled, order = [], [], []
+        for members in sides.values():
+            start = CrossIndices.cat([kept[b] for b in members])  # type: ignore[misc]
+            train, following = self._cross([volumes[b] for b in members], start, 1)
+            for position, b in enumerate(members):
+                self.indices.put(volumes[b].key, following[position : position + 1])
+            trains.append(train)
+            sampled += self.sampled
+            order += members
+        back = torch.tensor(order).argsort()
+        self.sampled = [sampled[b] for b in back.tolist()]
+        return TensorTrain.cat(trains)[back]
+
+    def _svd(self, volumes: Sequence[LazyVolume]) -> TensorTrain:
+        """TT-SVD of the dense fields, volume by volume."""
+        points = torch.cartesian_prod(*(torch.arange(size) for size in self.spatial_shape)).reshape(1, -1, len(self.spatial_shape))
+        trains, self.sampled = [], [points[0]] * len(volumes)
+        for volume in volumes:
+            dense = self._field([volume]).at(points).reshape(1, *self.spatial_shape, -1)
+            trains.append(TensorTrain.from_dense(dense.double(), self.modes, self.rank))
+        return TensorTrain.cat(trains)
+
+    # ---- the field -----------------------------------------------------------------------------------------------------
+
+    def _field(self, volumes: Sequence[LazyVolume]) -> LatentField:
+        return LatentField(volumes, self.spatial_shape, self._encode, self.encoder.receptive_field)
+
+    def _encode(self, cubes: Tensor) -> Tensor:
+        """Standardised latent vectors, computed where the encoder lives and returned to the CPU, where the index sets are."""
+        running = self.standardise
+        latent = self.encoder(cubes.to(running.running_mean.device))
+        return nn.functional.batch_norm(latent, running.running_mean, running.running_var, eps=running.eps).cpu()
+
+    @torch.no_grad()
+    def _update_statistics(self, volumes: Sequence[LazyVolume]) -> None:
+        """Running mean and variance of each latent channel from random points; the first batch sets them."""
+        running = self.standardise
+        shape = torch.tensor(self.spatial_shape)
+        latent = []
+        for volume in volumes:
+            points = (torch.rand(STATISTICS_POINTS, len(shape)) * torch.minimum(shape, torch.tensor(volume.shape[1:]))).long()
+            latent.append(self.encoder(volume.gather(points, self.encoder.receptive_field).to(running.running_mean.device)))
+        assert running.num_batches_tracked is not None
+        running.momentum = 1.0 if running.num_batches_tracked == 0 else 0.1
+        running.train()(torch.cat(latent))
+
+    def _check(self, volume: LazyVolume) -> None:
+        channels, *shape = volume.shape
+        if channels != self.encoder.in_channels:
+            raise ValueError(f"{volume.key or 'a volume'} has {channels} channels, the encoder takes {self.encoder.in_channels}")
+        if len(shape) != len(self.spatial_shape) or any(n > m for n, m in zip(shape, self.spatial_shape, strict=True)):
+            raise ValueError(
+                f"{volume.key or 'a volume'} has the shape {tuple(shape)}, larger than the grid {self.spatial_shape}; resample or crop it "
+                "lazily, or build the network with a larger spatial_shape"
+            )

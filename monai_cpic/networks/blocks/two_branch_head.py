@@ -1,0 +1,50 @@
+"""The prediction head: image features and covariates, joined late."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["TwoBranchHead"]
+
+
+class TwoBranchHead(nn.Module):
+    """Covariates through 500 and 100 units, joined with the features, through 100 and 20 units to the outputs (paper, appendix A.4).
+
+    Args:
+        features: number of image features; 0 for a head that sees covariates only.
+        covariates: number of covariates; 0 for a head that sees features only.
+        out_channels: number of outputs: quantiles, a time, logits.
+
+    Raises:
+        ValueError: if there is neither a feature nor a covariate.
+
+    Example:
+        >>> TwoBranchHead(features=10, covariates=8, out_channels=3)(torch.rand(4, 10), torch.rand(4, 8)).shape
+        torch.Size([4, 3])
+    """
+
+    def __init__(self, features: int, covariates: int, out_channels: int) -> None:
+        super().__init__()
+        if features + covariates < 1:
+            raise ValueError("a head needs features or covariates")
+        self.covariates = covariates
+        self.branch = nn.Sequential(nn.Linear(covariates, 500), nn.ReLU(), nn.Linear(500, 100), nn.ReLU()) if covariates else None
+        joined = features + (100 if covariates else 0)
+        self.trunk = nn.Sequential(nn.Linear(joined, 100), nn.ReLU(), nn.Linear(100, 20), nn.ReLU(), nn.Linear(20, out_channels))
+
+    def forward(self, features: Tensor, covariates: Tensor | None = None) -> Tensor:
+        """Outputs ``[B, out_channels]`` from features ``[B, features]`` and covariates ``[B, covariates]``.
+
+        Covariates that are not given are 0, so choose their scales such that 0 is a plausible patient.
+
+        Raises:
+            ValueError: if the number of covariates is not the announced one.
+        """
+        if covariates is None:
+            covariates = features.new_zeros(len(features), self.covariates)
+        if covariates.shape[1] != self.covariates:
+            raise ValueError(f"the head takes {self.covariates} covariates, got {covariates.shape[1]}")
+        if self.branch is not None:
+            features = torch.cat([features, self.branch(covariates)], 1)
+        return self.trunk(features)

@@ -1,0 +1,28 @@
+"""The baseline that does not look at the scan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from monai_cpic.networks.blocks import TwoBranchHead
+
+__all__ = ["CovariatesOnlyNet"]
+
+
+class CovariatesOnlyNet(nn.Module):
+    """The head of :class:`CPICNet` on covariates alone, with the same interface.
+
+    Args:
+        covariates: number of covariates.
+        out_channels: number of outputs.
+    """
+
+    def __init__(self, covariates: int, out_channels: int = 1) -> None:
+        super().__init__()
+        self.head = TwoBranchHead(0, covariates, out_channels)
+
+    def forward(self, volumes: Any, covariates: Tensor) -> Tensor:
+        """Outputs ``[B, out_channels]`` from covariates ``[B, covariates]``; the volumes are not opened."""
+        return self.head(covariates.new_empty(len(covariates), 0), covariates)

@@ -1,0 +1,70 @@
+"""From a stand-in with recorded transforms to the volume that they describe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import LazyTransform, MapTransform
+from monai.transforms.lazy.utils import affine_from_pending, combine_transforms
+
+from monai_cpic.data import LazyVolume, Sampling
+from monai_cpic.transforms.load import HANDLE
+
+__all__ = ["FreezeLazyVolumed"]
+
+
+class FreezeLazyVolumed(MapTransform, LazyTransform):
+    """End the lazy spatial transforms: replace each stand-in by the volume, seen on the grid that they lead to.
+
+    MONAI's lazy transforms do not record how to interpolate or what lies outside, so both are said here.
+
+    Args:
+        keys: stand-ins of :class:`LoadLazyVolumed`.
+        mode: ``"bilinear"`` or ``"nearest"``.
+        padding_mode: ``"border"`` or ``"zeros"``.
+        allow_missing_keys: do not mind missing keys.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, mode: str = "bilinear", padding_mode: str = "border", allow_missing_keys: bool = False
+    ) -> None:
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        LazyTransform.__init__(self, lazy=True)
+        self.mode = mode
+        self.padding_mode = padding_mode
+
+    def __call__(self, data: Mapping[str, Any], lazy: bool | None = None) -> dict[str, Any]:
+        """Replace each stand-in.
+
+        Raises:
+            TypeError: if an entry is not a stand-in.
+            ValueError: if a transform has already computed voxels of it.
+        """
+        items = dict(data)
+        for key in self.key_iterator(items):
+            items[key] = self._freeze(key, items[key])
+        return items
+
+    def _freeze(self, key: str, stand_in: Any) -> LazyVolume:
+        volume = stand_in.meta.get(HANDLE) if isinstance(stand_in, MetaTensor) else None
+        if volume is None:
+            raise TypeError(f"{key!r} holds a {type(stand_in).__name__}, not what LoadLazyVolumed put there: freeze right after lazy transforms")
+        strides = [stride for stride, n in zip(stand_in.stride(), stand_in.shape, strict=True) if n > 1]
+        if tuple(stand_in.shape) != volume.shape or any(strides) or stand_in.applied_operations:
+            done = [operation.get("class", "a transform") for operation in stand_in.applied_operations] or ["a transform"]
+            raise ValueError(
+                f"{key!r} ({volume.key}): {', '.join(done)} has computed voxels that were never read; use Compose(..., lazy=True), spatial "
+                "transforms that do not look at voxels (no CropForegroundd) and lazy intensity transforms after FreezeLazyVolumed"
+            )
+        if not stand_in.pending_operations:
+            return volume
+        matrix = torch.eye(len(volume.shape), dtype=torch.float64)
+        for operation in stand_in.pending_operations:
+            matrix = combine_transforms(matrix, torch.as_tensor(np.asarray(affine_from_pending(operation)), dtype=torch.float64))
+        shape = tuple(int(n) for n in stand_in.peek_pending_shape())
+        return volume.sampled(Sampling(matrix.numpy(), shape, self.mode, self.padding_mode))

@@ -1,0 +1,111 @@
+"""Canonical features against principal components of the dense tensors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from monai_cpic.networks import TTProjection
+from monai_cpic.tensor_train import TensorTrain
+
+SIZES = (4, 3, 4)
+
+
+def low_rank_trains(count: int, seed: int = 0) -> TensorTrain:
+    """Tensors that vary in few directions, of decreasing size."""
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.randn(5, *SIZES, dtype=torch.double, generator=torch.Generator().manual_seed(99))
+    weights = torch.randn(count, 5, dtype=torch.double, generator=generator) * torch.tensor([16.0, 8.0, 4.0, 2.0, 1.0])
+    return TensorTrain.from_dense(torch.einsum("bi,ijkl->bjkl", weights, directions), SIZES, rank=12)
+
+
+def projection(rank: int = 3, **kwargs) -> TTProjection:
+    return TTProjection(rank, SIZES, bond_rank=12, **kwargs)
+
+
+def test_refreshed_features_are_principal_component_scores() -> None:
+    trains, module = low_rank_trains(20), projection().eval()
+    module.refresh(trains)
+    dense = trains.to_dense().flatten(1)
+    centred = dense - dense.mean(0)
+    axes = torch.linalg.svd(centred, full_matrices=False)[2][:3]
+    torch.testing.assert_close((module(trains) * module.scale).abs(), (centred @ axes.T).abs())
+    new = low_rank_trains(4, seed=1)
+    expected = (new.to_dense().flatten(1) - dense.mean(0)) @ axes.T
+    torch.testing.assert_close((module(new) * module.scale).abs(), expected.abs())
+
+
+def test_features_are_invariant_to_the_gauge() -> None:
+    trains, module = low_rank_trains(20), projection().eval()
+    module.refresh(trains)
+    cores = list(trains)
+    g = torch.randn(20, cores[0].shape[3], cores[0].shape[3], dtype=torch.double) + 4 * torch.eye(cores[0].shape[3])
+    cores[0] = torch.einsum("bink,bkl->binl", cores[0], g)
+    cores[1] = torch.einsum("bij,bjnk->bink", torch.linalg.inv(g), cores[1])
+    torch.testing.assert_close(module(TensorTrain(cores)), module(trains))
+
+
+def test_training_features_are_centred_and_follow_the_batch_gradient() -> None:
+    module = projection()
+    trains = low_rank_trains(8)
+    cores = [core.clone().requires_grad_() for core in trains]
+    features = module(TensorTrain(cores))
+    assert features.mean(0).abs().max() < 1e-9
+    features.square().sum().backward()
+    assert all(core.grad is not None and core.grad.isfinite().all() for core in cores)
+    assert cores[0].grad.abs().max() > 0
+
+
+def test_the_basis_stays_aligned_while_batches_change() -> None:
+    module, fixed = projection(), low_rank_trains(6, seed=7)
+    for seed in range(30):
+        module(low_rank_trains(16, seed))
+        module.eval()
+        features = module(fixed)
+        if seed > 4:
+            cosine = torch.nn.functional.cosine_similarity(features, before, dim=0)
+            assert cosine.min() > 0.5, "a feature flipped or turned away"
+        before = features
+        module.train()
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_batches_smaller_than_the_rank(batch: int) -> None:
+    module = projection(rank=5)
+    for seed in range(12):
+        features = module(low_rank_trains(batch, seed))
+        assert features.isfinite().all()
+    assert features.abs().max() > 0
+
+
+def test_state_dict_predicts_alone_and_continues_training() -> None:
+    module = projection()
+    for seed in range(3):
+        module(low_rank_trains(8, seed))
+    twin = projection()
+    twin.load_state_dict(module.state_dict())
+    trains = low_rank_trains(8, seed=5)
+    torch.testing.assert_close(twin.eval()(trains), module.eval()(trains))
+    torch.testing.assert_close(twin.train()(trains), module.train()(trains))
+
+
+def test_degenerate_batches_give_finite_features() -> None:
+    module = projection()
+    zero = TensorTrain([torch.zeros_like(core) for core in low_rank_trains(4)])
+    for trains in (zero, low_rank_trains(1)[[0, 0, 0, 0]], low_rank_trains(4)):
+        cores = [core.clone().requires_grad_() for core in trains]
+        features = module(TensorTrain(cores))
+        features.sum().backward()
+        assert features.isfinite().all() and all(core.grad.isfinite().all() for core in cores)
+
+
+def test_limits_are_named() -> None:
+    module = projection(capacity=4)
+    with pytest.raises(ValueError, match="bank of 4"):
+        module(low_rank_trains(5))
+    with pytest.raises(ValueError, match="2 to 4"):
+        module.refresh(low_rank_trains(1))
+    with pytest.raises(ValueError, match="rank"):
+        projection(rank=0)
+    with pytest.warns(UserWarning, match="no basis yet"):
+        assert module.eval()(low_rank_trains(2)).abs().max() == 0
