@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 __all__ = ["ArraySource", "MappedSource", "Source"]
 
@@ -32,12 +30,6 @@ class Source:
     def array(self) -> np.ndarray:
         """The voxels as stored."""
         raise NotImplementedError
-
-    def true_values(self, stored: np.ndarray) -> Tensor:
-        """Scaled values of stored ones, float32."""
-        slope, intercept = self.scaling
-        values = torch.from_numpy(stored.astype(np.float32))
-        return values if (slope, intercept) == (1.0, 0.0) else values * slope + intercept
 
 
 @dataclass(frozen=True)

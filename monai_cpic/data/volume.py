@@ -63,7 +63,7 @@ class LazyVolume:
             raise ValueError(f"{self!r} needs centres [N, {axes}] and {axes} edges, got {tuple(centres.shape)} and {edges}")
         starts = centres.cpu().numpy() - np.array(edges) // 2
         sampling = self.sampling or Sampling(np.eye(axes + 1), self.source.shape[1:])
-        cubes = sampling.gather(self.source, starts, edges)
+        cubes = sampling.cubes(self.source.array(), starts, edges, *self.source.scaling)
         for function in self.intensity:
             cubes = function(cubes)
         return cubes
