@@ -210,6 +210,7 @@ def _item(scan: Path, visits: pd.DataFrame, weeks: list[int] | None) -> dict[str
     """Turn the visits of one patient, sorted by week, into an item of the data list."""
     baseline, measured = visits.iloc[0], visits.iloc[1:].set_index("Weeks")["FVC"]
     asked = measured.index.tolist() if weeks is None else weeks
+    fvc = torch.tensor(measured.reindex(asked).to_numpy(), dtype=torch.float32)
     return {
         "patient": scan.name,
         "image": str(scan),

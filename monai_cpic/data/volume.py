@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from monai.utils import convert_to_tensor
 from torch import Tensor
 from torch.utils.data._utils.collate import default_collate_fn_map
 
@@ -66,7 +67,7 @@ class LazyVolume:
         cubes = sampling.cubes(self.source.array(), starts, edges, *self.source.scaling)
         for function in self.intensity:
             cubes = function(cubes)
-        return cubes
+        return convert_to_tensor(cubes, track_meta=False)  # a MetaTensor would slow every operation that follows
 
     def sampled(self, sampling: Sampling) -> LazyVolume:
         """The same scan seen on another grid; the sampling maps to the stored one."""
