@@ -1,0 +1,46 @@
+"""The latent field against the encoder run on every cube."""
+
+from __future__ import annotations
+
+import torch
+
+from monai_cpic.data import open_volume
+from monai_cpic.networks import LatentField, PatchEncoder
+
+SHAPE = (6, 7, 8)
+
+
+def test_values_are_the_encoders_and_each_point_is_encoded_once() -> None:
+    encoder, seen = PatchEncoder(in_channels=2, n_dims=3), 0
+
+    def encode(cubes: torch.Tensor) -> torch.Tensor:
+        nonlocal seen
+        seen += len(cubes)
+        return encoder(cubes)
+
+    volumes = [open_volume(torch.rand(2, *SHAPE)) for _ in range(3)]
+    field = LatentField(volumes, SHAPE, encode, encoder.receptive_field)
+    coordinates = torch.stack([torch.randint(0, n, (3, 500)) for n in (*SHAPE, 3)], -1)
+    for part in coordinates.split(100, dim=1):
+        values = field(part)
+        for b, volume in enumerate(volumes):
+            expected = encoder(volume.gather(part[b, :, :3], 9)).gather(1, part[b, :, 3:]).squeeze(1)
+            torch.testing.assert_close(values[b], expected)
+    distinct = [torch.unique(c[:, :3], dim=0) for c in coordinates]
+    assert seen == sum(map(len, distinct))
+    for points, expected in zip(field.sampled(), distinct, strict=True):
+        assert torch.equal(torch.unique(points, dim=0), expected)
+
+
+def test_gradients_of_remembered_values_reach_the_encoder() -> None:
+    encoder = PatchEncoder(n_dims=2)
+    volume = open_volume(torch.rand(1, *SHAPE))
+    points = torch.stack([torch.randint(0, n, (1, 40)) for n in SHAPE], -1)
+    field = LatentField([volume], SHAPE, encoder, 9)
+    (field.at(points[:, :30]).sum() + field.at(points).square().sum()).backward()
+    found = [p.grad.clone() for p in encoder.parameters()]
+    encoder.zero_grad()
+    dense = encoder(volume.gather(points[0], 9))
+    (dense[:30].sum() + dense.square().sum()).backward()
+    for a, p in zip(found, encoder.parameters(), strict=True):
+        torch.testing.assert_close(a, p.grad, rtol=1e-4, atol=1e-5)

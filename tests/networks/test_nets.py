@@ -1,0 +1,71 @@
+"""Whole networks: shapes, gradients, state and the ways to call them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from monai_cpic.data import open_volume
+from monai_cpic.networks import CovariatesOnlyNet, CPICNet, TwoBranchHead
+
+SHAPE = (8, 8, 8)
+
+
+def net(**kwargs) -> CPICNet:
+    torch.manual_seed(0)
+    return CPICNet(SHAPE, n_dims=4, rank=4, **kwargs)
+
+
+@pytest.mark.parametrize("decomposition", ["cross", "svd"])
+@pytest.mark.parametrize("tensorization", ["qtt", "tt"])
+def test_a_step_trains_everything(decomposition: str, tensorization: str) -> None:
+    module = net(out_channels=3, covariates=2, decomposition=decomposition, tensorization=tensorization)
+    module(torch.rand(5, 1, *SHAPE), torch.rand(5, 2)).square().sum().backward()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad.isfinite().all() and parameter.grad.abs().max() > 0, name
+
+
+def test_dense_tensors_and_handles_agree_and_the_checkpoint_predicts_alone() -> None:
+    module, x = net(), torch.rand(5, 1, *SHAPE)
+    for _ in range(3):
+        module(x)
+    module.eval()
+    with torch.no_grad():
+        expected = module(x)
+        torch.testing.assert_close(module([open_volume(v) for v in x]), expected)
+        twin = CPICNet(SHAPE, n_dims=4, rank=4).eval()
+        twin.load_state_dict(module.state_dict())
+        torch.testing.assert_close(twin(x), expected)
+        torch.testing.assert_close(module(x[2:3]), expected[2:3], rtol=1e-3, atol=1e-3)
+
+
+def test_a_volume_that_stands_in_several_rows_is_evaluated_once() -> None:
+    module = net(covariates=2)
+    a, b = (open_volume(v) for v in torch.rand(2, 1, *SHAPE))
+    module([a, b], torch.rand(2, 2))
+    module.eval()
+    covariates = torch.rand(5, 2)
+    with torch.no_grad():
+        rows = module([a, b, a, a, b], covariates)
+        assert len(module.bottleneck.sampled) == 2
+        torch.testing.assert_close(rows, torch.cat([module([v], c[None]) for v, c in zip([a, b, a, a, b], covariates, strict=True)]))
+
+
+def test_two_dimensions_and_several_channels() -> None:
+    module = CPICNet((16, 12), in_channels=2, n_dims=3, rank=3)
+    assert module(torch.rand(4, 2, 16, 12)).shape == (4, 1)
+
+
+def test_covariates_may_be_left_out_but_not_miscounted() -> None:
+    head = TwoBranchHead(3, 2, 1)
+    features = torch.rand(4, 3)
+    torch.testing.assert_close(head(features), head(features, torch.zeros(4, 2)))
+    with pytest.raises(ValueError, match="takes 2 covariates, got 5"):
+        head(features, torch.rand(4, 5))
+    with pytest.raises(ValueError, match="features or covariates"):
+        TwoBranchHead(0, 0, 1)
+
+
+def test_covariates_only_does_not_look_at_volumes() -> None:
+    module = CovariatesOnlyNet(covariates=2, out_channels=3)
+    assert module(None, torch.rand(4, 2)).shape == (4, 3)

@@ -1,0 +1,117 @@
+"""The bottleneck against the dense field, and its memory of index sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from monai_cpic.data import LazyVolume, open_volume
+from monai_cpic.networks import IndexStore, PatchEncoder, TTBottleneck
+
+SHAPE = (8, 16, 16)
+
+
+def bottleneck(**kwargs) -> TTBottleneck:
+    torch.manual_seed(0)
+    module = TTBottleneck(PatchEncoder(n_dims=4), SHAPE, **{"rank": 6, **kwargs})
+    module.train()(volumes(2))  # running statistics
+    return module.eval()
+
+
+def volumes(count: int) -> list[LazyVolume]:
+    return [open_volume(torch.rand(1, *SHAPE, generator=torch.Generator().manual_seed(b))) for b in range(count)]
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> list[LazyVolume]:
+    """Volumes with keys."""
+    for b in range(4):
+        np.save(tmp_path / f"{b}.npy", torch.rand(1, *SHAPE, generator=torch.Generator().manual_seed(b)).numpy())
+    return [open_volume(tmp_path / f"{b}.npy") for b in range(4)]
+
+
+@pytest.mark.parametrize("tensorization", ["tt", "qtt"])
+def test_full_rank_svd_is_the_standardised_encoder_output(tensorization: str) -> None:
+    module = bottleneck(decomposition="svd", tensorization=tensorization, rank=10**4)
+    volume = volumes(1)[0]
+    points = torch.cartesian_prod(*(torch.arange(n) for n in SHAPE))
+    latent = module.standardise(module.encoder(volume.gather(points, 9)))
+    found = module([volume]).to_dense().reshape(*SHAPE, 4)  # both tensorizations are in row-major order
+    torch.testing.assert_close(found, latent.reshape(*SHAPE, 4).double(), rtol=1e-4, atol=1e-4)
+
+
+def test_cross_approaches_the_svd_with_the_rank() -> None:
+    exact = bottleneck(decomposition="svd", rank=10**4)(volumes(2)).to_dense().flatten(1)
+    errors = []
+    for rank in (2, 8, 24):
+        found = bottleneck(rank=rank, oversampling=2.0)(volumes(2)).to_dense().flatten(1)
+        errors.append(((found - exact).norm() / exact.norm()).item())
+    assert errors[2] < errors[1] < errors[0] < 1.2
+
+
+def test_batched_equals_per_item_and_evaluation_repeats() -> None:
+    module, batch = bottleneck(), volumes(3)
+    with torch.no_grad():
+        together = module(batch).to_dense()
+        sampled = module.sampled
+        for b, volume in enumerate(batch):
+            torch.testing.assert_close(module([volume]).to_dense(), together[b : b + 1], rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(module(batch).to_dense(), together)
+    assert all(torch.equal(a, b) for a, b in zip(sampled, module.sampled, strict=True))
+
+
+def test_training_keeps_index_sets_per_volume(stored: list[LazyVolume]) -> None:
+    module = bottleneck().train()
+    module(stored[:2])
+    sides = {key: indices.side for key, indices in module.indices.indices.items()}
+    assert set(sides) == {volume.key for volume in stored[:2]}
+    trains = module([stored[2], stored[0]])  # one new, one seen: passes of both directions in one batch
+    assert len(module.indices) == 3 and module.indices.get(stored[0].key).side != sides[stored[0].key]
+    assert len(trains) == 2 and len(module.sampled) == 2
+    trains.inner(trains).sum().backward()
+    assert all(p.grad.isfinite().all() for p in module.encoder.parameters())
+    module(volumes(1))
+    assert len(module.indices) == 3  # a volume without a key leaves nothing behind
+
+
+def test_index_store_survives_saving(stored: list[LazyVolume], tmp_path: Path) -> None:
+    module = bottleneck().train()
+    module(stored)
+    torch.save(module.indices.state_dict(), tmp_path / "indices.pt")
+    store = IndexStore()
+    store.load_state_dict(torch.load(tmp_path / "indices.pt", weights_only=True))
+    for volume in stored:
+        a, b = store.get(volume.key), module.indices.get(volume.key)
+        assert a.side == b.side and all(torch.equal(x, y) for x, y in zip(a.sets, b.sets, strict=True))
+    assert store.get("elsewhere") is None and store.get(None) is None
+
+
+def test_smaller_volumes_are_padded_virtually() -> None:
+    module = bottleneck()
+    small = torch.rand(1, 5, 16, 9)
+    padded = torch.nn.functional.pad(small[None], (0, 7, 0, 0, 0, 3), mode="replicate")[0]
+    with torch.no_grad():
+        a = module([open_volume(small)]).to_dense()
+        b = module([open_volume(padded)]).to_dense()
+    torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_volumes_of_one_value_have_finite_gradients(value: float) -> None:
+    module = bottleneck().train()
+    trains = module([open_volume(torch.full((1, *SHAPE), value))] * 2)
+    trains.inner(trains.detach()).sum().backward()
+    assert all(p.grad.isfinite().all() for p in module.parameters())
+
+
+def test_unfit_volumes_and_settings_are_refused() -> None:
+    module = bottleneck()
+    with pytest.raises(ValueError, match="2 channels"):
+        module([open_volume(torch.rand(2, *SHAPE))])
+    with pytest.raises(ValueError, match="larger than the grid"):
+        module([open_volume(torch.rand(1, 9, 16, 16))])
+    with pytest.raises(ValueError, match="cp"):
+        bottleneck(decomposition="cp")
