@@ -1,0 +1,100 @@
+"""Handlers in a real training, and resuming it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.data import DataLoader, Dataset
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.handlers import CheckpointLoader, CheckpointSaver, MeanSquaredError, ValidationHandler
+from monai.utils import set_determinism
+
+from monai_cpic.data import list_collate, open_volume
+from monai_cpic.handlers import BasisRefresher, History, PrepareRows, RandomState, latest_checkpoint
+from monai_cpic.networks import CPICNet
+
+SHAPE = (8, 8, 8)
+
+
+@pytest.fixture
+def items(tmp_path: Path) -> list[dict]:
+    for b in range(6):
+        np.save(tmp_path / f"{b}.npy", torch.rand(1, *SHAPE, generator=torch.Generator().manual_seed(b)).numpy())
+    return [
+        {"image": open_volume(tmp_path / f"{b}.npy"), "covariates": torch.full((2, 1), b / 6), "label": torch.tensor([b / 6, 0.5])}
+        for b in range(6)
+    ]
+
+
+def training(items: list[dict], folder: Path, epochs: int, resume: bool = False) -> tuple[SupervisedTrainer, CPICNet, History]:
+    set_determinism(0)
+    network = CPICNet(SHAPE, n_dims=3, rank=3, covariates=1)
+    optimizer = torch.optim.RAdam(network.parameters(), lr=1e-2)
+    loader = DataLoader(Dataset(items), batch_size=3, shuffle=True, collate_fn=list_collate)
+    fixed = DataLoader(Dataset(items), batch_size=3, collate_fn=list_collate)
+    common = {"device": "cpu", "network": network, "prepare_batch": PrepareRows(), "decollate": False}
+    metric = {"mse": MeanSquaredError(output_transform=lambda o: (o["pred"], o["label"][:, None]))}
+    evaluator = SupervisedEvaluator(val_data_loader=fixed, key_val_metric=metric, **common)
+    history = History(evaluator)
+    trainer = SupervisedTrainer(
+        max_epochs=epochs,
+        train_data_loader=loader,
+        optimizer=optimizer,
+        loss_function=lambda pred, label: torch.nn.functional.mse_loss(pred[:, 0], label),
+        train_handlers=[BasisRefresher(network, fixed, interval=2), history, ValidationHandler(interval=2, validator=evaluator)],
+        **common,
+    )
+    state = {
+        "network": network,
+        "optimizer": optimizer,
+        "indices": network.bottleneck.indices,
+        "history": history,
+        "trainer": trainer,
+        "random_state": RandomState(),
+    }
+    CheckpointSaver(str(folder), state, file_prefix="checkpoint", save_interval=2, n_saved=1).attach(trainer)
+    if resume:
+        CheckpointLoader(latest_checkpoint(folder), state).attach(trainer)
+    trainer.run()
+    return trainer, network, history
+
+
+def test_resumed_training_equals_an_uninterrupted_one(items: list[dict], tmp_path: Path) -> None:
+    _, whole, whole_history = training(items, tmp_path / "whole", 6)
+    training(items, tmp_path / "parts", 4)  # stops after epoch 4 …
+    trainer, resumed, history = training(items, tmp_path / "parts", 6, resume=True)  # … and goes on from its checkpoint
+    assert trainer.state.epoch == 6
+    for (name, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    assert history.rows == whole_history.rows
+
+
+def test_history_has_losses_and_metrics(items: list[dict], tmp_path: Path) -> None:
+    _, _, history = training(items, tmp_path, 4)
+    assert [row["epoch"] for row in history.rows] == [1, 2, 3, 4]
+    assert all(row["loss"] > 0 for row in history.rows)
+    assert ["mse" in row for row in history.rows] == [False, True, False, True]
+
+
+def test_refreshed_basis_comes_from_all_training_volumes(items: list[dict]) -> None:
+    network = CPICNet(SHAPE, n_dims=3, rank=3).train()
+    network([item["image"] for item in items[:3]])
+    fixed = DataLoader(Dataset(items), batch_size=4, collate_fn=list_collate)
+    trainer = SupervisedTrainer("cpu", 1, fixed, network, torch.optim.SGD(network.parameters(), 0.1), torch.nn.MSELoss())
+    BasisRefresher(network, fixed)(trainer)
+    assert (network.projection.group >= 0).sum() == 6 and not network.training
+    with torch.no_grad():
+        features = network.features([item["image"] for item in items])
+    torch.testing.assert_close(features.mean(0), torch.zeros(3, dtype=torch.double), atol=1e-6, rtol=0)
+
+
+def test_latest_checkpoint_is_found_by_number(tmp_path: Path) -> None:
+    for epoch in (5, 10, 9):
+        (tmp_path / f"checkpoint_epoch={epoch}.pt").touch()
+    (tmp_path / "model.pt").touch()
+    assert latest_checkpoint(tmp_path).endswith("checkpoint_epoch=10.pt")
+    with pytest.raises(FileNotFoundError, match="nothing to resume"):
+        latest_checkpoint(tmp_path / "elsewhere")
