@@ -1,9 +1,9 @@
 """MONAI and ignite adapters."""
 
 from monai_cpic.handlers.basis_refresher import BasisRefresher
-from monai_cpic.handlers.checkpoints import latest_checkpoint
+from monai_cpic.handlers.checkpoints import latest_checkpoint, resume_training
 from monai_cpic.handlers.history import History
 from monai_cpic.handlers.prepare_batch import PrepareRows
 from monai_cpic.handlers.random_state import RandomState
 
-__all__ = ["BasisRefresher", "History", "PrepareRows", "RandomState", "latest_checkpoint"]
+__all__ = ["BasisRefresher", "History", "PrepareRows", "RandomState", "latest_checkpoint", "resume_training"]

@@ -1,11 +1,17 @@
-"""Which checkpoint to resume from."""
+"""Continue an interrupted training."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-__all__ = ["latest_checkpoint"]
+import torch
+from ignite.engine import Engine
+from monai.handlers import CheckpointLoader
+
+__all__ = ["latest_checkpoint", "resume_training"]
 
 
 def latest_checkpoint(directory: str | Path) -> str:
@@ -18,3 +24,18 @@ def latest_checkpoint(directory: str | Path) -> str:
     if not epochs:
         raise FileNotFoundError(f"no checkpoint (*epoch=N.pt) in {directory}: there is nothing to resume; train without resume")
     return str(epochs[max(epochs)])
+
+
+def resume_training(trainer: Engine, state: Mapping[str, Any], directory: str | Path, device: torch.device | str = "cpu") -> None:
+    """Let a trainer start from the latest checkpoint of ``directory``; its ``run`` then goes on with the next epoch.
+
+    Args:
+        trainer: the trainer, itself a part of ``state``.
+        state: the objects that the checkpoint holds, as given to :class:`monai.handlers.CheckpointSaver`.
+        directory: where that handler saves.
+        device: where tensors are loaded to.
+
+    Raises:
+        FileNotFoundError: if there is no checkpoint.
+    """
+    CheckpointLoader(latest_checkpoint(directory), dict(state), map_location=device).attach(trainer)

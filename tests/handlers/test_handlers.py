@@ -9,11 +9,11 @@ import pytest
 import torch
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
-from monai.handlers import CheckpointLoader, CheckpointSaver, MeanSquaredError, ValidationHandler
+from monai.handlers import CheckpointSaver, MeanSquaredError, ValidationHandler
 from monai.utils import set_determinism
 
 from monai_cpic.data import list_collate, open_volume
-from monai_cpic.handlers import BasisRefresher, History, PrepareRows, RandomState, latest_checkpoint
+from monai_cpic.handlers import BasisRefresher, History, PrepareRows, RandomState, latest_checkpoint, resume_training
 from monai_cpic.networks import CPICNet
 
 SHAPE = (8, 8, 8)
@@ -57,7 +57,7 @@ def training(items: list[dict], folder: Path, epochs: int, resume: bool = False)
     }
     CheckpointSaver(str(folder), state, file_prefix="checkpoint", save_interval=2, n_saved=1).attach(trainer)
     if resume:
-        CheckpointLoader(latest_checkpoint(folder), state).attach(trainer)
+        resume_training(trainer, state, folder)
     trainer.run()
     return trainer, network, history
 
