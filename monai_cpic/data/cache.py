@@ -23,7 +23,7 @@ def cached(files: Sequence[Path], cache_dir: str | Path | None, unpack: Callable
         unpack: writes its files into the folder that it is given.
         variant: tells apart what is unpacked in different ways from the same files.
     """
-    folder = Path(cache_dir or os.environ.get("MONAI_CPIC_CACHE", Path.home() / ".cache" / "monai_cpic"))
+    folder = Path(cache_dir or os.environ.get("MONAI_CPIC_CACHE") or Path.home() / ".cache" / "monai_cpic")
     identity = hashlib.sha256(variant.encode())
     for file in files:
         status = file.stat()

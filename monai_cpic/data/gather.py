@@ -38,11 +38,12 @@ def blocks(array: NDArray, starts: NDArray, size: Sequence[int]) -> NDArray:
         [[[1, 2, 3], [0, 0, 0]]]
     """
     inside = ((starts >= 0) & (starts + size <= array.shape[1:])).all(1)
-    if inside.all():
+    if len(starts) and inside.all():
         return _windows(array, starts, size)
     border = ~inside
     lines = [
-        (starts[border, axis, None] + np.arange(edge)).clip(0, array.shape[axis + 1] - 1) for axis, edge in enumerate(size)
+        (starts[border, axis, None] + np.arange(edge)).clip(0, length - 1)
+        for axis, (edge, length) in enumerate(zip(size, array.shape[1:], strict=True))
     ]
     result = np.empty((len(array), len(starts), *size), array.dtype)
     result[:, border] = cross_product(array, lines)
@@ -66,9 +67,8 @@ def cross_product(array: NDArray, lines: Sequence[NDArray]) -> NDArray:
         [[[[2, 0], [5, 3]]]]
     """
     dimensions = len(lines)
-    return points(
-        array, [line.reshape(len(line), *(-1 if d == axis else 1 for d in range(dimensions))) for axis, line in enumerate(lines)]
-    )
+    shapes = [[len(line), *(line.shape[1] if d == axis else 1 for d in range(dimensions))] for axis, line in enumerate(lines)]
+    return points(array, [line.reshape(shape) for line, shape in zip(lines, shapes, strict=True)])
 
 
 def points(array: NDArray, indices: Sequence[NDArray]) -> NDArray:
@@ -88,8 +88,8 @@ def linear_taps(coordinates: NDArray) -> tuple[NDArray, NDArray | None]:
         coordinates: float64 ``[N, s]``.
 
     Returns:
-        int64 indices ``[N, 2 s]`` (``s`` lower neighbours, then the ``s`` upper ones; they may lie outside the array) and the float32
-        weights ``[N, s]`` of the upper ones; indices ``[N, s]`` and None if all coordinates are grid points.
+        int64 indices ``[N, 2 s]`` (``s`` lower neighbours, then the ``s`` upper ones; they may lie outside the array) and the
+        float32 weights ``[N, s]`` of the upper ones; indices ``[N, s]`` and None if all coordinates are grid points.
 
     Example:
         >>> linear_taps(np.array([[0.25, 2.0]]))

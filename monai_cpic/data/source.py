@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import mmap
-import os
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 __all__ = ["ArraySource", "MappedSource", "Source"]
+
+OPEN_MAPS = 128  # per process: each holds a file descriptor, and a cohort has more scans than a process may have of these
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class ArraySource(Source):
 
 @dataclass(frozen=True)
 class MappedSource(Source):
-    """Voxels in an uncompressed file, mapped read-only when a process first needs them; only the description is pickled.
+    """Voxels in an uncompressed file, mapped read-only when a process needs them: the source itself is a description only.
 
     Args:
         path: the file.
@@ -72,13 +74,12 @@ class MappedSource(Source):
     stored_shape: tuple[int, ...]
     axes: tuple[int, ...]
     offset: int = 0
-    _maps: dict[int, np.ndarray] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         needed = self.offset + int(np.prod(self.stored_shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
         found = Path(self.path).stat().st_size
         if found < needed:
-            raise ValueError(f"{self.path} is truncated: it has {found} bytes, its header announces {needed}; fetch the file again")
+            raise ValueError(f"{self.path} is truncated: it has {found} bytes instead of {needed}; fetch the file again")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -86,14 +87,17 @@ class MappedSource(Source):
         return tuple(self.stored_shape[axis] for axis in self.axes)
 
     def array(self) -> np.ndarray:
-        """The mapped file, one map per process."""
-        process = os.getpid()
-        if process not in self._maps:
-            self._maps.clear()
-            mapped = np.memmap(self.path, self.dtype, "r", self.offset, self.stored_shape)
-            mapped._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined]  # read-ahead fetches what nobody asked for
-            self._maps[process] = np.asarray(mapped).transpose(self.axes)
-        return self._maps[process]
+        """The mapped file.
 
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_maps": {}}
+        Raises:
+            FileNotFoundError: if it has been removed since.
+        """
+        return _mapped(self.path, self.dtype, self.stored_shape, self.offset).transpose(self.axes)
+
+
+@lru_cache(maxsize=OPEN_MAPS)
+def _mapped(path: str, dtype: str, shape: tuple[int, ...], offset: int) -> np.ndarray:
+    mapped = np.memmap(path, dtype, "r", offset, shape)
+    if hasattr(mmap, "MADV_RANDOM"):  # not on Windows; read-ahead fetches what nobody asked for
+        mapped._mmap.madvise(mmap.MADV_RANDOM)
+    return np.asarray(mapped)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
-from monai.utils import convert_to_tensor
 from torch import Tensor
 from torch.utils.data._utils.collate import default_collate_fn_map
 
@@ -21,14 +21,14 @@ __all__ = ["LazyVolume", "list_collate"]
 class LazyVolume:
     """A scan of any size, of which only sampled cubes are read.
 
-    Handles are small, picklable and immutable; a DataLoader collates them to a list.
+    Handles are small, picklable and immutable; a DataLoader collates them to a list.  A handle on a file pickles as its path.
 
     Args:
         source: the stored voxels.
         affine: float64 ``[D + 1, D + 1]``, from voxel positions to RAS millimetres.
         key: what the scan is known by, its path; None for one that exists in memory only.
         sampling: the grid on which the volume is seen; None for the stored one.
-        intensity: functions of float32 cubes, applied in order, voxel by voxel.
+        intensity: functions of float32 cubes, applied in order, voxel by voxel; picklable, as MONAI's ``ScaleIntensityRange``.
     """
 
     source: Source
@@ -57,25 +57,36 @@ class LazyVolume:
 
         Raises:
             ValueError: if the centres or the size do not have ``D`` axes.
+            FileNotFoundError: if the file has been removed.
         """
         axes = len(self.shape) - 1
         edges = (size,) * axes if isinstance(size, int) else tuple(size)
-        if centres.ndim != 2 or centres.shape[1] != axes or len(edges) != axes:
-            raise ValueError(f"{self!r} needs centres [N, {axes}] and {axes} edges, got {tuple(centres.shape)} and {edges}")
-        starts = centres.cpu().numpy() - np.array(edges) // 2
+        if centres.ndim != 2 or centres.shape[1] != axes or len(edges) != axes or min(edges) < 1:
+            raise ValueError(
+                f"{self!r} needs centres [N, {axes}] and {axes} positive edges, got {tuple(centres.shape)} and {edges}"
+            )
+        starts = centres.cpu().numpy().astype(np.int64) - np.array(edges) // 2
         sampling = self.sampling or Sampling(np.eye(axes + 1), self.source.shape[1:])
         cubes = sampling.cubes(self.source.array(), starts, edges, *self.source.scaling)
         for function in self.intensity:
             cubes = function(cubes)
-        return convert_to_tensor(cubes, track_meta=False)  # a MetaTensor would slow every operation that follows
+        return cubes.as_subclass(Tensor)  # MONAI's transforms return a MetaTensor
 
     def sampled(self, sampling: Sampling) -> LazyVolume:
-        """The same scan seen on another grid; the sampling maps to the stored one."""
-        return replace(self, sampling=sampling, affine=self.affine @ torch.from_numpy(sampling.matrix))
+        """The same scan seen on another grid.
+
+        Args:
+            sampling: maps to the grid on which this handle sees it; mappings are composed, and interpolated once.
+        """
+        stored = sampling if self.sampling is None else replace(sampling, matrix=self.sampling.matrix @ sampling.matrix)
+        return replace(self, sampling=stored, affine=self.affine @ torch.from_numpy(sampling.matrix))
 
     def scaled(self, function: Callable[[Tensor], Tensor]) -> LazyVolume:
         """The same scan with one more function of its intensities."""
         return replace(self, intensity=(*self.intensity, function))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LazyVolume:
+        return self  # immutable, and MONAI's data sets copy every cached item
 
 
 def list_collate(batch: Sequence[dict]) -> dict[str, list]:

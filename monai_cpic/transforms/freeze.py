@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
+from monai.data.utils import to_affine_nd
 from monai.transforms import LazyTransform, MapTransform
 from monai.transforms.lazy.utils import affine_from_pending, combine_transforms
 
@@ -53,18 +53,27 @@ class FreezeLazyVolumed(MapTransform, LazyTransform):
     def _freeze(self, key: str, stand_in: Any) -> LazyVolume:
         volume = stand_in.meta.get(HANDLE) if isinstance(stand_in, MetaTensor) else None
         if volume is None:
-            raise TypeError(f"{key!r} holds a {type(stand_in).__name__}, not what LoadLazyVolumed put there: freeze right after lazy transforms")
+            raise TypeError(
+                f"{key!r} holds a {type(stand_in).__name__}, not what LoadLazyVolumed put there: freeze after lazy transforms"
+            )
         strides = [stride for stride, n in zip(stand_in.stride(), stand_in.shape, strict=True) if n > 1]
         if tuple(stand_in.shape) != volume.shape or any(strides) or stand_in.applied_operations:
             done = [operation.get("class", "a transform") for operation in stand_in.applied_operations] or ["a transform"]
             raise ValueError(
-                f"{key!r} ({volume.key}): {', '.join(done)} has computed voxels that were never read; use Compose(..., lazy=True), spatial "
-                "transforms that do not look at voxels (no CropForegroundd) and lazy intensity transforms after FreezeLazyVolumed"
+                f"{key!r} ({volume.key}): {', '.join(done)} has computed voxels that were never read; use "
+                "Compose(..., lazy=True), spatial transforms that do not look at voxels (no CropForegroundd) and lazy intensity "
+                "transforms after FreezeLazyVolumed"
             )
         if not stand_in.pending_operations:
             return volume
+        shape = tuple(int(n) for n in stand_in.peek_pending_shape())
+        names = ", ".join(str(operation.get("class", "a transform")) for operation in stand_in.pending_operations)
+        if min(shape) < 1:
+            raise ValueError(
+                f"{key!r} ({volume.key}): {names} left the empty grid {shape}; a transform that chooses by voxel values, such as "
+                "CropForegroundd, finds none in a scan that stays on disk: crop a fixed region instead"
+            )
         matrix = torch.eye(len(volume.shape), dtype=torch.float64)
         for operation in stand_in.pending_operations:
-            matrix = combine_transforms(matrix, torch.as_tensor(np.asarray(affine_from_pending(operation)), dtype=torch.float64))
-        shape = tuple(int(n) for n in stand_in.peek_pending_shape())
+            matrix = combine_transforms(matrix, torch.as_tensor(to_affine_nd(len(shape), affine_from_pending(operation))))
         return volume.sampled(Sampling(matrix.numpy(), shape, self.mode, self.padding_mode))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,19 @@ from monai_cpic.data.volume import LazyVolume
 __all__ = ["open_array", "open_dicom", "open_nifti", "open_npy", "open_volume"]
 
 
-def open_volume(scan: str | Path | Tensor | np.ndarray, **options: Any) -> LazyVolume:
-    """A handle of a scan, by what it is: a folder of DICOM slices, ``.nii``, ``.nii.gz``, ``.npy``, or an array ``[C, *spatial]``.
+def open_volume(scan: str | os.PathLike[str] | Tensor | np.ndarray | LazyVolume, **options: Any) -> LazyVolume:
+    """A handle of a scan, by what it is: a folder of DICOM slices, ``.nii``, ``.nii.gz``, ``.npy``, an array ``[C, *spatial]``.
+
+    What cannot be read at random, DICOM slices and ``.nii.gz``, is unpacked into the cache folder the first time.
 
     Args:
-        scan: the scan.
+        scan: the scan; one that is open already is returned as it is.
         options: of the reader of its kind: :func:`open_dicom`, :func:`open_nifti`.
 
     Raises:
         FileNotFoundError: if the path does not exist.
         ValueError: if the kind is unknown or the scan is broken.
+        TypeError: if it is neither a path nor an array.
 
     Example:
         >>> import torch
@@ -33,9 +37,13 @@ def open_volume(scan: str | Path | Tensor | np.ndarray, **options: Any) -> LazyV
         >>> volume.gather(torch.tensor([[1, 1, 1]]), size=2).flatten().tolist()
         [0.0, 1.0, 4.0, 5.0, 12.0, 13.0, 16.0, 17.0]
     """
+    if isinstance(scan, LazyVolume):
+        return scan
     if isinstance(scan, (Tensor, np.ndarray)):
         return open_array(scan)
-    path = Path(scan)
+    if not isinstance(scan, (str, os.PathLike)):
+        raise TypeError(f"cannot open a volume from a {type(scan).__name__}; a path, a tensor or an array is expected")
+    path = Path(os.path.abspath(scan))  # the handle must outlive a change of the working directory
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
     if path.is_dir():

@@ -53,12 +53,12 @@ def read_headers(folder: Path, series_uid: str | None = None) -> list[Slice]:
     """
     slices, others = [], []
     for path in sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")):
-        if SimpleITK.ImageFileReader.GetImageIOFromFileName(str(path)) == "GDCMImageIO":
+        if _looks_like_dicom(path):
             slices.append(_read_header(path))
         else:
             others.append(path.name)
     if not slices:
-        raise ValueError(f"{folder} holds no DICOM file (of {len(others)} files): name the folder that holds the slices of one scan")
+        raise ValueError(f"{folder} holds no DICOM file (of {len(others)} files): name the folder of the slices of one scan")
     if others:
         logger.warning("%s: %d files are not DICOM and were left out: %s", folder, len(others), ", ".join(others))
     counts = Counter(piece.series for piece in slices)
@@ -90,12 +90,14 @@ def order_slices(folder: Path, slices: list[Slice], spacing_tolerance: float = 0
         if len(kinds) > 1:
             usual = kinds.most_common(1)[0][0]
             odd = next(piece.path for piece in slices if tuple(np.round(getattr(piece, what), 4).tolist()) != usual)
-            raise ValueError(f"{folder}: slices of different {what}: {dict(kinds)}, the first odd one is {odd.name}; separate the series")
+            raise ValueError(
+                f"{folder}: slices of different {what}: {dict(kinds)}, the first odd one is {odd.name}; separate the series"
+            )
     first = slices[0]
     axes = np.array(first.direction).reshape(3, 3)
     if all(piece.position is not None for piece in slices):
         normal = axes[:, 2]
-        place = {piece.path: float(np.dot(piece.position, normal)) for piece in slices}  # type: ignore[arg-type]
+        place = {piece.path: float(np.dot(piece.position, normal)) for piece in slices}
         slices = sorted(slices, key=lambda piece: place[piece.path])
         distance = _even_distance(folder, slices, [place[piece.path] for piece in slices], spacing_tolerance, "mm")
         distance = distance or first.thickness or 1.0
@@ -112,6 +114,17 @@ def order_slices(folder: Path, slices: list[Slice], spacing_tolerance: float = 0
     return Series(tuple(slices), np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
 
 
+def _looks_like_dicom(path: Path) -> bool:
+    """By its name or its mark (PS3.10), not by what GDCM can read: a truncated slice must be an error, not left out."""
+    if path.name == "DICOMDIR":
+        return False
+    if path.suffix.lower() in (".dcm", ".dicom", ".ima"):
+        return True
+    with path.open("rb") as file:
+        marked = file.read(132)[128:] == b"DICM"
+    return marked or SimpleITK.ImageFileReader.GetImageIOFromFileName(str(path)) == "GDCMImageIO"
+
+
 def _read_header(path: Path) -> Slice:
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
@@ -119,21 +132,26 @@ def _read_header(path: Path) -> Slice:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise ValueError(f"{path} cannot be read as DICOM: {str(error).strip().splitlines()[-1]}; fetch the file again") from error
+        reason = str(error).strip().splitlines()[-1]
+        raise ValueError(f"{path} is truncated or not DICOM: {reason}; fetch the file again") from error
+    if reader.GetNumberOfComponents() > 1:
+        raise ValueError(f"{path} is a colour image; slices of a scan have one channel: move the file elsewhere")
+
+    def text(tag: str) -> str:
+        return reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else ""
 
     def number(tag: str) -> float | None:
-        text = reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else ""
-        return float(text) if text else None
+        return float(text(tag)) if text(tag) else None
 
     instance = number(INSTANCE_NUMBER)
     thickness = number(SPACING_BETWEEN_SLICES) or number(SLICE_THICKNESS)
     return Slice(
         path,
-        reader.GetMetaData(SERIES_UID).strip() if reader.HasMetaDataKey(SERIES_UID) else "",
+        text(SERIES_UID),
         reader.GetSize(),
         reader.GetSpacing()[:2],
         reader.GetDirection(),
-        reader.GetOrigin() if reader.HasMetaDataKey(POSITION) else None,
+        reader.GetOrigin() if text(POSITION) else None,
         None if instance is None else int(instance),
         None if thickness is None else abs(thickness),
     )
@@ -146,7 +164,10 @@ def _numbers(folder: Path, slices: list[Slice]) -> dict[Path, int]:
         return instances
     named = {piece.path: int(found[-1]) for piece in slices if (found := re.findall(r"\d+", piece.path.stem))}
     if len(set(named.values())) != len(slices):
-        raise ValueError(f"{folder}: the slices have neither positions, nor different instance numbers, nor different numbers in their names")
+        raise ValueError(
+            f"{folder}: the slices have neither positions, nor different instance numbers, nor different numbers in their names; "
+            "their order is unknown: number the files"
+        )
     return named
 
 
@@ -159,10 +180,12 @@ def _even_distance(folder: Path, slices: list[Slice], places: list[float], toler
     worst = int(np.abs(gaps - usual).argmax())
     if gaps.min() <= 1e-3 * usual or usual <= 0:
         k = int(gaps.argmin())
-        raise ValueError(f"{folder}: {slices[k].path.name} and {slices[k + 1].path.name} lie at the same position; separate the series")
+        names = f"{slices[k].path.name} and {slices[k + 1].path.name}"
+        raise ValueError(f"{folder}: {names} lie at the same position; separate the series or remove the copy")
     if abs(gaps[worst] - usual) > tolerance * usual + 1e-3:
         raise ValueError(
-            f"{folder}: {slices[worst].path.name} and {slices[worst + 1].path.name} are {gaps[worst]:g} {unit} apart, other neighbours "
-            f"{usual:g}: a slice is missing or the spacing is uneven; complete the series, leave the patient out, or raise spacing_tolerance"
+            f"{folder}: {slices[worst].path.name} and {slices[worst + 1].path.name} are {gaps[worst]:g} {unit} apart, other "
+            f"neighbours {usual:g}: a slice is missing or the spacing is uneven; complete the series, leave the patient out, or "
+            "raise spacing_tolerance"
         )
     return float(np.mean(gaps))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -34,15 +35,23 @@ def open_nifti(path: Path, cache_dir: str | Path | None = None) -> LazyVolume:
     if path.suffix == ".gz":
         unpacked = cached([path], cache_dir, lambda folder: _unpack(path, folder / "volume.nii")) / "volume.nii"
     try:
-        image = nibabel.load(unpacked)
-    except (nibabel.filebasedimages.ImageFileError, OSError) as error:
+        image: Any = nibabel.load(unpacked)
+    except (nibabel.filebasedimages.ImageFileError, OSError, ValueError) as error:
         raise ValueError(f"{path} is not a readable NIfTI file: {error}") from error
     shape = tuple(image.shape)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) not in (2, 3):
-        raise ValueError(f"{path} holds a series of volumes, shape {shape}, where one is expected: save the one to use in a file of its own")
+        raise ValueError(
+            f"{path} holds a series of volumes, shape {shape}, where one is expected: save the one to use in a file of its own"
+        )
     proxy = image.dataobj
+    if np.dtype(proxy.dtype).kind not in "iuf":
+        raise ValueError(f"{path} has the data type {proxy.dtype}; a volume has real numbers")
+    needed = int(proxy.offset) + int(np.prod(shape, dtype=np.int64)) * np.dtype(proxy.dtype).itemsize
+    found = unpacked.stat().st_size
+    if found < needed:
+        raise ValueError(f"{path} is truncated: it has {found} bytes, its header announces {needed}; fetch the file again")
     axes = len(shape)
     source = MappedSource(
         str(unpacked),

@@ -1,0 +1,304 @@
+"""DICOM series against SimpleITK and MONAI, and folders that must be refused."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK
+import torch
+from monai.transforms import LoadImage
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from monai_cpic.data import LazyVolume, open_volume
+
+SERIES = generate_uid()
+Edit = Callable[[FileDataset, int], None]
+
+
+def write_slice(path: Path, number: int, edit: Edit | None = None, shape: tuple[int, int] = (6, 5)) -> None:
+    """One CT slice; the stored value of a voxel tells where it is."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, meta.MediaStorageSOPInstanceUID
+    dataset.SeriesInstanceUID, dataset.StudyInstanceUID = SERIES, SERIES
+    dataset.Modality, dataset.PatientID = "CT", "P1"
+    dataset.InstanceNumber = number + 1
+    dataset.ImagePositionPatient = [-10.0, -20.0, 30.0 + 2.5 * number]
+    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    dataset.PixelSpacing, dataset.SliceThickness = [0.5, 0.75], 2.5
+    dataset.Rows, dataset.Columns = shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
+    dataset.RescaleIntercept, dataset.RescaleSlope = -1024, 1
+    dataset.PixelData = (np.arange(shape[0] * shape[1], dtype="<i2") + 100 * number).tobytes()
+    if edit is not None:
+        edit(dataset, number)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def write_series(folder: Path, count: int = 6, edit: Edit | None = None) -> Path:
+    """``1.dcm`` … ``count.dcm``, from feet to head."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        write_slice(folder / f"{number + 1}.dcm", number, edit)
+    return folder
+
+
+def voxels(volume: LazyVolume) -> np.ndarray:
+    """All voxels ``[X, Y, Z]``, read through :meth:`gather`."""
+    shape = torch.tensor(volume.shape[1:])
+    return volume.gather((shape // 2)[None], shape.tolist())[0, 0].numpy()
+
+
+def by_simpleitk(files: list[Path]) -> np.ndarray:
+    """``[X, Y, Z]`` of files in order."""
+    return SimpleITK.GetArrayFromImage(SimpleITK.ReadImage([str(file) for file in files])).transpose(2, 1, 0)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def test_values_order_and_affine(tmp_path: Path, cache: Path) -> None:
+    folder = write_series(tmp_path / "scan", 12)  # 10.dcm sorts before 2.dcm
+    volume = open_volume(folder, cache_dir=cache)
+    assert volume.shape == (1, 5, 6, 12)
+    assert volume.key == str(folder)
+    np.testing.assert_array_equal(voxels(volume), by_simpleitk([folder / f"{n}.dcm" for n in range(1, 13)]))
+    expected = np.diag([-0.75, -0.5, 2.5, 1])
+    expected[:3, 3] = [10, 20, 30]
+    np.testing.assert_allclose(volume.affine, expected)
+
+
+def test_agrees_with_monai(tmp_path: Path, cache: Path) -> None:
+    folder = write_series(tmp_path / "scan")
+    image = LoadImage(reader="PydicomReader", image_only=True, ensure_channel_first=True)(folder)
+    volume = open_volume(folder, cache_dir=cache)
+    np.testing.assert_array_equal(voxels(volume), image[0].numpy())
+    np.testing.assert_allclose(volume.affine, image.affine, atol=1e-6)
+
+
+def test_slices_are_sorted_along_their_normal(tmp_path: Path, cache: Path) -> None:
+    def sagittal(dataset: FileDataset, number: int) -> None:
+        dataset.ImageOrientationPatient = [0, 1, 0, 0, 0, -1]
+        dataset.ImagePositionPatient = [40.0 - 3 * number, -20.0, 100.0]
+        dataset.InstanceNumber = (number * 5) % 6 + 1  # says nothing
+
+    folder = write_series(tmp_path / "scan", 6, sagittal)
+    volume = open_volume(folder, cache_dir=cache)
+    image = SimpleITK.ReadImage([str(folder / f"{n}.dcm") for n in range(1, 7)])
+    for voxel in ([0, 0, 0], [2, 3, 4], [4, 5, 5]):
+        index = torch.linalg.inv(volume.affine) @ torch.tensor(
+            [*(np.array([-1, -1, 1]) * image.TransformIndexToPhysicalPoint(voxel)), 1], dtype=torch.float64
+        )
+        assert volume.gather(index[:3].round().long()[None], 1).item() == image[voxel]
+
+
+@pytest.mark.parametrize("number_in", ["InstanceNumber", "name"])
+def test_without_positions_the_number_sorts(
+    tmp_path: Path, cache: Path, number_in: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def strip(dataset: FileDataset, number: int) -> None:
+        del dataset.ImagePositionPatient
+        if number % 2:
+            dataset.SpacingBetweenSlices = 2.5
+        if number_in == "name":
+            del dataset.InstanceNumber
+
+    folder = write_series(tmp_path / "scan", 11, strip)
+    with caplog.at_level(logging.WARNING):
+        volume = open_volume(folder, cache_dir=cache)
+    assert "without ImagePositionPatient" in caplog.text
+    np.testing.assert_array_equal(voxels(volume)[0, 0], np.arange(11) * 100 - 1024)
+    np.testing.assert_allclose(volume.affine, np.diag([-0.75, -0.5, 2.5, 1]))
+
+
+def test_an_empty_position_is_a_missing_one(tmp_path: Path, cache: Path) -> None:
+    def empty(dataset: FileDataset, number: int) -> None:
+        dataset.ImagePositionPatient = None
+
+    assert open_volume(write_series(tmp_path / "scan", 4, empty), cache_dir=cache).affine[2, 2] == 2.5
+
+
+def test_every_file_has_its_own_rescaling(tmp_path: Path, cache: Path) -> None:
+    def rescale(dataset: FileDataset, number: int) -> None:
+        dataset.RescaleIntercept = -1000 * (number % 2)
+
+    volume = open_volume(write_series(tmp_path / "scan", 4, rescale), cache_dir=cache)
+    assert voxels(volume)[0, 0].tolist() == [0, -900, 200, -700]
+    assert volume.source.array().dtype == np.int16
+
+
+def test_values_beyond_int16_and_fractions_are_kept(tmp_path: Path, cache: Path) -> None:
+    def fraction(dataset: FileDataset, number: int) -> None:
+        dataset.RescaleSlope = 0.25 if number == 3 else 1
+
+    def large(dataset: FileDataset, number: int) -> None:
+        dataset.RescaleIntercept = 40000
+
+    for name, edit in {"fraction": fraction, "large": large}.items():
+        folder = write_series(tmp_path / name, 4, edit)
+        volume = open_volume(folder, cache_dir=cache)
+        assert volume.source.array().dtype == np.float32
+        found = [SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(folder / f"{n}.dcm")))[0].T for n in range(1, 5)]
+        np.testing.assert_array_equal(voxels(volume), np.stack(found, -1))
+
+
+def test_one_slice_is_a_volume(tmp_path: Path, cache: Path) -> None:
+    volume = open_volume(write_series(tmp_path / "scan", 1), cache_dir=cache)
+    assert volume.shape == (1, 5, 6, 1)
+    assert volume.affine[2, 2] == 2.5
+
+
+def test_decoded_once_and_again_after_a_change(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_series(tmp_path / "scan", 4)
+    first = open_volume(folder, cache_dir=cache)
+    with monkeypatch.context() as patched:
+        patched.setattr("monai_cpic.data.readers.dicom._decode", None)  # would fail if it were called
+        np.testing.assert_array_equal(voxels(open_volume(folder, cache_dir=cache)), voxels(first))
+
+    def brighter(dataset: FileDataset, number: int) -> None:
+        dataset.RescaleIntercept = 10
+
+    write_series(folder, 5, brighter)
+    assert voxels(open_volume(folder, cache_dir=cache))[0, 0, 0] == 10
+
+
+def test_the_cache_folder_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONAI_CPIC_CACHE", str(tmp_path / "elsewhere"))
+    open_volume(write_series(tmp_path / "scan", 2))
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 1
+
+
+def test_other_files_are_named(tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_series(tmp_path / "scan", 3)
+    (folder / "notes.txt").write_text("x")
+    with caplog.at_level(logging.WARNING):
+        assert open_volume(folder, cache_dir=cache).shape[-1] == 3
+    assert "notes.txt" in caplog.text
+
+
+# ---- folders that must be refused ----------------------------------------------------------------------------------------
+
+
+def refused(folder: Path, cache: Path, message: str, **options: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        open_volume(folder, cache_dir=cache, **options)
+    assert str(folder) in str(error.value)
+    assert not cache.exists() or not list(cache.iterdir())  # nothing half-written
+
+
+def test_no_dicom(tmp_path: Path, cache: Path) -> None:
+    folder = tmp_path / "scan"
+    folder.mkdir()
+    refused(folder, cache, "no DICOM file")
+    (folder / "notes.txt").write_text("x")
+    refused(folder, cache, "no DICOM file")
+
+
+def test_two_series(tmp_path: Path, cache: Path) -> None:
+    other = generate_uid()
+
+    def second(dataset: FileDataset, number: int) -> None:
+        dataset.SeriesInstanceUID = other
+
+    folder = write_series(tmp_path / "scan", 4)
+    write_slice(folder / "other.dcm", 0, second)
+    refused(folder, cache, "2 series.*series_uid")
+    with pytest.raises(ValueError, match=rf"{SERIES} \(4 files\)") as error:
+        open_volume(folder, cache_dir=cache)
+    assert f"{other} (1 files)" in str(error.value)
+    assert open_volume(folder, cache_dir=cache, series_uid=SERIES).shape[-1] == 4
+    assert open_volume(folder, cache_dir=cache, series_uid=other).shape[-1] == 1
+    with pytest.raises(ValueError, match=r"does not hold the series 1\.2\.3"):
+        open_volume(folder, cache_dir=cache, series_uid="1.2.3")
+
+
+def test_slices_of_different_sizes(tmp_path: Path, cache: Path) -> None:
+    folder = write_series(tmp_path / "scan", 5)
+    write_slice(folder / "3.dcm", 2, shape=(6, 7))
+    refused(folder, cache, r"different size.*3\.dcm")
+
+
+def test_missing_slice(tmp_path: Path, cache: Path) -> None:
+    folder = write_series(tmp_path / "scan", 6)
+    (folder / "4.dcm").unlink()
+    refused(folder, cache, "3.dcm and 5.dcm are 5 mm apart, other neighbours 2.5: a slice is missing")
+
+
+def test_missing_number_without_positions(tmp_path: Path, cache: Path) -> None:
+    def strip(dataset: FileDataset, number: int) -> None:
+        del dataset.ImagePositionPatient
+
+    folder = write_series(tmp_path / "scan", 6, strip)
+    (folder / "4.dcm").unlink()
+    refused(folder, cache, "3.dcm and 5.dcm.*a slice is missing")
+
+
+def test_the_same_slice_twice(tmp_path: Path, cache: Path) -> None:
+    folder = write_series(tmp_path / "scan", 4)
+    shutil.copy(folder / "2.dcm", folder / "copy.dcm")
+    refused(folder, cache, "same position")
+
+
+@pytest.mark.parametrize("number", [1, 3, 5])
+@pytest.mark.parametrize(("suffix", "keep"), [(".dcm", 0), (".dcm", 100), (".dcm", 500), (".dcm", -20), ("", 500), ("", -20)])
+def test_truncated_slice(tmp_path: Path, cache: Path, number: int, suffix: str, keep: int) -> None:
+    folder = write_series(tmp_path / "scan", 5)
+    path = (folder / f"{number}.dcm").rename(folder / f"{number}{suffix}")
+    path.write_bytes(path.read_bytes()[:keep])
+    refused(folder, cache, rf"{path.name} is truncated")
+
+
+def test_frames_and_colours(tmp_path: Path, cache: Path) -> None:
+    def frames(dataset: FileDataset, number: int) -> None:
+        dataset.NumberOfFrames = 3
+        dataset.PixelData = dataset.PixelData * 3
+
+    def colours(dataset: FileDataset, number: int) -> None:
+        dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "RGB", 0
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
+        dataset.PixelData = bytes(90)
+
+    refused(write_series(tmp_path / "frames", 1, frames), cache, "3 frames")
+    refused(write_series(tmp_path / "colours", 1, colours), cache, "colour")
+
+
+# ---- real scans ----------------------------------------------------------------------------------------------------------
+
+
+def test_transfer_syntaxes(real_data: Path, tmp_path: Path, cache: Path) -> None:
+    files = sorted((real_data / "ct_codecs_wado").glob("CTImage*"))
+    assert len(files) == 5
+    found = []
+    for file in files:
+        folder = tmp_path / str(pydicom.dcmread(file, stop_before_pixels=True).file_meta.TransferSyntaxUID)
+        folder.mkdir()
+        shutil.copy(file, folder / "slice.dcm")
+        found.append(voxels(open_volume(folder, cache_dir=cache)))
+    np.testing.assert_array_equal(found[0], by_simpleitk([files[0]]))
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+
+
+def test_chest_ct(real_data: Path, tmp_path: Path, cache: Path) -> None:
+    with tarfile.open(real_data / "chest_ct_lidc0314" / "LIDC-IDRI-0314_dicom.tar.xz") as archive:
+        archive.extractall(tmp_path / "ct", filter="data")
+    folder = next((tmp_path / "ct").rglob("*.dcm")).parent
+    volume = open_volume(folder, cache_dir=cache)
+    assert volume.shape == (1, 512, 512, 275)
+    assert volume.source.array().dtype == np.int16
+    names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
+    np.testing.assert_array_equal(volume.source.array()[0], by_simpleitk([Path(name) for name in names]))

@@ -1,0 +1,70 @@
+"""The index arithmetic against numpy's own padding, indexing and interpolation."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monai_cpic.data.gather import SNAP, blocks, cross_product, file_order, linear_taps, points
+
+
+@st.composite
+def stored_arrays(draw: st.DrawFn) -> np.ndarray:
+    """``[C, *spatial]`` of any dtype, seen through any permutation of the spatial axes."""
+    shape = draw(st.lists(st.integers(1, 7), min_size=2, max_size=3))
+    dtype = draw(st.sampled_from(["<i2", ">i2", "u1", "<f4", ">f8"]))
+    channels = draw(st.integers(1, 2))
+    values = np.arange(channels * int(np.prod(shape))).reshape(channels, *shape).astype(dtype)
+    order = draw(st.permutations(range(1, values.ndim)))
+    return values.transpose(0, *order)
+
+
+@given(stored_arrays(), st.data())
+def test_blocks_are_cut_from_the_border_padded_array(array: np.ndarray, data: st.DataObject) -> None:
+    spatial = array.shape[1:]
+    size = [data.draw(st.integers(1, 9)) for _ in spatial]
+    starts = np.array([[data.draw(st.integers(-25, 25)) for _ in spatial] for _ in range(data.draw(st.integers(0, 5)))])
+    starts = starts.reshape(-1, len(spatial)).astype(np.int64)
+    padded = np.pad(array, [(0, 0)] + [(40, 40)] * len(spatial), mode="edge")
+    cubes = blocks(array, starts, size)
+    assert cubes.shape == (len(array), len(starts), *size)
+    assert cubes.dtype == array.dtype
+    for number, start in enumerate(starts + 40):
+        window = tuple(slice(first, first + edge) for first, edge in zip(start, size, strict=True))
+        np.testing.assert_array_equal(cubes[:, number], padded[(slice(None), *window)])
+
+
+@given(stored_arrays(), st.data())
+def test_cross_product_is_numpy_ix(array: np.ndarray, data: st.DataObject) -> None:
+    lines = [np.array(data.draw(st.lists(st.integers(0, n - 1), min_size=2, max_size=5))) for n in array.shape[1:]]
+    found = cross_product(array, [line[None] for line in lines])
+    np.testing.assert_array_equal(found[:, 0], array[np.ix_(range(len(array)), *lines)])
+
+
+@given(stored_arrays(), st.data())
+def test_points_are_single_voxels(array: np.ndarray, data: st.DataObject) -> None:
+    indices = [np.array([data.draw(st.integers(0, n - 1)) for _ in range(4)]) for n in array.shape[1:]]
+    np.testing.assert_array_equal(points(array, indices), array[(slice(None), *indices)])
+
+
+@given(st.lists(st.floats(0, 50), min_size=1, max_size=12))
+def test_taps_interpolate_like_numpy(coordinates: list[float]) -> None:
+    grid = np.cos(np.arange(60.0))
+    indices, weights = linear_taps(np.array([coordinates]))
+    if weights is None:
+        values = grid[indices]
+    else:
+        lower, upper = np.split(grid[indices], 2, axis=1)
+        values = lower + (upper - lower) * weights
+    np.testing.assert_allclose(values[0], np.interp(coordinates, np.arange(60), grid), atol=2 * SNAP)
+
+
+def test_whole_coordinates_need_one_tap() -> None:
+    indices, weights = linear_taps(np.array([[-3.0, 2.0 + SNAP / 2, 5.0 - SNAP / 2]]))
+    assert weights is None
+    assert indices.tolist() == [[-3, 2, 5]]
+
+
+def test_file_order_is_slowest_first() -> None:
+    assert file_order(np.zeros((1, 4, 3, 2)).transpose(0, 3, 1, 2)) == [1, 2, 0]

@@ -1,0 +1,157 @@
+"""NIfTI files against nibabel and MONAI."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from monai.transforms import LoadImage
+from numpy.typing import DTypeLike
+
+from monai_cpic.data import LazyVolume, open_volume
+
+AFFINE = np.array([[-0.8, 0.1, 0, 90], [0, 0.9, 0.2, -120], [0, 0, 2.5, -70], [0, 0, 0, 1.0]])
+
+
+def voxels(volume: LazyVolume) -> np.ndarray:
+    """All voxels ``[*spatial]``, read through :meth:`gather`."""
+    shape = torch.tensor(volume.shape[1:])
+    return volume.gather((shape // 2)[None], shape.tolist())[0, 0].numpy()
+
+
+def save(
+    path: Path, shape: tuple[int, ...] = (7, 6, 5), dtype: DTypeLike = "<i2", scaling: tuple[float, float] | None = None
+) -> Path:
+    values = np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
+    header = nibabel.Nifti1Header(endianness=">" if np.dtype(dtype).byteorder == ">" else "<")
+    header.set_data_dtype(dtype)
+    image = nibabel.Nifti1Image(values, AFFINE, header)
+    if scaling is not None:
+        image.header.set_slope_inter(*scaling)
+    nibabel.save(image, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
+@pytest.mark.parametrize("dtype", ["u1", "<i2", ">i2", "<f4", "<f8"])
+@pytest.mark.parametrize("scaling", [None, (0.37, -12.5)])
+def test_values_are_those_of_nibabel(tmp_path: Path, name: str, dtype: str, scaling: tuple[float, float] | None) -> None:
+    path = save(tmp_path / name, dtype=dtype, scaling=scaling)
+    volume = open_volume(path, cache_dir=tmp_path / "cache")
+    expected = nibabel.load(path).get_fdata(dtype=np.float32)
+    assert volume.shape == (1, 7, 6, 5)
+    assert volume.key == str(path)
+    np.testing.assert_allclose(voxels(volume), expected, rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(volume.affine, AFFINE, atol=1e-5)
+    assert volume.source.array().dtype == np.dtype(dtype)
+
+
+def test_agrees_with_monai(tmp_path: Path) -> None:
+    path = save(tmp_path / "scan.nii.gz", scaling=(2.0, -1000.0))
+    image = LoadImage(image_only=True, ensure_channel_first=True)(path)
+    volume = open_volume(path, cache_dir=tmp_path / "cache")
+    np.testing.assert_array_equal(voxels(volume), image[0].numpy())
+    np.testing.assert_allclose(volume.affine, image.affine)
+
+
+@pytest.mark.parametrize(("shape", "seen"), [((7, 6), (1, 7, 6)), ((7, 6, 1), (1, 7, 6, 1)), ((7, 6, 5, 1), (1, 7, 6, 5))])
+def test_dimensions(tmp_path: Path, shape: tuple[int, ...], seen: tuple[int, ...]) -> None:
+    volume = open_volume(save(tmp_path / "scan.nii", shape))
+    assert volume.shape == seen
+    assert volume.affine.shape == (len(seen), len(seen))
+    np.testing.assert_array_equal(voxels(volume), nibabel.load(tmp_path / "scan.nii").get_fdata().reshape(seen[1:]))
+
+
+def test_unpacked_once_and_again_after_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, cache = save(tmp_path / "scan.nii.gz"), tmp_path / "cache"
+    open_volume(path, cache_dir=cache)
+    with monkeypatch.context() as patched:
+        patched.setattr("monai_cpic.data.readers.nifti._unpack", None)  # would fail if it were called
+        open_volume(path, cache_dir=cache)
+    save(path, (3, 3, 3))
+    assert open_volume(path, cache_dir=cache).shape == (1, 3, 3, 3)
+
+
+def test_relative_paths_survive_a_change_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "scan.nii")
+    monkeypatch.chdir(tmp_path)
+    volume = open_volume("scan.nii")
+    monkeypatch.chdir("/")
+    assert volume.key == str(tmp_path / "scan.nii")
+    assert voxels(volume).shape == (7, 6, 5)
+
+
+# ---- files that must be refused ------------------------------------------------------------------------------------------
+
+
+def refused(path: Path, message: str) -> None:
+    cache = path.parent / "cache"
+    with pytest.raises(ValueError, match=message) as error:
+        open_volume(path, cache_dir=cache)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.9, -4])
+def test_truncated_gzip_leaves_nothing_behind(tmp_path: Path, keep: float) -> None:
+    path = save(tmp_path / "scan.nii.gz")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(keep if keep < 0 else keep * len(content))])
+    refused(path, "truncated")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_damaged_gzip(tmp_path: Path) -> None:
+    path = save(tmp_path / "scan.nii.gz")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    refused(path, "damaged")
+    path.write_bytes(b"not gzip")
+    refused(path, "damaged")
+
+
+def test_truncated_file(tmp_path: Path) -> None:
+    path = save(tmp_path / "scan.nii")
+    path.write_bytes(path.read_bytes()[:-1])
+    refused(path, "truncated")
+    packed = tmp_path / "packed.nii.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    refused(packed, "truncated")
+
+
+def test_not_nifti(tmp_path: Path) -> None:
+    path = tmp_path / "scan.nii"
+    path.write_bytes(b"x" * 400)
+    refused(path, "not a readable NIfTI file")
+
+
+def test_series_of_volumes(tmp_path: Path) -> None:
+    refused(save(tmp_path / "scan.nii", (7, 6, 5, 2)), r"series of volumes, shape \(7, 6, 5, 2\)")
+
+
+def test_complex_and_colour_values(tmp_path: Path) -> None:
+    refused(save(tmp_path / "complex.nii", dtype="c8"), "data type complex64")
+    colour = np.zeros((4, 4, 4), [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(colour, AFFINE), tmp_path / "colour.nii")
+    refused(tmp_path / "colour.nii", "data type")
+
+
+# ---- real scans ----------------------------------------------------------------------------------------------------------
+
+
+def test_brain(real_data: Path, tmp_path: Path) -> None:
+    path = next((real_data / "brain_openms_4mod" / "patient07").glob("*FLAIR*"))
+    volume = open_volume(path, cache_dir=tmp_path)
+    image = LoadImage(image_only=True, ensure_channel_first=True)(path)
+    assert volume.shape == tuple(image.shape)
+    np.testing.assert_allclose(voxels(volume), image[0].numpy(), rtol=1e-6)
+    np.testing.assert_allclose(volume.affine, image.affine)
+
+
+def test_bold_series_is_refused(real_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="series of volumes"):
+        open_volume(next((real_data / "bold4d_studyforrest").glob("*.nii.gz")), cache_dir=tmp_path)

@@ -1,0 +1,175 @@
+"""Cubes on other grids against MONAI's resampling of the whole volume."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms.lazy.utils import resample
+from monai.utils import LazyAttr
+from torch import Tensor
+
+from monai_cpic.data import LazyVolume, Sampling, open_volume
+
+
+def cut(dense: Tensor, centres: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Cubes of a dense volume ``[C, *spatial]`` that repeats its border: every voxel by its clamped index."""
+    cubes = []
+    for centre in centres.tolist():
+        axes = [
+            (torch.arange(edge) + c - edge // 2).clamp(0, n - 1) for c, edge, n in zip(centre, size, dense.shape[1:], strict=True)
+        ]
+        cubes.append(dense[(slice(None), *torch.meshgrid(*axes, indexing="ij"))])
+    return torch.stack(cubes)
+
+
+def anywhere(shape: tuple[int, ...], count: int = 200) -> Tensor:
+    """Voxels inside, at the border and far outside."""
+    return torch.stack([torch.randint(-12, n + 12, (count,)) for n in shape[1:]], 1)
+
+
+def whole(volume: Tensor, sampling: Sampling) -> Tensor:
+    """MONAI's resampling of everything, in float64."""
+    options = {
+        LazyAttr.SHAPE: sampling.shape,
+        LazyAttr.INTERP_MODE: sampling.mode,
+        LazyAttr.PADDING_MODE: sampling.padding_mode,
+        LazyAttr.DTYPE: torch.float64,
+    }
+    return resample(MetaTensor(volume.double()), sampling.matrix, options).as_tensor().float()
+
+
+def rotation(angle: float, offset: float) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, :3] = [
+        [np.cos(angle), -np.sin(angle), 0.1],
+        [np.sin(angle), np.cos(angle), -0.2],
+        [0.05, 0.1, 0.9],
+    ]
+    matrix[:3, 3] = offset
+    return matrix
+
+
+EXACT = {
+    "identity": (np.eye(4), (20, 17, 13)),
+    "shift": (np.array([[1, 0, 0, 3.0], [0, 1, 0, -4], [0, 0, 1, 0], [0, 0, 0, 1]]), (21, 19, 11)),
+    "flip": (np.array([[-1, 0, 0, 19.0], [0, 1, 0, 0], [0, 0, -1, 12], [0, 0, 0, 1]]), (20, 17, 13)),
+    "permute": (np.array([[0, -1, 0, 19.0], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1]]), (13, 20, 17)),
+}
+INTERPOLATED = {
+    "finer": (np.array([[0.5, 0, 0, -0.25], [0, 0.7, 0, 0.1], [0, 0, 1, 0], [0, 0, 0, 1]]), (40, 24, 13)),
+    "coarser": (np.diag([2.5, 2, 3, 1.0]), (8, 9, 5)),
+    "turned and zoomed": (np.array([[0, -1.3, 0, 19.0], [0, 0, 0.8, 0.3], [1, 0, 0, 0], [0, 0, 0, 1]]), (13, 15, 20)),
+    "partly outside": (np.array([[1.5, 0, 0, -6.2], [0, 1, 0, 4.5], [0, 0, 1, 0.25], [0, 0, 0, 1]]), (24, 20, 13)),
+    "rotated": (rotation(0.4, 1.7), (18, 18, 12)),
+    "half a turn": (rotation(3.0, 17.3), (18, 18, 12)),
+    "one slice": (np.array([[1.2, 0, 0, 0], [0, 1.1, 0, 0], [0, 0, 1, 6.3], [0, 0, 0, 1]]), (16, 15, 1)),
+}
+
+
+@pytest.mark.parametrize("padding_mode", ["border", "zeros"])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+@pytest.mark.parametrize("name", EXACT)
+def test_shifts_flips_and_permutations_are_exact(name: str, mode: str, padding_mode: str) -> None:
+    values = torch.rand(2, 20, 17, 13)
+    sampling = Sampling(*EXACT[name], mode=mode, padding_mode=padding_mode)
+    volume = open_volume(values).sampled(sampling)
+    centres = anywhere(volume.shape)
+    assert torch.equal(volume.gather(centres, (5, 4, 3)), cut(whole(values, sampling), centres, (5, 4, 3)))
+
+
+@pytest.mark.parametrize("padding_mode", ["border", "zeros"])
+@pytest.mark.parametrize("name", INTERPOLATED)
+def test_linear_interpolation_is_that_of_the_whole_volume(name: str, padding_mode: str) -> None:
+    values = torch.rand(2, 20, 17, 13)
+    sampling = Sampling(*INTERPOLATED[name], padding_mode=padding_mode)
+    volume = open_volume(values).sampled(sampling)
+    centres = anywhere(volume.shape)
+    expected = cut(whole(values, sampling), centres, (5, 4, 3))
+    torch.testing.assert_close(volume.gather(centres, (5, 4, 3)), expected, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("padding_mode", ["border", "zeros"])
+@pytest.mark.parametrize("name", INTERPOLATED)
+def test_nearest_takes_the_nearest_voxel(name: str, padding_mode: str) -> None:
+    values = torch.rand(1, 20, 17, 13)
+    matrix, shape = INTERPOLATED[name]
+    matrix = matrix + np.array([[0, 0, 0, 1e-3]] * 3 + [[0] * 4])  # no ties, which may be decided either way
+    sampling = Sampling(matrix, shape, "nearest", padding_mode)
+    volume = open_volume(values).sampled(sampling)
+    centres = anywhere(volume.shape)
+    assert torch.equal(volume.gather(centres, 5), cut(whole(values, sampling), centres, (5, 5, 5)))
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.5])
+@pytest.mark.parametrize("padding_mode", ["border", "zeros"])
+def test_two_dimensions(angle: float, padding_mode: str) -> None:
+    values = torch.rand(3, 30, 25)
+    matrix = np.array([[np.cos(angle) * 1.3, -np.sin(angle), 2], [np.sin(angle), np.cos(angle), -1], [0, 0, 1]])
+    sampling = Sampling(matrix, (22, 27), padding_mode=padding_mode)
+    volume = open_volume(values).sampled(sampling)
+    centres = anywhere(volume.shape)
+    expected = cut(whole(values, sampling), centres, (6, 5))
+    torch.testing.assert_close(volume.gather(centres, (6, 5)), expected, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("padding_mode", ["border", "zeros"])
+@pytest.mark.parametrize("name", ["shift", "finer", "rotated"])
+def test_scaling_comes_before_padding(name: str, padding_mode: str) -> None:
+    stored = torch.randint(-1000, 1000, (1, 20, 17, 13), dtype=torch.int16)
+    sampling = Sampling(*{**EXACT, **INTERPOLATED}[name], padding_mode=padding_mode)
+    starts = anywhere((1, *sampling.shape)).numpy()
+    found = sampling.cubes(stored.numpy(), starts, (3, 3, 3), 0.5, -1024.0)
+    expected = cut(whole(stored * 0.5 - 1024.0, sampling), torch.from_numpy(starts) + 1, (3, 3, 3))
+    torch.testing.assert_close(found, expected, atol=0.05, rtol=0)
+
+
+def test_padding_by_zeros_hides_missing_values_at_the_border() -> None:
+    values = torch.full((1, 4, 4, 4), torch.nan)
+    values[:, 1:3, 1:3, 1:3] = 1
+    shift = np.eye(4)
+    shift[0, 3] = 10
+    volume = open_volume(values).sampled(Sampling(shift, (4, 4, 4), padding_mode="zeros"))
+    assert volume.gather(torch.tensor([[1, 1, 1]]), 3).eq(0).all()
+
+
+def test_many_cubes_are_read_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = torch.rand(1, 20, 17, 13)
+    for name in ("identity", "coarser", "rotated"):
+        volume = open_volume(values).sampled(Sampling(*{**EXACT, **INTERPOLATED}[name]))
+        centres = anywhere(volume.shape, 50)
+        at_once = volume.gather(centres, 4)
+        with monkeypatch.context() as patched:
+            patched.setattr("monai_cpic.data.sampling.VOXELS_PER_READ", 1)
+            assert torch.equal(volume.gather(centres, 4), at_once)
+
+
+@pytest.mark.parametrize("name", ["identity", "coarser", "rotated"])
+def test_no_cubes(name: str) -> None:
+    volume: LazyVolume = open_volume(torch.rand(2, 20, 17, 13)).sampled(Sampling(*{**EXACT, **INTERPOLATED}[name]))
+    assert volume.gather(torch.zeros(0, 3, dtype=torch.int64), 4).shape == (0, 2, 4, 4, 4)
+
+
+def test_the_order_of_the_axes_in_memory_does_not_matter() -> None:
+    values = torch.rand(2, 20, 17, 13)
+    turned = values.permute(3, 1, 2, 0).contiguous().permute(3, 1, 2, 0)
+    for name in ("flip", "coarser", "rotated"):
+        sampling = Sampling(*{**EXACT, **INTERPOLATED}[name])
+        centres = anywhere((1, *sampling.shape), 50)
+        expected = open_volume(values).sampled(sampling).gather(centres, 4)
+        torch.testing.assert_close(open_volume(turned).sampled(sampling).gather(centres, 4), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.eye(4), (3, 3, 3), "bicubic"), "mode='bicubic'"),
+        ((np.eye(4), (3, 3, 3), "nearest", "reflection"), "padding_mode='reflection'"),
+        ((np.eye(4), (3, 0, 3)), "empty"),
+        ((np.eye(3), (3, 3, 3)), "does not fit"),
+    ],
+)
+def test_wrong_arguments(arguments: tuple, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Sampling(*arguments)

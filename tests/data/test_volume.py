@@ -1,0 +1,217 @@
+"""Handles: opening arrays, passing processes, batches, grids on grids."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.data import CacheDataset, DataLoader, MetaTensor, list_data_collate
+from monai.transforms import Lambdad, ScaleIntensityRange
+from torch.utils.data import DataLoader as TorchDataLoader
+from torch.utils.data import default_collate
+
+from monai_cpic.data import LazyVolume, Sampling, list_collate, open_volume
+from monai_cpic.data import source as source_module
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Volumes of different shapes."""
+    paths = [tmp_path / f"{number}.npy" for number in range(5)]
+    for number, path in enumerate(paths):
+        np.save(path, np.full((1, 6, 5, 4 + number), number, np.int16))
+    return paths
+
+
+def middle(volume: LazyVolume) -> float:
+    return volume.gather(torch.tensor(volume.shape[1:])[None] // 2, 3).mean().item()
+
+
+# ---- arrays --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["uint8", "int16", "int64", "float16", "bfloat16", "float64", "bool"])
+def test_tensors_of_any_type(name: str) -> None:
+    values = torch.randint(0, 2, (2, 5, 4, 3)).to(getattr(torch, name))
+    cubes = open_volume(values).gather(torch.tensor([[2, 2, 1]]), (5, 4, 3))
+    assert cubes.dtype == torch.float32
+    assert torch.equal(cubes[0], values.float())
+
+
+def test_tensors_are_shared_and_may_have_gradients() -> None:
+    values = torch.zeros(1, 4, 4, 4, requires_grad=True)
+    volume = open_volume(values)
+    with torch.no_grad():
+        values += 1
+    assert middle(volume) == 1
+
+
+def test_reversed_and_expanded_arrays() -> None:
+    values = np.arange(60.0).reshape(1, 5, 4, 3)
+    assert open_volume(values[:, ::-1]).gather(torch.zeros(1, 3, dtype=torch.int64), 1).item() == 48
+    assert middle(open_volume(torch.tensor(7.0).expand(1, 100, 100, 100))) == 7
+
+
+def test_affines_of_meta_tensors() -> None:
+    affine = torch.diag(torch.tensor([2.0, 3, 4, 1], dtype=torch.float64))
+    assert torch.equal(open_volume(MetaTensor(torch.zeros(1, 4, 4, 4), affine=affine)).affine, affine)
+    assert open_volume(MetaTensor(torch.zeros(1, 4, 4))).affine.shape == (3, 3)
+    assert open_volume(torch.zeros(1, 4, 4)).affine.shape == (3, 3)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npy(tmp_path: Path, order: str) -> None:
+    values = np.asarray(np.random.default_rng(0).normal(size=(2, 5, 4, 3)), ">f4", order=order)
+    np.save(tmp_path / "scan.npy", values)
+    volume = open_volume(tmp_path / "scan.npy")
+    assert volume.shape == values.shape
+    np.testing.assert_array_equal(volume.gather(torch.tensor([[2, 2, 1]]), (5, 4, 3))[0], values.astype("f4"))
+
+
+def test_refused_arrays(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"shape \(4, 4\)"):
+        open_volume(torch.zeros(4, 4))
+    with pytest.raises(ValueError, match="none of them empty"):
+        open_volume(torch.zeros(1, 4, 0, 4))
+    with pytest.raises(ValueError, match="complex64"):
+        open_volume(torch.zeros(1, 4, 4, 4, dtype=torch.complex64))
+    pending = MetaTensor(torch.zeros(1, 4, 4, 4))
+    pending.push_pending_operation({})
+    with pytest.raises(ValueError, match="pending operations"):
+        open_volume(pending)
+    path = tmp_path / "scan.npy"
+    np.save(path, np.zeros((1, 4, 4, 4)))
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(ValueError, match=r"scan.npy.*truncated"):
+        open_volume(path)
+    np.save(path, np.zeros((3, 3)))
+    with pytest.raises(ValueError, match=r"scan.npy has the shape \(3, 3\)"):
+        open_volume(path)
+
+
+def test_refused_sources(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"gone.nii does not exist"):
+        open_volume(tmp_path / "gone.nii")
+    (tmp_path / "scan.mha").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"scan.mha: unknown kind"):
+        open_volume(tmp_path / "scan.mha")
+    with pytest.raises(TypeError, match="int"):
+        open_volume(3)  # type: ignore[arg-type]
+
+
+# ---- reading -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_voxel_is_the_centre_less_half_the_size() -> None:
+    volume = open_volume(torch.arange(20.0).expand(1, 2, 20))
+    assert volume.gather(torch.tensor([[0, 10]]), (1, 4)).flatten().tolist() == [8, 9, 10, 11]
+    assert volume.gather(torch.tensor([[0, 10]]), (1, 5)).flatten().tolist() == [8, 9, 10, 11, 12]
+    assert volume.gather(torch.tensor([[0, -30]]), (1, 2)).flatten().tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(("centres", "size"), [((4, 2), 3), ((4, 3), (3, 3)), ((3,), 3), ((4, 3), 0), ((4, 3), (3, 3, -1))])
+def test_wrong_shapes(centres: tuple[int, ...], size: int | tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="positive edges"):
+        open_volume(torch.zeros(1, 4, 4, 4)).gather(torch.zeros(centres, dtype=torch.int64), size)
+
+
+def test_intensities_apply_in_order_and_give_plain_tensors() -> None:
+    volume = open_volume(torch.full((1, 4, 4, 4), 3.0)).scaled(torch.square).scaled(ScaleIntensityRange(0, 10, 0, 1))
+    cubes = volume.gather(torch.zeros(2, 3, dtype=torch.int64), 2)
+    assert type(cubes) is torch.Tensor
+    torch.testing.assert_close(cubes, torch.full((2, 1, 2, 2, 2), 0.9))
+
+
+def test_grids_on_grids_compose() -> None:
+    values = torch.rand(1, 12, 12, 12)
+    shift, flip = np.eye(4), np.diag([-1.0, 1, 1, 1])
+    shift[1, 3], flip[0, 3] = 2, 11
+    volume = open_volume(values).sampled(Sampling(flip, (12, 12, 12))).sampled(Sampling(shift, (12, 10, 12)))
+    assert volume.shape == (1, 12, 10, 12)
+    assert torch.equal(volume.gather(torch.tensor([[6, 5, 6]]), (12, 10, 12))[0], values.flip(1)[:, :, 2:])
+    np.testing.assert_allclose(volume.affine, flip @ shift)
+
+
+def test_the_number_of_open_files_is_bounded(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert source_module._mapped.cache_info().maxsize == source_module.OPEN_MAPS
+    before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
+    volumes = [open_volume(path) for path in files]
+    copies = [pickle.loads(pickle.dumps(volume)) for volume in volumes for _ in range(40)]
+    assert [middle(volume) for volume in copies[::40]] == [0, 1, 2, 3, 4]
+    if before:
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before + len(files)
+
+
+# ---- passing on ----------------------------------------------------------------------------------------------------------
+
+
+def test_handles_pickle_as_paths(files: list[Path]) -> None:
+    volume = open_volume(files[3]).scaled(ScaleIntensityRange(0, 6, 0, 1))
+    middle(volume)
+    pickled = pickle.dumps(volume)
+    assert len(pickled) < 4000
+    assert middle(pickle.loads(pickled)) == 0.5
+
+
+def test_copies_are_the_handle_itself() -> None:
+    volume = open_volume(torch.zeros(1, 50, 50, 50))
+    assert copy.deepcopy({"image": volume})["image"] is volume
+
+
+def test_removed_file(files: list[Path]) -> None:
+    volume = open_volume(files[0])
+    files[0].unlink()
+    with pytest.raises(FileNotFoundError):
+        middle(volume)
+
+
+@pytest.mark.parametrize("collate", [default_collate, list_data_collate])
+def test_batches_keep_handles_apart(files: list[Path], collate: object) -> None:
+    volumes = [open_volume(path) for path in files[:2]]
+    batch = collate([{"image": volume, "age": torch.tensor(60 + n)} for n, volume in enumerate(volumes)])  # type: ignore[operator]
+    assert batch["image"] == volumes
+    assert batch["age"].tolist() == [60, 61]
+
+
+def test_list_collate_stacks_nothing() -> None:
+    batch = list_collate([{"weeks": torch.zeros(2)}, {"weeks": torch.zeros(3)}])
+    assert [len(weeks) for weeks in batch["weeks"]] == [2, 3]
+
+
+@pytest.mark.parametrize("loader", [DataLoader, TorchDataLoader])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_data_loaders(files: list[Path], loader: type, workers: int) -> None:
+    items = [{"image": str(path), "label": float(number)} for number, path in enumerate(files)]
+    dataset = CacheDataset(items, Lambdad("image", open_volume), num_workers=None, progress=False)
+    for volume in (dataset[0]["image"], dataset[4]["image"]):
+        middle(volume)  # maps that the workers inherit
+    options = {"multiprocessing_context": "fork"} if workers else {}
+    seen = []
+    for batch in loader(dataset, batch_size=2, num_workers=workers, **options):
+        assert [middle(volume) for volume in batch["image"]] == batch["label"].tolist()
+        seen += batch["label"].tolist()
+    assert seen == [0, 1, 2, 3, 4]
+
+
+class Cubes(torch.utils.data.Dataset):
+    """Reads in the workers."""
+
+    def __init__(self, volumes: list[LazyVolume]) -> None:
+        self.volumes = volumes
+
+    def __len__(self) -> int:
+        return len(self.volumes)
+
+    def __getitem__(self, number: int) -> float:
+        return middle(self.volumes[number])
+
+
+def test_forked_workers_read(files: list[Path]) -> None:
+    volumes = [open_volume(path) for path in files]
+    middle(volumes[0])
+    loader = TorchDataLoader(Cubes(volumes), num_workers=2, multiprocessing_context="fork")
+    assert torch.cat(list(loader)).tolist() == [0, 1, 2, 3, 4]
