@@ -189,8 +189,7 @@ def predictions_table(cohort: Sequence[dict[str, Any]], quantiles: Sequence[torc
     for item, q in zip(cohort, quantiles, strict=True):
         if q.shape != (len(item["weeks"]), 3):
             raise ValueError(
-                f"patient {item['patient']}: predictions must be [{len(item['weeks'])} weeks, 3 quantiles], "
-                f"got {list(q.shape)}."
+                f"patient {item['patient']}: predictions must be [{len(item['weeks'])} weeks, 3 quantiles], got {list(q.shape)}."
             )
         low, median, high = q.detach().cpu().double().numpy().T
         columns = {

@@ -19,7 +19,8 @@ __all__ = ["FVCPredictions", "InMillilitres"]
 class InMillilitres(Transform):
     """Predictions and labels of a batch, in units of each patient's baseline FVC, in ml: an engine's postprocessing.
 
-    Use it with ``decollate=False``; the batch holds lists over patients, the outputs rows (:class:`~monai_cpic.handlers.PrepareRows`).
+    Use it with ``decollate=False``; the batch holds lists over patients, the outputs rows
+    (:class:`~monai_cpic.handlers.PrepareRows`).
     """
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -101,7 +101,8 @@ def _finish(
     network: CPICNet,
 ) -> None:
     """Patients' curves and sampled voxels, then the three files."""
-    report.add_figure("FVC of each patient", fvc_curves(_by_patient(table)), "Median and 20 to 80 % interval, and what was measured.")
+    caption = "Median and 20 to 80 % interval, and what was measured."
+    report.add_figure("FVC of each patient", fvc_curves(_by_patient(table)), caption)
     for item in predictions.items[:SCANS_SHOWN]:
         network.eval()
         with torch.no_grad():

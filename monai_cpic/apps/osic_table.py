@@ -76,9 +76,7 @@ def check_visits(path: Path, lines: pd.DataFrame) -> pd.DataFrame:
 
     def report(bad: pd.Series, column: str, expected: str) -> None:
         for line, row in lines[bad].iterrows():
-            problems.append(
-                f"line {line}, patient {row['Patient'] or '(none)'}: {column} is {row[column]!r}, {expected}"
-            )
+            problems.append(f"line {line}, patient {row['Patient'] or '(none)'}: {column} is {row[column]!r}, {expected}")
 
     numbers = lines[["Weeks", *_POSITIVE]].apply(pd.to_numeric, errors="coerce").astype(float)
     visits = lines.assign(**{column: numbers[column] for column in numbers})

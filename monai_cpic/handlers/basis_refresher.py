@@ -17,8 +17,9 @@ __all__ = ["BasisRefresher"]
 class BasisRefresher:
     """Refresh the network's projection at the end of training epochs from the training volumes under the present weights.
 
-    In training the basis follows an encoder that moves; a basis for prediction must belong to the encoder it is used with.  Attach it
-    before the validation handler and with the same interval.  As many volumes are used as the projection's bank holds.
+    In training the basis follows an encoder that moves; a basis for prediction must belong to the encoder it is used with.
+    Attach it before the validation handler and with the same interval.  As many volumes are used as the projection's bank
+    holds.
 
     Args:
         network: the network.

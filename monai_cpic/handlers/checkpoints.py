@@ -20,7 +20,8 @@ def latest_checkpoint(directory: str | Path) -> str:
     Raises:
         FileNotFoundError: if there is none.
     """
-    epochs = {int(found[1]): path for path in Path(directory).glob("*.pt") if (found := re.search(r"epoch=(\d+)\.pt$", path.name))}
+    numbered = [(re.search(r"epoch=(\d+)\.pt$", path.name), path) for path in Path(directory).glob("*.pt")]
+    epochs = {int(found[1]): path for found, path in numbered if found}
     if not epochs:
         raise FileNotFoundError(f"no checkpoint (*epoch=N.pt) in {directory}: there is nothing to resume; train without resume")
     return str(epochs[max(epochs)])

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
-
 from monai.engines import PrepareBatch
+from torch import Tensor
 
 __all__ = ["PrepareRows"]
 
@@ -16,7 +15,8 @@ __all__ = ["PrepareRows"]
 class PrepareRows(PrepareBatch):
     """A batch of patients, each with one volume and any number of rows, as rows for the network.
 
-    A patient's volume stands once for each of its rows, as the same object: :class:`~monai_cpic.networks.CPICNet` evaluates it once.
+    A patient's volume stands once for each of its rows, as the same object: :class:`~monai_cpic.networks.CPICNet` evaluates it
+    once.
 
     Args:
         image_key: volumes, a list of ``B``.

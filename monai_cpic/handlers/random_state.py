@@ -12,8 +12,8 @@ __all__ = ["RandomState"]
 class RandomState:
     """The state of torch's generators on the CPU and all GPUs.
 
-    Saved by a checkpoint at the end of an epoch and loaded at the start of a resumed training, it makes the resumed epochs shuffle and
-    sample as the uninterrupted ones would have.
+    Saved by a checkpoint at the end of an epoch and loaded at the start of a resumed training, it makes the resumed epochs
+    shuffle and sample as the uninterrupted ones would have.
     """
 
     def state_dict(self) -> dict[str, Any]:

@@ -31,9 +31,7 @@ class PinballLoss(_Loss):
         21.6667
     """
 
-    def __init__(
-        self, quantiles: Sequence[float] = (0.2, 0.5, 0.8), reduction: LossReduction | str = LossReduction.MEAN
-    ) -> None:
+    def __init__(self, quantiles: Sequence[float] = (0.2, 0.5, 0.8), reduction: LossReduction | str = LossReduction.MEAN) -> None:
         super().__init__(reduction=LossReduction(reduction).value)
         self.quantiles = tuple(float(q) for q in quantiles)
         inside = all(0.0 < q < 1.0 for q in self.quantiles)

@@ -1,10 +1,11 @@
 """Cross-approximation: a tensor train from the few entries of a field that the method itself asks for.
 
-A pass goes through the modes in one direction.  At bond ``k`` it evaluates the field at all combinations of the chosen left parts,
-the mode's digits and the fixed right parts, chooses rows of that matrix (:mod:`~monai_cpic.tensor_train.pivots`), and interpolates the
-next block from the chosen rows.  The rows chosen by one pass are the columns of the next, which goes the other way (Oseledets and
-Tyrtyshnikov 2010; paper, section 3.2).  Choosing more rows than columns turns interpolation into least squares, which keeps what a
-square cross loses on fields that are not exactly of low rank.  The choice carries no gradient; the values do.
+A pass goes through the modes in one direction.  At bond ``k`` it evaluates the field at all combinations of the chosen left
+parts, the mode's digits and the fixed right parts, chooses rows of that matrix (:mod:`~monai_cpic.tensor_train.pivots`), and
+interpolates the next block from the chosen rows.  The rows chosen by one pass are the columns of the next, which goes the other
+way (Oseledets and Tyrtyshnikov 2010; paper, section 3.2).  Choosing more rows than columns turns interpolation into least
+squares, which keeps what a square cross loses on fields that are not exactly of low rank.  The choice carries no gradient; the
+values do.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class CrossIndices:
     """The fixed side of the next pass: for every mode, a table of partial coordinates on one side of it.
 
     Attributes:
-        sets: for each mode, int64 ``[B, r, D + 1]``: sums of the offsets of all modes after it or before it, ``r`` being the rank of
-            the bond on that side.
+        sets: for each mode, int64 ``[B, r, D + 1]``: sums of the offsets of all modes after it or before it, ``r`` being the
+            rank of the bond on that side.
         side: ``"right"`` if the parts lie after their mode (the next pass goes left to right), ``"left"`` if before it.
     """
 
@@ -61,7 +62,7 @@ class CrossIndices:
 
     def to(self, *args: object, **kwargs: object) -> CrossIndices:
         """Another device or integer dtype, as ``torch.Tensor.to``."""
-        return CrossIndices(tuple(table.to(*args, **kwargs) for table in self.sets), self.side)  # type: ignore[call-overload]
+        return CrossIndices(tuple(table.to(*args, **kwargs) for table in self.sets), self.side)
 
     def state_dict(self) -> dict[str, object]:
         """Plain tensors and a string, for ``torch.save``."""
@@ -94,8 +95,8 @@ def cross_approximate(
         batch_size: number ``B`` of fields.
         oversampling: rows per bond are ``⌈oversampling · rank⌉``; 1 is the plain cross of the paper.
         passes: passes of alternating direction; all but the last are evaluated without gradient.
-        indices: index sets of an earlier call (a warm start; one pass is then a training step); else random ones, the same for all
-            fields of the batch.
+        indices: index sets of an earlier call (a warm start; one pass is then a training step); else random ones, the same for
+            all fields of the batch.
         ridge: regularisation of the interpolation relative to the largest pivot value (:func:`interpolate`).
         generator: random numbers of the first index sets; default: a fresh one with seed 0, so that calls repeat.
 

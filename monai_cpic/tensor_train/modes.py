@@ -1,8 +1,9 @@
 """Modes: the digits of a grid coordinate, and how a tensor train sees a multi-dimensional field.
 
-A field over a grid of ``D`` axes and ``channels`` channels is never reshaped.  It is *tensorized* by a list of modes; each mode is
-a table of coordinate offsets, and the coordinate of a digit tuple is the sum of one offset per mode.  A tensor train (TT) has one
-mode per axis; a quantised tensor train (QTT, Khoromskij 2011; paper, section 3.4) has one mode per digit of the axis' size.
+A field over a grid of ``D`` axes and ``channels`` channels is never reshaped.  It is *tensorized* by a list of modes; each mode
+is a table of coordinate offsets, and the coordinate of a digit tuple is the sum of one offset per mode.  A tensor train (TT)
+has one mode per axis; a quantised tensor train (QTT, Khoromskij 2011; paper, section 3.4) has one mode per digit of the axis'
+size.
 """
 
 from __future__ import annotations

@@ -187,7 +187,7 @@ class TensorTrain:
 
     def to(self, *args: object, **kwargs: object) -> TensorTrain:
         """Another dtype or device, as ``torch.Tensor.to``."""
-        return self._map(lambda core: core.to(*args, **kwargs))  # type: ignore[call-overload]
+        return self._map(lambda core: core.to(*args, **kwargs))
 
     def state_dict(self) -> dict[str, Tensor]:
         """The cores by name, for ``torch.save``."""

@@ -24,7 +24,11 @@ def items(tmp_path: Path) -> list[dict]:
     for b in range(6):
         np.save(tmp_path / f"{b}.npy", torch.rand(1, *SHAPE, generator=torch.Generator().manual_seed(b)).numpy())
     return [
-        {"image": open_volume(tmp_path / f"{b}.npy"), "covariates": torch.full((2, 1), b / 6), "label": torch.tensor([b / 6, 0.5])}
+        {
+            "image": open_volume(tmp_path / f"{b}.npy"),
+            "covariates": torch.full((2, 1), b / 6),
+            "label": torch.tensor([b / 6, 0.5]),
+        }
         for b in range(6)
     ]
 

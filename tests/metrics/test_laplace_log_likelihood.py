@@ -91,9 +91,7 @@ def test_refuses_to_aggregate_nothing_or_score_without_truth() -> None:
 def test_as_ignite_metric() -> None:
     batches = [{"q": 2500 + 400 * torch.randn(n, 3), "fvc": 2500 + 400 * torch.randn(n)} for n in (4, 1, 3)]
     engine = Engine(lambda _, batch: batch)
-    handler = IgniteMetricHandler(
-        metric_fn=LaplaceLogLikelihood(), output_transform=lambda output: (output["q"], output["fvc"])
-    )
+    handler = IgniteMetricHandler(metric_fn=LaplaceLogLikelihood(), output_transform=lambda output: (output["q"], output["fvc"]))
     handler.attach(engine, "osic_score")
     engine.run(batches, max_epochs=2)
     scores = torch.cat([laplace_log_likelihood(batch["fvc"], batch["q"]) for batch in batches])

@@ -48,7 +48,9 @@ def test_a_volume_that_stands_in_several_rows_is_evaluated_once() -> None:
     with torch.no_grad():
         rows = module([a, b, a, a, b], covariates)
         assert len(module.bottleneck.sampled) == 2
-        torch.testing.assert_close(rows, torch.cat([module([v], c[None]) for v, c in zip([a, b, a, a, b], covariates, strict=True)]))
+        torch.testing.assert_close(
+            rows, torch.cat([module([v], c[None]) for v, c in zip([a, b, a, a, b], covariates, strict=True)])
+        )
 
 
 def test_two_dimensions_and_several_channels() -> None:

@@ -58,6 +58,7 @@ def test_training_features_are_centred_and_follow_the_batch_gradient() -> None:
 
 def test_the_basis_stays_aligned_while_batches_change() -> None:
     module, fixed = projection(), low_rank_trains(6, seed=7)
+    before = torch.zeros(6, 3)
     for seed in range(30):
         module(low_rank_trains(16, seed))
         module.eval()

@@ -57,9 +57,7 @@ def relative_error(tt: TensorTrain, x: Tensor, modes) -> Tensor:
 @pytest.mark.parametrize("passes", [2, 3])
 def test_fields_of_low_rank_are_found(make, oversampling: float, passes: int) -> None:
     x, modes = exponentials(4), make(SHAPE)
-    tt, _ = cross_approximate(
-        dense_field(x), modes, 4, batch_size=4, oversampling=oversampling, passes=passes, ridge=1e-9
-    )
+    tt, _ = cross_approximate(dense_field(x), modes, 4, batch_size=4, oversampling=oversampling, passes=passes, ridge=1e-9)
     assert relative_error(tt, x, modes).max() < 1e-6
 
 
@@ -163,7 +161,8 @@ def test_evaluations_grow_with_the_logarithm_of_the_size() -> None:
         return count
 
     counts = [evaluations(2**k) for k in (8, 9, 10)]
-    assert counts[2] - counts[1] == counts[1] - counts[0] == 3 * 15 * 2 * 10  # one more bit per axis: 15 rows, 2 digits, 10 columns
+    # one more bit for each of three axes, 15 rows, 2 digits, 10 columns
+    assert counts[2] - counts[1] == counts[1] - counts[0] == 3 * 15 * 2 * 10
 
 
 def test_errors_say_what_was_expected() -> None:

@@ -26,9 +26,7 @@ Transforms = Callable[[], list[Any]]
 
 def cut(dense: Tensor, centres: Tensor, size: int) -> Tensor:
     """Cubes of a dense volume ``[C, *spatial]`` that repeats its border."""
-    grids = [
-        (centres[:, axis, None] + torch.arange(size) - size // 2).clamp(0, n - 1) for axis, n in enumerate(dense.shape[1:])
-    ]
+    grids = [(centres[:, axis, None] + torch.arange(size) - size // 2).clamp(0, n - 1) for axis, n in enumerate(dense.shape[1:])]
     axes = len(grids)
     index = [grid.reshape(len(grid), *(size if d == axis else 1 for d in range(axes))) for axis, grid in enumerate(grids)]
     return dense[(slice(None), *index)].transpose(0, 1)

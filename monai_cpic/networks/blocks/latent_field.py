@@ -18,9 +18,9 @@ POINTS_PER_CHUNK = 256  # one call of the encoder: bounds its memory, and stays 
 class LatentField:
     """Values of a batch of volumes under an encoder, as :func:`~monai_cpic.tensor_train.cross_approximate` asks for them.
 
-    A pass of cross-approximation comes back to about half of its points, and asks for each channel of a point apart.  The field keeps
-    every latent vector that it computed (with its graph, if there is one) and calls the encoder for new points only, for all volumes
-    together.
+    A pass of cross-approximation comes back to about half of its points, and asks for each channel of a point apart.  The field
+    keeps every latent vector that it computed (with its graph, if there is one) and calls the encoder for new points only, for
+    all volumes together.
 
     Args:
         volumes: ``B`` volumes of the same number of channels.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from itertools import pairwise
 
 from monai.networks.layers.factories import Conv
+from torch import Tensor, nn
 
 __all__ = ["PatchEncoder"]
 
@@ -36,7 +37,7 @@ class PatchEncoder(nn.Sequential):
         widths = (in_channels, *hidden_channels, n_dims)
         conv = Conv[Conv.CONV, spatial_dims]
         layers: list[nn.Module] = []
-        for width, following in zip(widths, widths[1:], strict=False):
+        for width, following in pairwise(widths):
             layers += [conv(width, following, kernel_size=3), nn.ReLU()]
         super().__init__(*layers[:-1], nn.Sigmoid(), nn.Flatten(1))
         self.in_channels = in_channels

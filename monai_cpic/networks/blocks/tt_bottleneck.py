@@ -51,11 +51,11 @@ class IndexStore:
 
 
 class TTBottleneck(nn.Module):
-    """Latent fields of volumes as tensor trains, seen through the few cubes that cross-approximation asks for (paper, section 3.2).
+    """Latent fields of volumes as tensor trains, from the cubes that cross-approximation asks for (paper, section 3.2).
 
-    The field is standardised per channel by running statistics, since a constant part would take the rank.  In training a volume's
-    index sets are warm-started from its last step (one pass); volumes seen first, and all volumes in evaluation, start from the same
-    seeded random sets, so that a prediction depends on the weights and the scan alone.
+    The field is standardised per channel by running statistics, since a constant part would take the rank.  In training a
+    volume's index sets are warm-started from its last step (one pass); volumes seen first, and all volumes in evaluation, start
+    from the same seeded random sets, so that a prediction depends on the weights and the scan alone.
 
     Args:
         encoder: cubes to latent vectors, with ``n_dims``, ``in_channels`` and ``receptive_field``.
@@ -87,8 +87,7 @@ class TTBottleneck(nn.Module):
         super().__init__()
         if tensorization not in ("qtt", "tt") or decomposition not in ("cross", "svd"):
             raise ValueError(
-                'tensorization is "qtt" or "tt" and decomposition "cross" or "svd", '
-                f"got {tensorization!r} and {decomposition!r}"
+                f'tensorization is "qtt" or "tt" and decomposition "cross" or "svd", got {tensorization!r} and {decomposition!r}'
             )
         self.encoder = encoder
         self.spatial_shape = tuple(spatial_shape)
@@ -169,7 +168,8 @@ class TTBottleneck(nn.Module):
 
     def _svd(self, volumes: Sequence[LazyVolume]) -> TensorTrain:
         """TT-SVD of the dense fields, volume by volume."""
-        points = torch.cartesian_prod(*(torch.arange(size) for size in self.spatial_shape)).reshape(1, -1, len(self.spatial_shape))
+        axes = [torch.arange(size) for size in self.spatial_shape]
+        points = torch.cartesian_prod(*axes).reshape(1, -1, len(axes))
         trains, self.sampled = [], [points[0]] * len(volumes)
         for volume in volumes:
             dense = self._field([volume]).at(points).reshape(1, *self.spatial_shape, -1)
@@ -206,6 +206,6 @@ class TTBottleneck(nn.Module):
             raise ValueError(f"{volume.key or 'a volume'} has {channels} channels, the encoder takes {self.encoder.in_channels}")
         if len(shape) != len(self.spatial_shape) or any(n > m for n, m in zip(shape, self.spatial_shape, strict=True)):
             raise ValueError(
-                f"{volume.key or 'a volume'} has the shape {tuple(shape)}, larger than the grid {self.spatial_shape}; resample or crop it "
-                "lazily, or build the network with a larger spatial_shape"
+                f"{volume.key or 'a volume'} has the shape {tuple(shape)}, larger than the grid {self.spatial_shape}; resample "
+                "or crop it lazily, or build the network with a larger spatial_shape"
             )

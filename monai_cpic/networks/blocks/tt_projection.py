@@ -24,10 +24,10 @@ class TTProjection(nn.Module):
     """Projection of tensor trains on an aligned, centred basis.
 
     In training the basis is made anew in each step from the newest tensor trains (as constants): the batch and what of the steps
-    before still fits the bank, each batch centred by its own mean, since the encoder moves between steps.  It is then turned to agree
-    best with the basis before (orthogonal Procrustes), since eigenvectors flip and mix.  In evaluation the last basis is used
-    unchanged.  :meth:`refresh` makes it from tensor trains of the present weights, which belongs before every evaluation.  The basis
-    is part of the state dict.
+    before still fits the bank, each batch centred by its own mean, since the encoder moves between steps.  It is then turned to
+    agree best with the basis before (orthogonal Procrustes), since eigenvectors flip and mix.  In evaluation the last basis is
+    used unchanged.  :meth:`refresh` makes it from tensor trains of the present weights, which belongs before every evaluation.
+    The basis is part of the state dict.
 
     A batch of one volume has no mean of its own: such batches are centred together.
 
@@ -68,7 +68,8 @@ class TTProjection(nn.Module):
         if self.training:
             self._update(trains.detach())
         elif self.scale == 0:
-            warnings.warn("the projection has no basis yet, its features are 0: train the network or load a checkpoint", stacklevel=2)
+            message = "the projection has no basis yet, its features are 0: train the network or load a checkpoint"
+            warnings.warn(message, stacklevel=2)
             return torch.zeros(len(trains), self.rank, dtype=torch.float64)
         features = self._project(trains)
         own_mean = self.training and len(trains) > 1

@@ -9,7 +9,7 @@ __all__ = ["TwoBranchHead"]
 
 
 class TwoBranchHead(nn.Module):
-    """Covariates through 500 and 100 units, joined with the features, through 100 and 20 units to the outputs (paper, appendix A.4).
+    """Covariates through 500 and 100 units, joined with the features, through 100 and 20 units (paper, appendix A.4).
 
     Args:
         features: number of image features; 0 for a head that sees covariates only.

@@ -57,8 +57,8 @@ class CPICNet(nn.Module):
         """Outputs ``[B, out_channels]``.
 
         Args:
-            volumes: ``B`` volumes or a dense tensor ``[B, C, *spatial]``.  A volume that stands in the batch several times (one row
-                per visit, say) is evaluated once.
+            volumes: ``B`` volumes or a dense tensor ``[B, C, *spatial]``.  A volume that stands in the batch several times (one
+                row per visit, say) is evaluated once.
             covariates: ``[B, covariates]``.
         """
         if isinstance(volumes, Tensor):
