@@ -74,5 +74,5 @@ def _decode(slices: tuple[Slice, ...], target: Path, dtype: str) -> bool:
 
     label = f"decoding {slices[0].path.parent.name}"
     with target.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
-        exact = list(tqdm(pool.map(write, range(len(slices))), label, len(slices), leave=False))
+        exact = list(tqdm(pool.map(write, range(len(slices))), label, len(slices), leave=False, disable=None))
     return all(exact)

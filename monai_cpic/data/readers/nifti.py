@@ -66,7 +66,9 @@ def open_nifti(path: Path, cache_dir: str | Path | None = None) -> LazyVolume:
 
 
 def _unpack(path: Path, target: Path) -> None:
-    progress = tqdm(total=path.stat().st_size, desc=f"unpacking {path.name}", unit="B", unit_scale=True, leave=False)
+    progress = tqdm(
+        total=path.stat().st_size, desc=f"unpacking {path.name}", unit="B", unit_scale=True, leave=False, disable=None
+    )
     try:
         with progress, path.open("rb") as packed, gzip.GzipFile(fileobj=packed) as unpacking, target.open("wb") as out:
             while chunk := unpacking.read(CHUNK):
