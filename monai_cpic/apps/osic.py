@@ -215,7 +215,7 @@ def _item(scan: Path, visits: pd.DataFrame, weeks: list[int] | None) -> dict[str
         "image": str(scan),
         "weeks": torch.tensor(asked, dtype=torch.int64),
         "fvc": fvc,
-        "label": fvc / float(baseline["FVC"]),
+        "label": fvc / float(baseline["FVC"]) - 1,
         "covariates": prediction_rows(baseline, asked),
         "baseline_fvc": float(baseline["FVC"]),
     }

@@ -17,19 +17,19 @@ __all__ = ["FVCPredictions", "InMillilitres"]
 
 
 class InMillilitres(Transform):
-    """Predictions and labels of a batch, in units of each patient's baseline FVC, in ml: an engine's postprocessing.
+    """FVC in ml from predictions and labels that are changes in units of each patient's baseline FVC: an engine's postprocessing.
 
     Use it with ``decollate=False``; the batch holds lists over patients, the outputs rows
     (:class:`~monai_cpic.handlers.PrepareRows`).
     """
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Scale ``pred`` ``[R, Q]`` and ``label`` ``[R]``."""
+        """Convert ``pred`` ``[R, Q]`` and ``label`` ``[R]``."""
         baseline: Sequence[float] = data["baseline_fvc"]
         pred: Tensor = data["pred"]
         rows = [len(weeks) for weeks in data["weeks"]]
         scale = torch.tensor(baseline, dtype=pred.dtype).repeat_interleave(torch.tensor(rows)).to(pred.device)
-        return {**data, "pred": pred * scale[:, None], "label": data["label"] * scale}
+        return {**data, "pred": (1 + pred) * scale[:, None], "label": (1 + data["label"]) * scale}
 
 
 class FVCPredictions:

@@ -6,6 +6,7 @@ import mmap
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,9 @@ class Source:
     def array(self) -> np.ndarray:
         """The voxels as stored."""
         raise NotImplementedError
+
+    def release(self) -> None:
+        """Give back what reading has kept in memory, if anything."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +96,18 @@ class MappedSource(Source):
         Raises:
             FileNotFoundError: if it has been removed since.
         """
-        return _mapped(self.path, self.dtype, self.stored_shape, self.offset).transpose(self.axes)
+        mapped = _mapped(self.path, self.dtype, self.stored_shape, self.offset)
+        return np.asarray(mapped).transpose(self.axes)  # a plain view: indexing a memmap is slower
+
+    def release(self) -> None:
+        """Unmap the pages that were read, which the system keeps in its cache: they would count as this process' memory."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            _mapped(self.path, self.dtype, self.stored_shape, self.offset)._mmap.madvise(mmap.MADV_DONTNEED)
 
 
 @lru_cache(maxsize=OPEN_MAPS)
-def _mapped(path: str, dtype: str, shape: tuple[int, ...], offset: int) -> np.ndarray:
+def _mapped(path: str, dtype: str, shape: tuple[int, ...], offset: int) -> Any:
     mapped = np.memmap(path, dtype, "r", offset, shape)
     if hasattr(mmap, "MADV_RANDOM"):  # not on Windows; read-ahead fetches what nobody asked for
         mapped._mmap.madvise(mmap.MADV_RANDOM)
-    return np.asarray(mapped)
+    return mapped
