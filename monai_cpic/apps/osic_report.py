@@ -77,14 +77,16 @@ def write_evaluation(
         "Modified Laplace log-likelihood (higher is better, at most -4.595) and pinball loss in ml (lower is better).",
     )
     if history.rows:
-        report.add_figure("Learning curves", learning_curves(history.rows), "Training loss: pinball loss in units of the baseline FVC.")
+        report.add_figure(
+            "Learning curves", learning_curves(history.rows), "Training loss: pinball loss in units of the baseline FVC."
+        )
     report.add_figure("Predicted against measured", predicted_against_measured(table))
     _finish(report, output_dir, table, metrics, predictions, network)
     return metrics
 
 
 def write_inference(output_dir: str | Path, predictions: FVCPredictions, network: CPICNet) -> dict[str, Any]:
-    """Write the files of a run that only predicts; metrics.json then says what was predicted and how little was looked at."""
+    """Write the files of a run that only predicts; metrics.json then says how much was predicted."""
     table = predictions.table()
     metrics: dict[str, Any] = {"predicted_patients": len(predictions.items), "predicted_visits": len(table)}
     report = Report("FVC from baseline CT", f"{len(predictions.items)} patients predicted")
@@ -108,11 +110,12 @@ def _finish(
         with torch.no_grad():
             network.bottleneck([item["image"]])
         points = network.bottleneck.sampled[0]
-        share = len(points) / max(1, torch.Size(item["image"].shape[1:]).numel())
+        shape = torch.tensor(item["image"].shape[1:])
+        inside = int((points < shape).all(1).sum())
         report.add_figure(
             f"Where the network looked: {item['patient']}",
             sample_positions(item["image"], points),
-            f"{len(points)} voxels were encoded, {share:.2%} of the scan's.",
+            f"{inside} of {shape.prod().item()} voxels were encoded, and {len(points) - inside} in the padding.",
         )
     output = Path(output_dir)
     output.mkdir(parents=True, exist_ok=True)

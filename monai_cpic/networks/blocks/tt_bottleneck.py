@@ -82,7 +82,7 @@ class TTBottleneck(nn.Module):
         tensorization: str = "qtt",
         decomposition: str = "cross",
         oversampling: float = 1.5,
-        passes: int = 4,
+        passes: int = 2,
     ) -> None:
         super().__init__()
         if tensorization not in ("qtt", "tt") or decomposition not in ("cross", "svd"):
@@ -146,7 +146,7 @@ class TTBottleneck(nn.Module):
         new = [b for b, indices in enumerate(kept) if indices is None]
         if new:
             with torch.no_grad():
-                _, made = self._cross([volumes[b] for b in new], None, self.passes - 1 or 1)
+                _, made = self._cross([volumes[b] for b in new], None, max(self.passes - 1, 1))
             for position, b in enumerate(new):
                 kept[b] = made[position : position + 1]
         sides: dict[str, list[int]] = defaultdict(list)

@@ -45,7 +45,7 @@ class CPICNet(nn.Module):
         decomposition: str = "cross",
         tensorization: str = "qtt",
         oversampling: float = 1.5,
-        passes: int = 4,
+        passes: int = 2,
     ) -> None:
         super().__init__()
         self.encoder = PatchEncoder(in_channels, n_dims, spatial_dims=len(spatial_shape))
