@@ -65,12 +65,13 @@ class TTProjection(nn.Module):
         Raises:
             ValueError: in training, if the batch is larger than the bank.
         """
+        trains = trains.to(self.coefficients.device)
         if self.training:
             self._update(trains.detach())
         elif self.scale == 0:
             message = "the projection has no basis yet, its features are 0: train the network or load a checkpoint"
             warnings.warn(message, stacklevel=2)
-            return torch.zeros(len(trains), self.rank, dtype=torch.float64)
+            return self.coefficients.new_zeros(len(trains), self.rank)
         features = self._project(trains)
         own_mean = self.training and len(trains) > 1
         return (features - (features.mean(0) if own_mean else self.mean)) / self.scale
@@ -84,7 +85,7 @@ class TTProjection(nn.Module):
         """
         if not 2 <= len(trains) <= self.capacity:
             raise ValueError(f"a basis needs 2 to {self.capacity} tensor trains, got {len(trains)}")
-        trains = trains.detach()
+        trains = trains.detach().to(self.coefficients.device)
         self.step += 1
         self._make_basis(trains, self.step.repeat(len(trains)))
         features = self._project(trains)
@@ -117,11 +118,11 @@ class TTProjection(nn.Module):
     def _make_basis(self, bank: TensorTrain, groups: Tensor) -> None:
         """Principal components of the bank, centred group by group, turned towards the present basis; then keep both."""
         same = (groups[:, None] == groups).double()
-        centre = torch.eye(len(bank), dtype=torch.float64) - same / same.sum(1)
+        centre = torch.eye(len(bank), dtype=torch.float64, device=same.device) - same / same.sum(1)
         values, vectors = torch.linalg.eigh(centre @ bank.inner(bank) @ centre)
         values, vectors = values.flip(0)[: self.rank], vectors.flip(1)[:, : self.rank]
         carries = values > SMALLEST_EIGENVALUE * values[:1].clamp(min=torch.finfo(torch.float64).tiny)
-        coefficients = torch.zeros(len(bank), self.rank, dtype=torch.float64)
+        coefficients = self.coefficients.new_zeros(len(bank), self.rank)
         coefficients[:, : len(values)] = centre @ torch.where(carries, vectors / values.where(carries, 1.0).sqrt(), 0.0)
         if self.scale > 0:
             overlap = coefficients.mT @ bank.inner(self._bank()) @ self.coefficients[self.group != EMPTY]
