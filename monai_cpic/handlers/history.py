@@ -36,7 +36,7 @@ class History:
         self.rows = [dict(row) for row in state["rows"]]
 
     def _iteration(self, engine: Engine) -> None:
-        self.losses.append(float(engine.state.output["loss"]))
+        self.losses.append(engine.state.output["loss"].item())
 
     def _epoch(self, engine: Engine) -> None:
         self.rows.append({"epoch": engine.state.epoch, "loss": sum(self.losses) / len(self.losses)})
