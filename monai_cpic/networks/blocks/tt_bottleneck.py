@@ -141,21 +141,14 @@ class TTBottleneck(nn.Module):
         return result
 
     def _warm(self, volumes: Sequence[LazyVolume]) -> TensorTrain:
-        """One pass with gradient from kept index sets; first those of volumes seen for the first time are made."""
-        kept = [self.indices.get(volume.key) for volume in volumes]
-        new = [b for b, indices in enumerate(kept) if indices is None]
-        if new:
-            with torch.no_grad():
-                _, made = self._cross([volumes[b] for b in new], None, max(self.passes - 1, 1))
-            for position, b in enumerate(new):
-                kept[b] = made[position : position + 1]
+        """One pass with gradient from the volumes' index sets, which it renews."""
+        starts = self._starts(volumes)
         sides: dict[str, list[int]] = defaultdict(list)
-        for b, indices in enumerate(kept):
-            assert indices is not None
-            sides[indices.side].append(b)
+        for b, start in enumerate(starts):
+            sides[start.side].append(b)
         trains, sampled, order = [], [], []
         for members in sides.values():
-            start = CrossIndices.cat([kept[b] for b in members])  # type: ignore[misc]
+            start = CrossIndices.cat([starts[b] for b in members])
             train, following = self._cross([volumes[b] for b in members], start, 1)
             for position, b in enumerate(members):
                 self.indices.put(volumes[b].key, following[position : position + 1])
@@ -165,6 +158,18 @@ class TTBottleneck(nn.Module):
         back = torch.tensor(order).argsort()
         self.sampled = [sampled[b] for b in back.tolist()]
         return TensorTrain.cat(trains)[back]
+
+    @torch.no_grad()
+    def _starts(self, volumes: Sequence[LazyVolume]) -> list[CrossIndices]:
+        """The kept index sets of each volume; for one seen first, those that all passes of a cold start but the last lead to."""
+        kept = [self.indices.get(volume.key) for volume in volumes]
+        new = [volume for volume, indices in zip(volumes, kept, strict=True) if indices is None]
+        made: list[CrossIndices] = []
+        if new:
+            _, indices = self._cross(new, None, max(self.passes - 1, 1))
+            made = [indices[b : b + 1] for b in range(len(new))]
+        fresh = iter(made)
+        return [next(fresh) if indices is None else indices for indices in kept]
 
     def _svd(self, volumes: Sequence[LazyVolume]) -> TensorTrain:
         """TT-SVD of the dense fields, volume by volume."""
