@@ -105,7 +105,7 @@ def ensure_osic(dataset_dir: str | Path, patients: int = 40, seed: int = 0, reso
     """
     target = Path(dataset_dir).resolve()
     if not (target / "train.csv").is_file():
-        logger.info("%s holds no cohort: simulating %d patients there.", target, patients)
+        logger.warning("%s holds no cohort: simulating %d patients there.", target, patients)
         try:
             return simulate_osic(target, patients, seed, resolution)
         except OSError:
