@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -70,7 +71,7 @@ class MappedSource(Source):
         offset: bytes before the first voxel.
 
     Raises:
-        ValueError: on construction, if the file is shorter than announced.
+        ValueError: on construction and on reading, if the file is shorter than announced.
     """
 
     path: str
@@ -80,10 +81,7 @@ class MappedSource(Source):
     offset: int = 0
 
     def __post_init__(self) -> None:
-        needed = self.offset + int(np.prod(self.stored_shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
-        found = Path(self.path).stat().st_size
-        if found < needed:
-            raise ValueError(f"{self.path} is truncated: it has {found} bytes instead of {needed}; fetch the file again")
+        self._version()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -96,17 +94,27 @@ class MappedSource(Source):
         Raises:
             FileNotFoundError: if it has been removed since.
         """
-        mapped = _mapped(self.path, self.dtype, self.stored_shape, self.offset)
-        return np.asarray(mapped).transpose(self.axes)  # a plain view: indexing a memmap is slower
+        return np.asarray(self._map()).transpose(self.axes)  # a plain view: indexing a memmap is slower
 
     def release(self) -> None:
         """Unmap the pages that were read, which the system keeps in its cache: they would count as this process' memory."""
         if hasattr(mmap, "MADV_DONTNEED"):
-            _mapped(self.path, self.dtype, self.stored_shape, self.offset)._mmap.madvise(mmap.MADV_DONTNEED)
+            self._map()._mmap.madvise(mmap.MADV_DONTNEED)
+
+    def _map(self) -> Any:
+        return _mapped(self.path, self.dtype, self.stored_shape, self.offset, self._version())
+
+    def _version(self) -> tuple[int, int, int]:
+        """What tells a file from the one that replaces it."""
+        status = Path(self.path).stat()
+        needed = self.offset + math.prod(self.stored_shape) * np.dtype(self.dtype).itemsize
+        if status.st_size < needed:  # reading a map beyond the end of its file would end the process
+            raise ValueError(f"{self.path} is truncated: it has {status.st_size} bytes instead of {needed}; fetch the file again")
+        return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @lru_cache(maxsize=OPEN_MAPS)
-def _mapped(path: str, dtype: str, shape: tuple[int, ...], offset: int) -> Any:
+def _mapped(path: str, dtype: str, shape: tuple[int, ...], offset: int, version: tuple[int, int, int]) -> Any:
     mapped = np.memmap(path, dtype, "r", offset, shape)
     if hasattr(mmap, "MADV_RANDOM"):  # not on Windows; read-ahead fetches what nobody asked for
         mapped._mmap.madvise(mmap.MADV_RANDOM)

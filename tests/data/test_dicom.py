@@ -262,6 +262,27 @@ def test_truncated_slice(tmp_path: Path, cache: Path, number: int, suffix: str, 
     refused(folder, cache, rf"{path.name} is truncated")
 
 
+def test_too_few_voxels(tmp_path: Path, cache: Path) -> None:
+    """GDCM would fill the rest with what happens to be in memory."""
+
+    def shorten(dataset: FileDataset, number: int) -> None:
+        if number == 2:
+            dataset.PixelData = dataset.PixelData[:-20]
+
+    folder = write_series(tmp_path / "scan", edit=shorten)
+    with pytest.raises(ValueError, match=r"3\.dcm is truncated: it has 40 bytes of voxels, its header announces 60"):
+        open_volume(folder, cache_dir=cache)
+
+
+def test_a_header_number_that_is_none(tmp_path: Path, cache: Path) -> None:
+    folder = write_series(tmp_path / "scan")
+    content = (folder / "4.dcm").read_bytes()
+    assert content.count(b"2.5 ") == 1  # the slice thickness
+    (folder / "4.dcm").write_bytes(content.replace(b"2.5 ", b"2,5 "))
+    with pytest.raises(ValueError, match=r"4\.dcm: '2,5' in \(0018,0050\) is not a number"):
+        open_volume(folder, cache_dir=cache)
+
+
 def test_frames_and_colours(tmp_path: Path, cache: Path) -> None:
     def frames(dataset: FileDataset, number: int) -> None:
         dataset.NumberOfFrames = 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import nibabel
@@ -121,6 +122,25 @@ def test_truncated_file(tmp_path: Path) -> None:
     packed = tmp_path / "packed.nii.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
     refused(packed, "truncated")
+
+
+def test_a_truncated_volume_inside_a_whole_gzip_leaves_nothing_behind(tmp_path: Path) -> None:
+    nibabel.Nifti1Image(np.zeros((8, 8, 8), np.int16), np.eye(4)).to_filename(tmp_path / "whole.nii")
+    with gzip.open(tmp_path / "scan.nii.gz", "wb") as packed:
+        packed.write((tmp_path / "whole.nii").read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"truncated: it has 1276 bytes, its header announces 1376"):
+        open_volume(tmp_path / "scan.nii.gz", cache_dir=tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("*.nii"))
+
+
+def test_a_file_cut_short_after_opening_is_an_error(tmp_path: Path) -> None:
+    """Reading the old map would end the process."""
+    nibabel.Nifti1Image(np.ones((8, 8, 8), np.int16), np.eye(4)).to_filename(tmp_path / "scan.nii")
+    volume = open_volume(tmp_path / "scan.nii")
+    assert volume.gather(torch.tensor([[4, 4, 4]]), 3).eq(1).all()
+    os.truncate(tmp_path / "scan.nii", 1000)
+    with pytest.raises(ValueError, match="truncated: it has 1000 bytes"):
+        volume.gather(torch.tensor([[4, 4, 4]]), 3)
 
 
 def test_not_nifti(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
-"""The slices of a DICOM series: which files, in which order, with which geometry.  Headers only."""
+"""The slices of a DICOM series: which files, in which order, with which geometry.  No voxel is decoded."""
 
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 SERIES_UID, INSTANCE_NUMBER, POSITION = "0020|000e", "0020|0013", "0020|0032"
 SLICE_THICKNESS, SPACING_BETWEEN_SLICES = "0018|0050", "0018|0088"
+BITS_ALLOCATED = "0028|0100"
+PIXEL_DATA = re.compile(rb"\xe0\x7f\x10\x00(?:O[BW]\0\0)?(.{4})", re.DOTALL)  # little endian: tag, VR if explicit, length
 
 
 @dataclass(frozen=True)
@@ -141,8 +144,12 @@ def _read_header(path: Path) -> Slice:
         return reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else ""
 
     def number(tag: str) -> float | None:
-        return float(text(tag)) if text(tag) else None
+        try:
+            return float(text(tag)) if text(tag) else None
+        except ValueError as error:
+            raise ValueError(f"{path}: {text(tag)!r} in ({tag.replace('|', ',')}) is not a number; correct the header") from error
 
+    _check_length(path, math.prod(reader.GetSize()) * int(number(BITS_ALLOCATED) or 0) // 8)
     instance = number(INSTANCE_NUMBER)
     thickness = number(SPACING_BETWEEN_SLICES) or number(SLICE_THICKNESS)
     return Slice(
@@ -155,6 +162,14 @@ def _read_header(path: Path) -> Slice:
         None if instance is None else int(instance),
         None if thickness is None else abs(thickness),
     )
+
+
+def _check_length(path: Path, needed: int) -> None:
+    """GDCM fills a PixelData element that is too short with whatever is in memory, without a word."""
+    lengths = [int.from_bytes(match[1], "little") for match in PIXEL_DATA.finditer(path.read_bytes())]
+    found = max(lengths, default=needed)  # of any icon, the image itself, and chance; compressed ones have the largest number
+    if found < needed:
+        raise ValueError(f"{path} is truncated: it has {found} bytes of voxels, its header announces {needed}; fetch it again")
 
 
 def _numbers(folder: Path, slices: list[Slice]) -> dict[Path, int]:

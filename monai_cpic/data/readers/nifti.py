@@ -34,14 +34,21 @@ def open_nifti(path: Path, cache_dir: str | Path | None = None) -> LazyVolume:
     unpacked = path
     if path.suffix == ".gz":
         unpacked = cached([path], cache_dir, lambda folder: _unpack(path, folder / "volume.nii")) / "volume.nii"
+    return _map(path, unpacked)
+
+
+def _map(path: Path, unpacked: Path) -> LazyVolume:
+    """The volume of ``path`` whose uncompressed form is ``unpacked``."""
     try:
         image: Any = nibabel.load(unpacked)
-    except (nibabel.filebasedimages.ImageFileError, OSError, ValueError) as error:
+    except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, OSError, ValueError) as error:
         raise ValueError(f"{path} is not a readable NIfTI file: {error}") from error
     shape = tuple(image.shape)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
-    if len(shape) not in (2, 3):
+    if len(shape) < 2 or min(shape) < 1:
+        raise ValueError(f"{path} announces the shape {shape}, which is not that of a volume; fetch the file again")
+    if len(shape) > 3:
         raise ValueError(
             f"{path} holds a series of volumes, shape {shape}, where one is expected: save the one to use in a file of its own"
         )
@@ -76,3 +83,4 @@ def _unpack(path: Path, target: Path) -> None:
                 progress.update(packed.tell() - progress.n)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is truncated or damaged: {error}; fetch the file again") from error
+    _map(path, target)  # what cannot be opened must not get into the cache
