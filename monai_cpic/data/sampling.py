@@ -195,13 +195,7 @@ class _Reading:
 
     def _scaled(self, stored: NDArray) -> Tensor:
         """Stored numbers of any type as float32 values."""
-        values = torch.from_numpy(np.ascontiguousarray(stored, np.float32))
-        slope, intercept = self.source.scaling
-        if slope != 1:
-            values *= slope
-        if intercept != 0:
-            values += intercept
-        return values
+        return torch.from_numpy(np.ascontiguousarray(self.source.scaled(stored), np.float32))
 
     def _zeroed(self, cubes: Tensor, indices: Sequence[NDArray]) -> Tensor:
         """Cubes ``[C, N, *k]`` whose voxels beyond the volume are 0, if that is the padding."""

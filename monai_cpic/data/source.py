@@ -24,7 +24,7 @@ OPEN_MAPS = 128  # per process: each holds a file descriptor, and a cohort has m
 class Source:
     """Voxels ``[C, *spatial]`` of a stored dtype that are read when they are asked for.
 
-    A new kind of source has a shape, a dtype and :meth:`points`.  Sources are immutable, picklable and usable in forked processes.
+    A new kind of source has a shape, a dtype and :meth:`points`.  Sources are immutable, picklable and may be used after a fork.
 
     Args:
         scaling: slope and intercept from stored to true values.
@@ -64,6 +64,18 @@ class Source:
             ``[C, N, *edges]``, as stored.
         """
         return self.points(gather.product(gather.clamped(corners, edges, self.shape[1:])))
+
+    def scaled(self, stored: NDArray) -> NDArray:
+        """True values: float32 where there is a scaling, else the numbers as stored."""
+        if self.scaling == (1.0, 0.0):
+            return stored
+        slope, intercept = self.scaling
+        values = stored.astype(np.float32)
+        if slope != 1:
+            values *= slope
+        if intercept != 0:
+            values += intercept
+        return values
 
     def release(self) -> None:
         """Give back what reading has kept in memory, if anything."""

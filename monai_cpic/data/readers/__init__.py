@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from monai_cpic.data.channels import join_channels
 from monai_cpic.data.readers.array import open_array, open_npy
 from monai_cpic.data.readers.dicom import open_dicom
+from monai_cpic.data.readers.function import open_function
 from monai_cpic.data.readers.nifti import open_nifti
 from monai_cpic.data.volume import LazyVolume
 
-__all__ = ["open_array", "open_dicom", "open_nifti", "open_npy", "open_volume"]
+__all__ = ["open_array", "open_dicom", "open_function", "open_nifti", "open_npy", "open_volume"]
 
 
-def open_volume(scan: str | os.PathLike[str] | Tensor | np.ndarray | LazyVolume, **options: Any) -> LazyVolume:
+def open_volume(scan: str | os.PathLike[str] | Tensor | np.ndarray | LazyVolume | Sequence[Any], **options: Any) -> LazyVolume:
     """A handle of a scan, by what it is: a folder of DICOM slices, ``.nii``, ``.nii.gz``, ``.npy``, an array ``[C, *spatial]``.
 
     What cannot be read at random, DICOM slices and ``.nii.gz``, is unpacked into the cache folder the first time.
 
     Args:
-        scan: the scan; one that is open already is returned as it is.
+        scan: the scan; one that is open already is returned as it is.  A list of scans of equal geometry are the channels of one
+            volume, in their order (:func:`~monai_cpic.data.channels.join_channels`).
         options: of the reader of its kind: :func:`open_dicom`, :func:`open_nifti`.
 
     Raises:
@@ -39,6 +43,8 @@ def open_volume(scan: str | os.PathLike[str] | Tensor | np.ndarray | LazyVolume,
     """
     if isinstance(scan, LazyVolume):
         return scan
+    if isinstance(scan, (list, tuple)):
+        return join_channels([open_volume(channel, **options) for channel in scan])
     if isinstance(scan, (Tensor, np.ndarray)):
         return open_array(scan)
     if not isinstance(scan, (str, os.PathLike)):
