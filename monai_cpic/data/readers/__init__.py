@@ -15,20 +15,24 @@ from monai_cpic.data.readers.array import open_array, open_npy
 from monai_cpic.data.readers.dicom import open_dicom
 from monai_cpic.data.readers.function import open_function
 from monai_cpic.data.readers.nifti import open_nifti
+from monai_cpic.data.readers.zarr import open_zarr
 from monai_cpic.data.volume import LazyVolume
 
-__all__ = ["open_array", "open_dicom", "open_function", "open_nifti", "open_npy", "open_volume"]
+__all__ = ["open_array", "open_dicom", "open_function", "open_nifti", "open_npy", "open_volume", "open_zarr"]
+
+ZARR = ("zarr.json", ".zgroup", ".zattrs")  # what a folder holds that is a Zarr group
 
 
 def open_volume(scan: str | os.PathLike[str] | Tensor | np.ndarray | LazyVolume | Sequence[Any], **options: Any) -> LazyVolume:
-    """A handle of a scan, by what it is: a folder of DICOM slices, ``.nii``, ``.nii.gz``, ``.npy``, an array ``[C, *spatial]``.
+    """A handle of a scan, by what it is: a folder of DICOM slices, ``.nii``, ``.nii.gz``, ``.npy``, an OME-Zarr folder or URL
+    (``s3://…``), an array ``[C, *spatial]``.
 
     What cannot be read at random, DICOM slices and ``.nii.gz``, is unpacked into the cache folder the first time.
 
     Args:
         scan: the scan; one that is open already is returned as it is.  A list of scans of equal geometry are the channels of one
             volume, in their order (:func:`~monai_cpic.data.channels.join_channels`).
-        options: of the reader of its kind: :func:`open_dicom`, :func:`open_nifti`.
+        options: of the reader of its kind: :func:`open_dicom`, :func:`open_nifti`, :func:`open_zarr`.
 
     Raises:
         FileNotFoundError: if the path does not exist.
@@ -49,9 +53,13 @@ def open_volume(scan: str | os.PathLike[str] | Tensor | np.ndarray | LazyVolume 
         return open_array(scan)
     if not isinstance(scan, (str, os.PathLike)):
         raise TypeError(f"cannot open a volume from a {type(scan).__name__}; a path, a tensor or an array is expected")
+    if "://" in str(scan):
+        return open_zarr(str(scan), **options)
     path = Path(os.path.abspath(scan))  # the handle must outlive a change of the working directory
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist")
+    if any((path / name).exists() for name in ZARR):
+        return open_zarr(str(path), **options)
     if path.is_dir():
         return open_dicom(path, **options)
     if path.name.endswith((".nii", ".nii.gz")):
