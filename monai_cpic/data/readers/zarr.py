@@ -56,8 +56,12 @@ def open_zarr(
     """
     if missing_chunks not in MISSING:
         raise ValueError(f"missing_chunks={missing_chunks!r}; it is one of {MISSING}")
-    from monai_cpic.data.readers.zarr_store import insisting, open_group  # zarr is optional
-
+    try:
+        from monai_cpic.data.readers.zarr_store import insisting, open_group
+    except ImportError as error:
+        raise ImportError(
+            f"{location}: OME-Zarr needs the optional packages: pip install 'monai-cpic[zarr]' ({error})"
+        ) from error
     options = json.dumps(dict(storage_options or {}), sort_keys=True)
     group = insisting(lambda: open_group(location, options), location)
     attributes = dict(group.attrs)
