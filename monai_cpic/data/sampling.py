@@ -12,7 +12,8 @@ from monai.transforms.lazy.utils import requires_interp
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monai_cpic.data.gather import blocks, cross_product, file_order, linear_taps, points
+from monai_cpic.data.gather import linear_taps, product
+from monai_cpic.data.source import Source
 
 __all__ = ["Sampling"]
 
@@ -62,25 +63,22 @@ class Sampling:
             matrix = np.round(matrix)
         object.__setattr__(self, "matrix", matrix)
 
-    def cubes(self, array: NDArray, starts: NDArray, size: Sequence[int], slope: float = 1.0, intercept: float = 0.0) -> Tensor:
+    def cubes(self, source: Source, starts: NDArray, size: Sequence[int]) -> Tensor:
         """Cubes ``[N, C, *size]``, float32.
 
         Args:
-            array: stored voxels ``[C, *spatial]``; ``value = slope · stored + intercept``, in float32.
+            source: stored voxels; ``value = slope · stored + intercept`` of its scaling, in float32.
             starts: first voxels on the output grid, int64 ``[N, D]``, inside the grid or not.
             size: ``D`` numbers.
-            slope: see ``array``.
-            intercept: see ``array``.
         """
-        order = file_order(array)
-        stored = array.transpose(0, *(axis + 1 for axis in order))
-        reading = _Reading(self, stored, self.matrix[order], tuple(size), (slope, intercept))
-        result = torch.empty(len(starts), len(array), *size)
+        channels = source.shape[0]
+        reading = _Reading(self, source, self.matrix[:-1], tuple(size))
+        result = torch.empty(len(starts), channels, *size)
         direct = reading.direct(starts)
         interpolate = reading.by_axis if reading.columns else reading.by_box
         for which, read, voxels in ((direct, reading.by_block, 1), (~direct, interpolate, reading.voxels_per_value())):
             rows = np.flatnonzero(which)
-            step = max(1, VOXELS_PER_READ // (voxels * math.prod(size) * len(array)))
+            step = max(1, VOXELS_PER_READ // (voxels * math.prod(size) * channels))
             for first in range(0, len(rows), step):
                 chunk = rows[first : first + step]
                 result[torch.from_numpy(chunk)] = read(starts[chunk])
@@ -89,13 +87,12 @@ class Sampling:
 
 @dataclass(frozen=True, eq=False)
 class _Reading:
-    """One call: the array with its axes in the order of the file, and the rows of the matrix in the same order."""
+    """One call."""
 
     sampling: Sampling
-    array: NDArray
+    source: Source
     rows: NDArray
     size: tuple[int, ...]
-    scale: tuple[float, float]
 
     @property
     def columns(self) -> list[int]:
@@ -124,14 +121,14 @@ class _Reading:
             return np.zeros_like(whole)
         if self.sampling.padding_mode == "zeros":
             corners, edges = self._corners(starts), [self.size[column] for column in self.columns]
-            whole &= ((corners >= 0) & (corners + edges <= self.array.shape[1:])).all(1)
+            whole &= ((corners >= 0) & (corners + edges <= self.source.shape[1:])).all(1)
         return whole
 
     # ---- three ways to read cubes from ``starts``; each gives [N, C, *size] ----------------------------------------------
 
     def by_block(self, starts: NDArray) -> Tensor:
         """Copy blocks, then turn them."""
-        cubes = blocks(self.array, self._corners(starts), [self.size[column] for column in self.columns])
+        cubes = self.source.blocks(self._corners(starts), [self.size[column] for column in self.columns])
         cubes = np.flip(cubes, [axis + 2 for axis, step in enumerate(self._steps()) if step < 0])
         return self._scaled(cubes.transpose(self._back()))
 
@@ -143,7 +140,7 @@ class _Reading:
             indices, weight = (np.rint(coordinates).astype(np.int64), None) if self._nearest() else linear_taps(coordinates)
             lines.append(indices)
             weights.append(weight)
-        cubes = self._scaled(cross_product(self.array, self._inside(lines)))
+        cubes = self._scaled(self.source.points(product(self._inside(lines))))
         cubes = self._zeroed(cubes, [self._along(line, axis) for axis, line in enumerate(lines)])
         for axis, weight in enumerate(weights):
             if weight is not None:
@@ -157,9 +154,9 @@ class _Reading:
         coordinates = [sum(a * grid for a, grid in zip(row[:-1], grids, strict=True)) + row[-1] for row in self.rows]
         if self._nearest():
             indices = [np.rint(c).astype(np.int64) for c in coordinates]
-            return self._zeroed(self._scaled(points(self.array, self._inside(indices))), indices).transpose(0, 1)
+            return self._zeroed(self._scaled(self.source.points(self._inside(indices))), indices).transpose(0, 1)
         corners = np.stack([np.floor(c.reshape(len(c), -1).min(1)) for c in coordinates], 1).astype(np.int64)
-        boxes = self._scaled(blocks(self.array, corners, self.box))
+        boxes = self._scaled(self.source.blocks(corners, self.box))
         boxes = self._zeroed(boxes, [self._along(corners[:, a, None] + np.arange(edge), a) for a, edge in enumerate(self.box)])
         relative = [(c - self._along(corners[:, a, None], a)) * (2 / (self.box[a] - 1)) - 1 for a, c in enumerate(coordinates)]
         grid = torch.from_numpy(np.stack(relative[::-1], -1).astype(np.float32))  # grid_sample counts the last axis first
@@ -194,22 +191,16 @@ class _Reading:
 
     def _inside(self, indices: Sequence[NDArray]) -> list[NDArray]:
         """Indices per stored axis, clamped to the volume."""
-        return [index.clip(0, edge - 1) for index, edge in zip(indices, self.array.shape[1:], strict=True)]
+        return [index.clip(0, edge - 1) for index, edge in zip(indices, self.source.shape[1:], strict=True)]
 
     def _scaled(self, stored: NDArray) -> Tensor:
-        """Stored numbers of any type and strides as contiguous float32 values."""
-        values = torch.from_numpy(np.ascontiguousarray(stored, np.float32))
-        slope, intercept = self.scale
-        if slope != 1:
-            values *= slope
-        if intercept != 0:
-            values += intercept
-        return values
+        """Stored numbers of any type as float32 values."""
+        return torch.from_numpy(np.ascontiguousarray(self.source.scaled(stored), np.float32))
 
     def _zeroed(self, cubes: Tensor, indices: Sequence[NDArray]) -> Tensor:
         """Cubes ``[C, N, *k]`` whose voxels beyond the volume are 0, if that is the padding."""
         if self.sampling.padding_mode == "zeros":
-            for index, edge in zip(indices, self.array.shape[1:], strict=True):
+            for index, edge in zip(indices, self.source.shape[1:], strict=True):
                 outside = (index < 0) | (index >= edge)
                 if outside.any():
                     cubes.masked_fill_(torch.from_numpy(outside), 0)
