@@ -124,24 +124,25 @@ def _by_digit(core: Tensor, digits: Tensor) -> list[tuple[int, Tensor]]:
 
 def _fit(core: Tensor, left: Tensor, right: Tensor, values: Tensor, digits: Tensor, ridge: float) -> Tensor:
     """The core for which ``left · core[digit] · right`` is nearest to the values; every digit's slice is a problem of its own."""
+    # The mean eigenvalue of the normal equations of all slices: one that the interfaces hardly reach stays where it is.
+    weight = (left.square().sum(2) * right.square().sum(2)).sum(1)[:, None, None] / core[0].numel()
     slices = []
     for digit, places in _by_digit(core, digits):
         a, b, start = left[:, places], right[:, places], core[:, :, digit]
         missing = values[:, places] - ((a @ start) * b).sum(2)
-        slices.append(start + _conjugate_gradients(a, b, missing, ridge))
+        slices.append(start + _conjugate_gradients(a, b, missing, ridge * weight))
     return torch.stack(slices, 2)
 
 
-def _conjugate_gradients(a: Tensor, b: Tensor, missing: Tensor, ridge: float) -> Tensor:
-    """``argmin_X Σ_p (a_p X b_p − missing_p)² + μ‖X‖²`` by a few steps from zero, ``[B, r, r']``."""
-    weight = (a.square().sum(2) * b.square().sum(2)).sum(1)[:, None, None] / (a.shape[2] * b.shape[2])  # mean eigenvalue
+def _conjugate_gradients(a: Tensor, b: Tensor, missing: Tensor, ridge: Tensor) -> Tensor:
+    """``argmin_X Σ_p (a_p X b_p − missing_p)² + ridge ‖X‖²`` by a few steps from zero, ``[B, r, r']``."""
     residual = (a * missing[:, :, None]).mT @ b
     solution, direction = torch.zeros_like(residual), residual
     size = residual.square().sum((1, 2), keepdim=True)
     # What rounding leaves of values around 1 is nothing to fit; its squares would underflow.
     negligible = (torch.finfo(a.dtype).eps * (a.detach().abs().mT @ b.detach().abs())).square().sum((1, 2), keepdim=True)
     for _ in range(STEPS):
-        image = (a * ((a @ direction) * b).sum(2, keepdim=True)).mT @ b + ridge * weight * direction
+        image = (a * ((a @ direction) * b).sum(2, keepdim=True)).mT @ b + ridge * direction
         curvature = (direction * image).sum((1, 2), keepdim=True)
         going = (size > negligible) & (curvature > 0)
         step = torch.where(going, size / torch.where(going, curvature, 1.0), 0.0)
