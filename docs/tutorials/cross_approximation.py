@@ -18,7 +18,7 @@ from monai_cpic.data import open_volume
 from monai_cpic.tensor_train import TensorTrain, cross_approximate, qtt_modes
 
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402  (after the choice of the backend)
+from matplotlib import pyplot
 
 
 def approximate(dense: Tensor, rank: int) -> dict[str, tuple[Tensor, Tensor | None]]:
