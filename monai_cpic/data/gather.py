@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 __all__ = ["blocks", "clamped", "linear_taps", "points", "product"]
 
-SNAP = 1e-6  # voxels: a coordinate this close to a grid point is that point
+SNAP = 1e-10  # voxels: a coordinate this close to a grid point is that point
 
 
 def blocks(array: NDArray, starts: NDArray, size: Sequence[int]) -> NDArray:
@@ -86,11 +86,11 @@ def linear_taps(coordinates: NDArray) -> tuple[NDArray, NDArray | None]:
 
     Returns:
         int64 indices ``[N, 2 s]`` (``s`` lower neighbours, then the ``s`` upper ones; they may lie outside the array) and the
-        float32 weights ``[N, s]`` of the upper ones; indices ``[N, s]`` and None if all coordinates are grid points.
+        float64 weights ``[N, s]`` of the upper ones; indices ``[N, s]`` and None if all coordinates are grid points.
 
     Example:
         >>> linear_taps(np.array([[0.25, 2.0]]))
-        (array([[0, 2, 1, 3]]), array([[0.25, 0.  ]], dtype=float32))
+        (array([[0, 2, 1, 3]]), array([[0.25, 0.  ]]))
     """
     nearest = np.rint(coordinates)
     coordinates = np.where(np.abs(coordinates - nearest) < SNAP, nearest, coordinates)
@@ -99,7 +99,7 @@ def linear_taps(coordinates: NDArray) -> tuple[NDArray, NDArray | None]:
     indices = lower.astype(np.int64)
     if not upper_weight.any():
         return indices, None
-    return np.concatenate([indices, indices + 1], 1), upper_weight.astype(np.float32)
+    return np.concatenate([indices, indices + 1], 1), upper_weight
 
 
 def _windows(array: NDArray, starts: NDArray, size: Sequence[int]) -> NDArray:

@@ -45,15 +45,16 @@ class LazyVolume:
     def __repr__(self) -> str:
         return f"LazyVolume(shape={self.shape}, key={self.key!r})"
 
-    def gather(self, centres: Tensor, size: int | Sequence[int]) -> Tensor:
+    def gather(self, centres: Tensor, size: int | Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         """Cubes around voxels; voxels outside the volume are those of its border.
 
         Args:
             centres: int64 ``[N, D]``, anywhere.
             size: edge lengths; the first voxel of a cube is ``centre - size // 2``.
+            dtype: float32 or float64.
 
         Returns:
-            float32 ``[N, C, *size]``.
+            ``[N, C, *size]``.
 
         Raises:
             ValueError: if the centres or the size do not have ``D`` axes.
@@ -67,7 +68,7 @@ class LazyVolume:
             )
         starts = centres.cpu().numpy().astype(np.int64) - np.array(edges) // 2
         sampling = self.sampling or Sampling(np.eye(axes + 1), self.source.shape[1:])
-        cubes = sampling.cubes(self.source, starts, edges)
+        cubes = sampling.cubes(self.source, starts, edges, dtype)
         self.source.release()
         for function in self.intensity:
             cubes = function(cubes)

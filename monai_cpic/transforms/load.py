@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
+from monai.transforms import MapTransform, RandomizableTrait
 
 from monai_cpic.data import LazyVolume, open_volume
 
@@ -17,11 +17,15 @@ __all__ = ["HANDLE", "LoadLazyVolumed"]
 HANDLE = "lazy_volume"  # where the stand-in's metadata holds the volume
 
 
-class LoadLazyVolumed(MapTransform):
+class LoadLazyVolumed(MapTransform, RandomizableTrait):
     """Open scans and put stand-ins in their place, on which MONAI's lazy spatial transforms record what they would do.
 
     A stand-in is a MetaTensor of the scan's shape and affine that holds one NaN for all voxels and takes no memory.  Use it in
     ``Compose(..., lazy=True)`` and end the spatial transforms with :class:`FreezeLazyVolumed`.
+
+    It counts as random, so that data sets with a cache (CacheDataset, PersistentDataset) keep what was there before and repeat it
+    and all that follows for every item: opening takes milliseconds, while a cut further down would apply what the lazy transforms
+    before it recorded.
 
     Args:
         keys: paths of scans (:func:`~monai_cpic.data.open_volume`), or arrays.

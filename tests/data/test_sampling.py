@@ -5,28 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from dense import anywhere, cut
 from monai.data import MetaTensor
+from monai.networks.layers import AffineTransform
 from monai.transforms.lazy.utils import resample
 from monai.utils import LazyAttr
+from scipy import ndimage
 from torch import Tensor
 
 from monai_cpic.data import ArraySource, LazyVolume, Sampling, open_volume
-
-
-def cut(dense: Tensor, centres: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Cubes of a dense volume ``[C, *spatial]`` that repeats its border: every voxel by its clamped index."""
-    cubes = []
-    for centre in centres.tolist():
-        axes = [
-            (torch.arange(edge) + c - edge // 2).clamp(0, n - 1) for c, edge, n in zip(centre, size, dense.shape[1:], strict=True)
-        ]
-        cubes.append(dense[(slice(None), *torch.meshgrid(*axes, indexing="ij"))])
-    return torch.stack(cubes)
-
-
-def anywhere(shape: tuple[int, ...], count: int = 200) -> Tensor:
-    """Voxels inside, at the border and far outside."""
-    return torch.stack([torch.randint(-12, n + 12, (count,)) for n in shape[1:]], 1)
 
 
 def whole(volume: Tensor, sampling: Sampling) -> Tensor:
@@ -38,6 +25,20 @@ def whole(volume: Tensor, sampling: Sampling) -> Tensor:
         LazyAttr.DTYPE: torch.float64,
     }
     return resample(MetaTensor(volume.double()), sampling.matrix, options).as_tensor().float()
+
+
+def exactly(volume: Tensor, sampling: Sampling) -> Tensor:
+    """What MONAI resamples with, in float64 to the end: its own results are float32."""
+    if isinstance(sampling.mode, str):
+        layer = AffineTransform(mode=sampling.mode, padding_mode=sampling.padding_mode, align_corners=False)
+        return layer(volume[None], torch.from_numpy(sampling.matrix), spatial_size=sampling.shape)[0]
+    mode = {"border": "nearest", "zeros": "constant"}[sampling.padding_mode]
+    matrix, shift = sampling.matrix[:-1, :-1], sampling.matrix[:-1, -1]
+    channels = [
+        ndimage.affine_transform(channel, matrix, shift, sampling.shape, order=sampling.mode, mode=mode)
+        for channel in volume.numpy()
+    ]
+    return torch.from_numpy(np.stack(channels))
 
 
 def rotation(angle: float, offset: float) -> np.ndarray:
@@ -100,6 +101,42 @@ def test_nearest_takes_the_nearest_voxel(name: str, padding_mode: str) -> None:
     volume = open_volume(values).sampled(sampling)
     centres = anywhere(volume.shape)
     assert torch.equal(volume.gather(centres, 5), cut(whole(values, sampling), centres, (5, 5, 5)))
+
+
+@pytest.mark.parametrize("padding_mode", ["border", "zeros"])
+@pytest.mark.parametrize("mode", [1, 3])
+@pytest.mark.parametrize("name", INTERPOLATED)
+def test_splines_are_those_of_the_whole_volume(name: str, mode: int, padding_mode: str) -> None:
+    values = torch.rand(2, 20, 17, 13)
+    sampling = Sampling(*INTERPOLATED[name], mode=mode, padding_mode=padding_mode)
+    volume = open_volume(values).sampled(sampling)
+    centres = anywhere(volume.shape)
+    expected = cut(whole(values, sampling), centres, (5, 4, 3))
+    torch.testing.assert_close(volume.gather(centres, (5, 4, 3)), expected, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("padding_mode", ["border", "zeros"])
+@pytest.mark.parametrize("mode", ["bilinear", 1, 3])
+@pytest.mark.parametrize("name", INTERPOLATED)
+def test_double_precision(name: str, mode: str | int, padding_mode: str) -> None:
+    values = torch.rand(1, 20, 17, 13, dtype=torch.float64)
+    sampling = Sampling(*INTERPOLATED[name], mode=mode, padding_mode=padding_mode)
+    volume = open_volume(values).sampled(sampling)
+    centres = anywhere(volume.shape)
+    expected = cut(exactly(values, sampling), centres, (5, 4, 3))
+    torch.testing.assert_close(volume.gather(centres, (5, 4, 3), torch.float64), expected, atol=1e-10, rtol=0)
+
+
+def test_splines_far_outside_are_those_of_scipy() -> None:
+    values = torch.rand(1, 6, 5, 4, dtype=torch.float64)
+    for matrix in (np.diag([0.7, 0.9, 1.1, 1]), rotation(0.4, 1.7)):
+        matrix = matrix + np.array([[0, 0, 0, -22.3]] * 3 + [[0] * 4])
+        for mode in ("border", "zeros"):
+            sampling = Sampling(matrix, (70, 60, 50), 3, mode)
+            volume = open_volume(values).sampled(sampling)
+            centres = anywhere(volume.shape, 1000)
+            expected = cut(exactly(values, sampling), centres, (5, 4, 3))
+            torch.testing.assert_close(volume.gather(centres, (5, 4, 3), torch.float64), expected, atol=1e-10, rtol=0)
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.5])

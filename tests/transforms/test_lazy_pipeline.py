@@ -13,41 +13,14 @@ import numpy as np
 import pytest
 import SimpleITK
 import torch
+from dense import KEY, compare
 from monai.data import CacheDataset, DataLoader, Dataset, MetaTensor
-from torch import Tensor
 
 from monai_cpic.data import LazyVolume, open_volume
 from monai_cpic.transforms import FreezeLazyVolumed, LoadLazyVolumed, ScaleIntensityRangeLazyd
 
-KEY = "image"
 AFFINE = torch.tensor([[0.0, 0.9, 0, -30], [-0.8, 0, 0, 25], [0, 0, 2.0, 10], [0, 0, 0, 1]], dtype=torch.float64)
 Transforms = Callable[[], list[Any]]
-
-
-def cut(dense: Tensor, centres: Tensor, size: int) -> Tensor:
-    """Cubes of a dense volume ``[C, *spatial]`` that repeats its border."""
-    grids = [(centres[:, axis, None] + torch.arange(size) - size // 2).clamp(0, n - 1) for axis, n in enumerate(dense.shape[1:])]
-    axes = len(grids)
-    index = [grid.reshape(len(grid), *(size if d == axis else 1 for d in range(axes))) for axis, grid in enumerate(grids)]
-    return dense[(slice(None), *index)].transpose(0, 1)
-
-
-def compare(image: Any, transforms: Transforms, mode: str, padding_mode: str, tolerance: float, seed: int = 0) -> LazyVolume:
-    """Cubes of the lazy pipeline and of MONAI's own on the dense volume, inside, at the border and far outside."""
-    lazy = mt.Compose([LoadLazyVolumed(KEY), *transforms(), FreezeLazyVolumed(KEY, mode, padding_mode)], lazy=True)
-    dense = mt.Compose(
-        [*transforms(), mt.Identityd(KEY)], lazy=True, overrides={KEY: {"mode": mode, "padding_mode": padding_mode}}
-    )
-    volume = lazy.set_random_state(seed)({KEY: image})[KEY]
-    expected = dense.set_random_state(seed)({KEY: MetaTensor(image) if not isinstance(image, MetaTensor) else image})[KEY]
-    assert isinstance(volume, LazyVolume)
-    assert volume.shape == tuple(expected.shape)
-    d = len(volume.affine)
-    np.testing.assert_allclose(volume.affine, expected.affine[[*range(d - 1), -1]][:, [*range(d - 1), -1]], atol=1e-6)
-    centres = torch.stack([torch.randint(-12, n + 12, (200,)) for n in volume.shape[1:]], 1)
-    found, expected = volume.gather(centres, 5), cut(expected.as_tensor().float(), centres, 5)
-    assert (found - expected).abs().max() <= tolerance * float(image.max() - image.min())
-    return volume
 
 
 @pytest.fixture

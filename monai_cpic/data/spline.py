@@ -1,0 +1,122 @@
+"""Cubic spline interpolation of cubes: a spline of the whole volume, of which only the neighbourhood is read.
+
+A spline interpolates voxels by coefficients, which a recursive filter computes from all voxels.  The filter's response decays by
+0.27 per voxel, so a coefficient is a weighted sum of the voxels within :data:`REACH`.
+
+See M. Unser, A. Aldroubi, M. Eden: B-spline signal processing, IEEE Transactions on Signal Processing 41 (1993) 821–848.
+Beyond the volume the voxels go on as in :mod:`scipy.ndimage`, which MONAI uses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch import Tensor
+
+from monai_cpic.data.gather import SNAP
+
+__all__ = ["REACH", "confined", "contract", "interpolate", "spline_box", "spline_line"]
+
+POLE = math.sqrt(3) - 2
+REACH = {torch.float32: 12, torch.float64: 20}  # voxels: what is farther counts less than 1e-6 or 1e-11
+REPEATED = 12  # voxels of border that scipy adds before it filters
+
+
+def spline_line(coordinates: NDArray, edge: int, padding_mode: str, reach: int) -> tuple[NDArray, NDArray]:
+    """What interpolation along one axis reads, and how it weighs it.
+
+    Args:
+        coordinates: float64 ``[N, s]``.
+        edge: voxels along the axis.
+        padding_mode: ``"border"`` repeats the border, ``"zeros"`` mirrors the volume (the caller blanks what is outside).
+        reach: voxels beyond the neighbours.
+
+    Returns:
+        int64 indices ``[N, k]`` within the axis and weights ``[N, s, k]``.
+
+    Example:
+        >>> indices, weights = spline_line(np.array([[4.0, 4.5]]), 10, "border", 20)
+        >>> (weights * np.ones(10)[indices][:, None]).sum(2).round(9).tolist()
+        [[1.0, 1.0]]
+        >>> (weights * np.arange(10)[indices][:, None]).sum(2).round(2).tolist()
+        [[4.0, 4.5]]
+    """
+    nearest = np.rint(coordinates)
+    if np.abs(coordinates - nearest).max(initial=0) < SNAP:  # a spline goes through the voxels
+        return nearest.astype(np.int64).clip(0, edge - 1), np.eye(coordinates.shape[1])[None].repeat(len(coordinates), 0)
+    coordinates = confined(coordinates, edge, padding_mode)
+    lower = np.floor(coordinates).astype(np.int64)
+    nodes = lower[..., None] + np.arange(-1, 3)
+    first = lower.min(1) - 1
+    count = int((lower.max(1) - first).max()) + 3
+    stored, response = spline_box(first, count, edge, padding_mode, reach)
+    shares = _basis(coordinates[..., None] - nodes)
+    weights = np.zeros((*coordinates.shape, count))
+    np.put_along_axis(weights, nodes - first[:, None, None], shares, 2)
+    return stored, weights @ response
+
+
+def spline_box(first: NDArray, count: int, edge: int, padding_mode: str, reach: int) -> tuple[NDArray, NDArray]:
+    """What the coefficients of ``count`` voxels in a row depend on.
+
+    Args:
+        first: first voxel of each row, int64 ``[N]``, inside the volume or not.
+        count: coefficients per row.
+        edge: see :func:`spline_line`.
+        padding_mode: see :func:`spline_line`.
+        reach: see :func:`spline_line`.
+
+    Returns:
+        int64 indices ``[N, count + 2 reach]`` within the axis and weights ``[N, count, count + 2 reach]``.
+    """
+    voxels = first[:, None] + np.arange(-reach, count + reach)
+    nodes = voxels[:, reach : count + reach]
+    if padding_mode == "border":  # scipy's coefficients end with the border that it repeats
+        nodes = nodes.clip(-REPEATED, edge - 1 + REPEATED)
+        length = edge + 2 * REPEATED
+        mirrored = (voxels + REPEATED) % (2 * length)
+        stored = np.minimum(mirrored, 2 * length - 1 - mirrored) - REPEATED
+    else:
+        mirrored = voxels % max(2 * (edge - 1), 1)
+        stored = np.minimum(mirrored, 2 * (edge - 1) - mirrored)
+    response = math.sqrt(3) * POLE ** np.abs(nodes[:, :, None] - voxels[:, None])
+    return stored.clip(0, edge - 1), response
+
+
+def contract(values: Tensor, weights: Sequence[NDArray]) -> Tensor:
+    """Weighted sums along every axis: ``[C, N, *k]`` and, for each axis, ``[N, s, k]`` to ``[C, N, *s]``."""
+    for weight in weights:  # the first axis goes, the new one comes last
+        values = torch.einsum("cnk...,nsk->cn...s", values, torch.from_numpy(weight).to(values.dtype))
+    return values
+
+
+def interpolate(coefficients: Tensor, coordinates: NDArray) -> Tensor:
+    """Values ``[C, N, *size]`` of splines.
+
+    Args:
+        coefficients: ``[C, N, *k]``.
+        coordinates: within each box, away from its border, float64 ``[D, N, *size]``.
+    """
+    options = {"order": 3, "prefilter": False, "mode": "mirror", "output": coefficients.numpy().dtype}
+    boxes = [
+        [ndimage.map_coordinates(box, coordinates[:, n], **options) for n, box in enumerate(channel)]
+        for channel in coefficients.numpy()
+    ]
+    return torch.from_numpy(np.array(boxes))
+
+
+def confined(coordinates: NDArray, edge: int, padding_mode: str) -> NDArray:
+    """Coordinates along one axis; those so far outside that nothing changes any more are where that begins."""
+    margin = REPEATED + 1 if padding_mode == "border" else 0
+    return coordinates.clip(-margin, edge - 1 + margin)
+
+
+def _basis(distances: NDArray) -> NDArray:
+    """The cubic B-spline."""
+    x = np.abs(distances)
+    return np.where(x < 1, 2 / 3 - x**2 + x**3 / 2, (2 - x).clip(0) ** 3 / 6)
