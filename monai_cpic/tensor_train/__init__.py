@@ -7,6 +7,7 @@ from monai_cpic.tensor_train.indices import CrossIndices, initial_indices
 from monai_cpic.tensor_train.interpolation import interpolate
 from monai_cpic.tensor_train.modes import Mode, coordinates, flat_index, grid_shape, mode_sizes, qtt_modes, tt_modes
 from monai_cpic.tensor_train.pivots import select_rows
+from monai_cpic.tensor_train.sweep import Sweep
 from monai_cpic.tensor_train.tensor_train import TensorTrain, bond_ranks
 from monai_cpic.tensor_train.watch import PassRecord
 
@@ -16,6 +17,7 @@ __all__ = [
     "Memory",
     "Mode",
     "PassRecord",
+    "Sweep",
     "TensorTrain",
     "bond_ranks",
     "complete",

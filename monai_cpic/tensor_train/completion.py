@@ -1,18 +1,18 @@
 """Completion: the tensor train that fits scattered values, by alternating least squares.
 
 Cross-approximation takes its values from a few nested fibres, which settle the structure but let the noise of each fibre through.
-Least squares over values at random places averages it: on a chest CT the same number of evaluations comes to 1.3 instead of 1.8
-times the error of TT-SVD.  The method is that of Holtz, Rohwedder and Schneider 2012 with values instead of a whole tensor
+Least squares over values at random places averages it: on a chest CT 14 000 values come to 1.27 times the error of TT-SVD, where
+passes of 11 000 come to 1.77.  The method is that of Holtz, Rohwedder and Schneider 2012 with values instead of a whole tensor
 (Grasedyck, Kluge and Krämer 2015); each core's problem is solved by conjugate gradients.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from monai_cpic.tensor_train.tensor_train import TensorTrain
 
@@ -50,17 +50,43 @@ def complete(train: TensorTrain, digits: Tensor, values: Tensor, sweeps: int = 3
             f"{train!r} needs digits [P, {len(train.cores)}] and values [{train.batch_size}, P], got {tuple(digits.shape)} and "
             f"{tuple(values.shape)}"
         )
-    scale = torch.maximum(values.detach().abs().amax(1), train.detach().evaluate(digits).abs().amax(1))
-    scale = torch.where(scale > 0, scale, 1.0)
-    values = values / scale[:, None]
-    cores = [train.cores[0] / scale[:, None, None, None], *train.cores[1:]]
-    cores = _mirror(_orthogonal(cores))
-    digits = digits.flip(1)
+    if not len(digits) or (digits < 0).any() or (digits >= torch.tensor(train.shape, device=digits.device)).any():
+        raise ValueError(f"the digits must be at least one row, from 0 to below {train.shape}")
+    places = [_by_digit(digits[:, k], size) for k, size in enumerate(train.shape)]
+    cores, values, scale = _scaled(train.cores, places, values)
+    cores, places = _mirror(_orthogonal(cores)), places[::-1]
     for _ in range(sweeps):
-        cores = _mirror(_sweep(cores, digits, values, ridge))
-        digits = digits.flip(1)
+        cores, places = _mirror(_sweep(cores, places, values, ridge)), places[::-1]
     cores = cores if sweeps % 2 else _mirror(cores)
     return TensorTrain([scale[:, None, None, None] * cores[0], *cores[1:]])
+
+
+def _scaled(cores: Sequence[Tensor], places: Sequence[_Places], values: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Cores and values of which the largest is around 1, and what they were divided by, ``[B]``.
+
+    Every core is made so, wherever a tensor train carries its size: products of the original numbers might overflow.
+    """
+    sizes = [core.detach().abs().amax((1, 2, 3)) for core in cores]
+    sizes = [torch.where(size > 0, size, 1.0) for size in sizes]
+    cores = [core / size[:, None, None, None] for core, size in zip(cores, sizes, strict=True)]
+    product = torch.stack([size.double().log() for size in sizes]).sum(0)
+    with torch.no_grad():
+        predicted = values.new_ones(*values.shape, 1)
+        for core, along in zip(cores, places, strict=True):
+            predicted = _along(core, along, predicted)
+    largest = predicted.abs().amax((1, 2)).double().log() + product  # of the tensor train; in logarithms, as it may overflow
+    largest = torch.maximum(largest, values.detach().abs().amax(1).double().log())
+    largest = torch.where(largest.isfinite(), largest, 0.0)
+    cores[0] = cores[0] * (product - largest).exp().to(values.dtype)[:, None, None, None]
+    scale = largest.exp().to(values.dtype)
+    return cores, values / scale[:, None], scale
+
+
+class _Places(NamedTuple):
+    """Where each digit of a mode occurs, and the permutation that brings such lists, one after the other, back."""
+
+    of: list[Tensor]
+    back: Tensor
 
 
 def _mirror(cores: Sequence[Tensor]) -> list[Tensor]:
@@ -79,68 +105,88 @@ def _orthogonal(cores: Sequence[Tensor]) -> list[Tensor]:
 def _pass_on(core: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
     """Multiply a core by the matrix that makes its columns orthonormal, and the next by the inverse: Cholesky QR.
 
-    Directions weaker than the square root of rounding stay weak, so the matrix and its gradient exist for every core.
+    Directions weaker than the square root of rounding stay weak, and the matrix exists for cores of any rank.
     """
     unfolded = core.flatten(1, 2)
     gram = unfolded.mT @ unfolded
     size = gram.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
     eye = torch.eye(gram.shape[1], dtype=core.dtype, device=core.device)
-    floor = 4 * torch.finfo(core.dtype).eps * torch.where(size > 0, size, 1.0)
+    floor = 32 * torch.finfo(core.dtype).eps * torch.where(size > 0, size, 1.0)
     lower = torch.linalg.cholesky_ex(gram + floor * eye)[0]
     orthonormal = torch.linalg.solve_triangular(lower, unfolded.mT, upper=False).mT
     return orthonormal.reshape(core.shape), (lower.mT @ following.flatten(2)).reshape(following.shape)
 
 
-def _sweep(cores: Sequence[Tensor], digits: Tensor, values: Tensor, ridge: float) -> list[Tensor]:
+def _sweep(cores: Sequence[Tensor], places: Sequence[_Places], values: Tensor, ridge: float) -> list[Tensor]:
     """Fit one core after the other, left to right, on a tensor train whose cores right of the first have orthonormal rows."""
     cores = list(cores)
     right = [values.new_ones(*values.shape, 1)]
     for k in range(len(cores) - 1, 0, -1):
-        right.append(_along(cores[k].transpose(1, 3), digits[:, k], right[-1]))
+        right.append(_along(cores[k].transpose(1, 3), places[k], right[-1]))
     left = values.new_ones(*values.shape, 1)
     for k in range(len(cores)):
-        inputs = (cores[k], left, right.pop(), values, digits[:, k], ridge)
-        if torch.is_grad_enabled() and (cores[k].requires_grad or values.requires_grad):
-            cores[k] = checkpoint(_fit, *inputs, use_reentrant=False)  # else every step of conjugate gradients is kept
-        else:
-            cores[k] = _fit(*inputs)
+        cores[k] = _fit(cores[k], left, right.pop(), values, places[k], ridge)
         if k + 1 < len(cores):
             cores[k], cores[k + 1] = _pass_on(cores[k], cores[k + 1])
-            left = _along(cores[k], digits[:, k], left)
+            left = _along(cores[k], places[k], left)
     return cores
 
 
-def _along(core: Tensor, digits: Tensor, vectors: Tensor) -> Tensor:
+def _along(core: Tensor, places: _Places, vectors: Tensor) -> Tensor:
     """Row vectors ``[B, P, r]`` times the slices of a core at ``P`` digits."""
-    result = vectors.new_empty(*vectors.shape[:2], core.shape[3])
-    for digit, places in _by_digit(core, digits):
-        result = result.index_copy(1, places, vectors[:, places] @ core[:, :, digit])
-    return result
+    return torch.cat([vectors[:, where] @ core[:, :, digit] for digit, where in enumerate(places.of)], 1)[:, places.back]
 
 
-def _by_digit(core: Tensor, digits: Tensor) -> list[tuple[int, Tensor]]:
-    return [(digit, (digits == digit).nonzero()[:, 0]) for digit in range(core.shape[2])]
+def _by_digit(digits: Tensor, size: int) -> _Places:
+    of = [(digits == digit).nonzero()[:, 0] for digit in range(size)]
+    return _Places(of, torch.cat(of).argsort())
 
 
-def _fit(core: Tensor, left: Tensor, right: Tensor, values: Tensor, digits: Tensor, ridge: float) -> Tensor:
+def _fit(core: Tensor, left: Tensor, right: Tensor, values: Tensor, places: _Places, ridge: float) -> Tensor:
     """The core for which ``left · core[digit] · right`` is nearest to the values; every digit's slice is a problem of its own."""
     # The mean eigenvalue of the normal equations of all slices: one that the interfaces hardly reach stays where it is.
-    weight = (left.square().sum(2) * right.square().sum(2)).sum(1)[:, None, None] / core[0].numel()
+    weight = (left.square().sum(2) * right.square().sum(2)).sum(1).detach()[:, None, None] / core[0].numel()
     slices = []
-    for digit, places in _by_digit(core, digits):
-        a, b, start = left[:, places], right[:, places], core[:, :, digit]
-        missing = values[:, places] - ((a @ start) * b).sum(2)
-        slices.append(start + _conjugate_gradients(a, b, missing, ridge * weight))
+    for digit, where in enumerate(places.of):
+        a, b, start = left[:, where], right[:, where], core[:, :, digit]
+        missing = values[:, where] - ((a @ start) * b).sum(2)
+        slices.append(start + _Slice.apply(a, b, missing, ridge * weight))
     return torch.stack(slices, 2)
 
 
-def _conjugate_gradients(a: Tensor, b: Tensor, missing: Tensor, ridge: Tensor) -> Tensor:
-    """``argmin_X Σ_p (a_p X b_p − missing_p)² + ridge ‖X‖²`` by a few steps from zero, ``[B, r, r']``."""
-    residual = (a * missing[:, :, None]).mT @ b
+class _Slice(torch.autograd.Function):
+    """``argmin_X Σ_p (a_p X b_p − missing_p)² + ridge ‖X‖²``, ``[B, r, r']``.
+
+    The derivative is that of the solution, whatever the steps that found it: with ``G`` the matrix of the normal equations it
+    needs one more solution, ``G⁻¹`` of the incoming gradient.  The ridge counts as a constant.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, missing: Tensor, ridge: Tensor) -> Tensor:
+        solution = _conjugate_gradients(a, b, (a * missing[:, :, None]).mT @ b, ridge)
+        ctx.save_for_backward(a, b, missing, ridge, solution)
+        return solution
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        a, b, missing, ridge, solution = ctx.saved_tensors
+        dual = _conjugate_gradients(a, b, gradient, ridge)
+        towards_b, towards_a = a @ dual, b @ dual.mT
+        moved = (towards_b * b).sum(2, keepdim=True)
+        left_over = (missing - ((a @ solution) * b).sum(2))[:, :, None]
+        gradient_a = left_over * towards_a - moved * (b @ solution.mT)
+        gradient_b = left_over * towards_b - moved * (a @ solution)
+        return gradient_a, gradient_b, moved[:, :, 0], None
+
+
+def _conjugate_gradients(a: Tensor, b: Tensor, residual: Tensor, ridge: Tensor) -> Tensor:
+    """``G⁻¹ residual`` by a few steps from zero, ``G X = Σ_p a_p (a_p X b_p) b_p + ridge X``."""
+    unit = residual.abs().amax((1, 2), keepdim=True)
+    unit = torch.where(unit > 0, unit, 1.0)  # squares must not underflow
+    residual = residual / unit
     solution, direction = torch.zeros_like(residual), residual
     size = residual.square().sum((1, 2), keepdim=True)
-    # What rounding leaves of values around 1 is nothing to fit; its squares would underflow.
-    negligible = (torch.finfo(a.dtype).eps * (a.detach().abs().mT @ b.detach().abs())).square().sum((1, 2), keepdim=True)
+    negligible = torch.finfo(a.dtype).eps ** 2 * size
     for _ in range(STEPS):
         image = (a * ((a @ direction) * b).sum(2, keepdim=True)).mT @ b + ridge * direction
         curvature = (direction * image).sum((1, 2), keepdim=True)
@@ -150,4 +196,4 @@ def _conjugate_gradients(a: Tensor, b: Tensor, missing: Tensor, ridge: Tensor) -
         following = residual.square().sum((1, 2), keepdim=True)
         direction = residual + torch.where(going, following / torch.where(going, size, 1.0), 0.0) * direction
         size = following
-    return solution
+    return unit * solution

@@ -15,7 +15,7 @@ import torch
 
 from monai_cpic.tensor_train.completion import complete, parameters
 from monai_cpic.tensor_train.field import Field, evaluate, remembering
-from monai_cpic.tensor_train.indices import CrossIndices, initial_indices
+from monai_cpic.tensor_train.indices import CrossIndices, check_nested, initial_indices
 from monai_cpic.tensor_train.modes import Mode, coordinates, mode_sizes, random_digits
 from monai_cpic.tensor_train.sweep import Sweep
 from monai_cpic.tensor_train.tensor_train import TensorTrain, bond_ranks
@@ -52,8 +52,8 @@ def cross_approximate(
         completion: random coordinates for each degree of freedom at which the field is evaluated for a least-squares fit that
             starts from the last pass (:func:`~monai_cpic.tensor_train.completion.complete`), or 0 for none: the fastest, as a
             step of training needs it.
-        tol: relative error that is good enough: bond ranks shrink from pass to pass where all fields of the batch allow it, and
-            the passes end when the estimated error is below it.
+        tol: relative error that is good enough: bond ranks shrink from pass to pass where all fields of the batch allow it by a
+            wide margin, and the passes end when the estimated error is below it and the ranks shrink no more.
         indices: index sets of an earlier call (a warm start; one pass is then a training step); else random ones, the same for
             all fields of the batch.
         ridge: regularisation of the interpolation (:func:`~monai_cpic.tensor_train.interpolation.interpolate`).
@@ -76,28 +76,39 @@ def cross_approximate(
         >>> tt.shape == (2,) * 12
         True
     """
-    if rank < 1 or oversampling < 1 or passes < 1 or batch_size < 1 or not modes or ridge <= 0 or completion < 0:
+    positive = rank >= 1 and oversampling >= 1 and passes >= 1 and batch_size >= 1 and modes and ridge > 0
+    if not positive or not 0 <= completion < math.inf or not oversampling < math.inf:  # so that NaN is refused
         raise ValueError(
             "rank, oversampling, passes, batch_size and the number of modes must be at least 1, ridge positive and completion "
             f"not negative, got rank={rank}, oversampling={oversampling}, passes={passes}, batch_size={batch_size}, "
             f"{len(modes)} modes, ridge={ridge}, completion={completion}"
         )
-    if tol is not None and tol <= 0:
+    if tol is not None and not tol > 0:
         raise ValueError(f"tol must be positive, got {tol}")
+    if dtype not in (torch.float32, torch.float64) or not isinstance(rank, int):
+        raise TypeError(f"dtype must be torch.float32 or torch.float64 and rank an int, got {dtype} and {rank!r}")
     generator = generator or torch.Generator().manual_seed(0)
     if indices is None:
         indices = initial_indices(modes, rank, batch_size=batch_size, generator=generator)
-    _check(indices, modes, rank, batch_size)
+    else:
+        _check(indices, modes, rank, batch_size)
     sweep = Sweep(field, modes, oversampling, ridge, tol, dtype)
     watch = None
     if observer is not None or tol is not None:
-        watch = Watch(field, modes, batch_size, generator, dtype, observer or (lambda record: None))
+        watch = Watch(field, modes, batch_size, dtype, observer or (lambda record: None))
     with torch.no_grad():
         searching = Sweep(remembering(field, modes), modes, oversampling, ridge, tol, dtype)
+        good: CrossIndices | None = None  # that a pass within the tolerance started from, which the last one repeats
         for _ in range(passes - 1):
-            train, indices = searching(indices)
+            train, following = searching(indices)
             if watch is not None and watch(train, searching, tol):
+                good = indices
+                if sum(following.ranks) >= sum(indices.ranks):
+                    break
+            elif good is not None:
                 break
+            indices = following
+        indices = good or indices
     train, indices = sweep(indices)
     if watch is not None:
         watch(train, sweep, tol)
@@ -110,19 +121,18 @@ def cross_approximate(
 
 
 def _check(indices: CrossIndices, modes: Sequence[Mode], rank: int, batch_size: int) -> None:
-    """Raise if index sets do not belong to these modes and this batch; that they are nested is seen by the pass."""
+    """Raise if index sets do not belong to these modes and this batch."""
     bounds = bond_ranks(mode_sizes(modes), rank)
     bounds = bounds[1:] if indices.side == "right" else bounds[:-1]
     axes, device = modes[0].offsets.shape[1], modes[0].offsets.device
-    found = [tuple(table.shape) for table in indices.sets]
+    found = [(tuple(table.shape), table.dtype, str(table.device)) for table in indices.sets]
     fits = len(found) == len(bounds) and all(
         len(shape) == 3 and shape[0] == batch_size and 1 <= shape[1] <= bound and shape[2] == axes
-        for shape, bound in zip(found, bounds, strict=True)
+        for (shape, _, _), bound in zip(found, bounds, strict=True)
     )
-    if not fits or indices.sets[0].dtype != torch.int64:
+    if not fits or {(dtype, where) for _, dtype, where in found} != {(torch.int64, str(device))}:
         raise ValueError(
-            f"the index sets have sizes {found} ({indices.sets[0].dtype}), these modes, rank and batch need int64 "
+            f"the index sets are {found}, these modes, rank and batch need int64 on {device} of the shapes "
             f"{[(batch_size, bound, axes) for bound in bounds]} (or fewer in the middle); start without indices"
         )
-    if indices.sets[0].device != device:
-        raise ValueError(f"the index sets are on {indices.sets[0].device}, the modes on {device}")
+    check_nested(modes, indices)

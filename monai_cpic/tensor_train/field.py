@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from monai_cpic.tensor_train.modes import Mode, flat_index
+from monai_cpic.tensor_train.modes import Mode, flat_index, grid_shape
 
 __all__ = ["Field", "Memory", "evaluate", "remembering"]
 
@@ -43,14 +44,15 @@ def evaluate(field: Field, coordinates: Tensor, dtype: torch.dtype = torch.float
         raise ValueError(f"the field must return values {list(asked.shape[:2])}, got {list(values.shape)}")
     if values.device != coordinates.device:
         raise ValueError(f"the field returned values on {values.device}, its coordinates are on {coordinates.device}")
-    finite = values.detach().isfinite()
+    cast = values.to(dtype)
+    finite = cast.detach().isfinite()
     if not finite.all():
         item, point = (~finite).nonzero()[0].tolist()
         raise FloatingPointError(
             f"the field returned {values[item, point].item()} for item {item} of the batch at coordinate "
-            f"{asked[item, point].tolist()} (the last number is the channel); its values must be finite"
+            f"{asked[item, point].tolist()} (the last number is the channel); its values must be finite in {dtype}"
         )
-    return values.to(dtype).reshape(batch, *points)
+    return cast.reshape(batch, *points)
 
 
 class Memory:
@@ -100,9 +102,7 @@ class Memory:
 def remembering(field: Field, modes: Sequence[Mode]) -> Field:
     """A field that keeps the values it has given, for phases without gradient in which it does not change."""
     memory = Memory()
-    size = 1
-    for mode in modes:
-        size *= len(mode)
+    size = math.prod(grid_shape(modes))
 
     def remembered(coordinates: Tensor) -> Tensor:
         batch, axes = len(coordinates), coordinates.shape[2]

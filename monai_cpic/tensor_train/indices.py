@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,10 +26,13 @@ class CrossIndices:
         sets: for each mode, int64 ``[B, r, D + 1]``: sums of the offsets of all modes after it or before it, ``r`` being the
             rank of the bond on that side.
         side: ``"right"`` if the parts lie after their mode (the next pass goes left to right), ``"left"`` if before it.
+        rows: for each mode, int64 ``[B, s, D + 1]``, the parts on its other side that the next pass uses instead of choosing: it
+            asks for the coordinates of an earlier pass again.  None: it chooses.
     """
 
     sets: tuple[Tensor, ...]
     side: str
+    rows: tuple[Tensor, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.side not in ("left", "right"):
@@ -45,29 +49,57 @@ class CrossIndices:
         ranks = [table.shape[1] for table in self.sets]
         return [1, *ranks] if self.side == "right" else [*ranks, 1]
 
+    def coordinates(self, modes: Sequence[Mode]) -> Tensor:
+        """All coordinates that the next pass will ask for, each once, int64 ``[B, P, D + 1]``.
+
+        Raises:
+            ValueError: if it will choose them on the way.
+        """
+        if self.rows is None:
+            raise ValueError("the next pass chooses its rows; only a pass that repeats an earlier one is known before")
+        modes, sets, rows = list(modes), list(self.sets), list(self.rows)
+        if self.side == "left":
+            modes, sets, rows = modes[::-1], sets[::-1], rows[::-1]
+        orders = nested_order(modes, sets)
+        asked = []
+        for k, mode in enumerate(modes):
+            tails = (mode.offsets[:, None] + sets[k][:, None]).flatten(1, 2)
+            new = tails if k == 0 else tails.take_along_dim(orders[k - 1][:, sets[k - 1].shape[1] :, None], 1)
+            asked.append((rows[k][:, :, None] + new[:, None]).flatten(1, 2))
+        return torch.cat(asked, 1)
+
     def __getitem__(self, index: slice | Sequence[int]) -> CrossIndices:
         """The indices of a part of the batch."""
-        return CrossIndices(tuple(table[index] for table in self.sets), self.side)
+        return self._map(lambda table: table[index])
 
     @staticmethod
     def cat(parts: Sequence[CrossIndices]) -> CrossIndices:
-        """The indices of several batches as those of one; all must have the same side."""
-        if len({part.side for part in parts}) > 1:
-            raise ValueError("index sets of left and right passes cannot share a batch")
-        return CrossIndices(tuple(torch.cat(tables) for tables in zip(*(p.sets for p in parts), strict=True)), parts[0].side)
+        """The indices of several batches as those of one; all must have the same side, and rows or none."""
+        if len({(part.side, part.rows is None) for part in parts}) > 1:
+            raise ValueError("index sets of left and right passes, or of choosing and repeating ones, cannot share a batch")
+        rows = None if parts[0].rows is None else _cat([part.rows or () for part in parts])
+        return CrossIndices(_cat([part.sets for part in parts]), parts[0].side, rows)
 
     def to(self, *args: object, **kwargs: object) -> CrossIndices:
         """Another device or integer dtype, as ``torch.Tensor.to``."""
-        return CrossIndices(tuple(table.to(*args, **kwargs) for table in self.sets), self.side)
+        return self._map(lambda table: table.to(*args, **kwargs))
 
     def state_dict(self) -> dict[str, object]:
         """Plain tensors and a string, for ``torch.save``."""
-        return {"sets": list(self.sets), "side": self.side}
+        return {"sets": list(self.sets), "side": self.side, "rows": None if self.rows is None else list(self.rows)}
 
     @classmethod
-    def from_state_dict(cls, state: Mapping[str, object]) -> CrossIndices:
+    def from_state_dict(cls, state: Mapping[str, Any]) -> CrossIndices:
         """The inverse of :meth:`state_dict`."""
-        return cls(tuple(state["sets"]), str(state["side"]))  # type: ignore[arg-type]
+        return cls(tuple(state["sets"]), state["side"], None if state["rows"] is None else tuple(state["rows"]))
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> CrossIndices:
+        rows = None if self.rows is None else tuple(function(table) for table in self.rows)
+        return CrossIndices(tuple(function(table) for table in self.sets), self.side, rows)
+
+
+def _cat(tables: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
+    return tuple(torch.cat(parts) for parts in zip(*tables, strict=True))
 
 
 def initial_indices(
@@ -104,20 +136,47 @@ def nested_order(modes: Sequence[Mode], fixed: Sequence[Tensor]) -> list[Tensor]
 
     Returns:
         permutations int64 ``[B, n · r]``.
+    """
+    orders = []
+    for k in range(1, len(modes)):
+        tails = (modes[k].offsets[:, None] + fixed[k][:, None]).flatten(1, 2)
+        first = positions(modes, fixed[k - 1], tails)
+        order = torch.arange(tails.shape[1], device=tails.device) + first.shape[1]
+        order = order.expand(len(first), -1).scatter(1, first, torch.arange(first.shape[1], device=first.device).expand_as(first))
+        orders.append(order.argsort(1))
+    return orders
+
+
+def check_nested(modes: Sequence[Mode], indices: CrossIndices) -> None:
+    """Raise if index sets are not made of the digits of these modes.
 
     Raises:
-        ValueError: if the parts fixed for a mode are not among the tails of the next: tables of other modes.
+        ValueError: if the outermost parts are not 0, or the parts of a mode are not made of those of its neighbour.
     """
-    flat = [flat_index(modes, table) for table in fixed]
-    orders, nested = [], []
-    for k in range(1, len(modes)):
-        tails = (flat_index(modes, modes[k].offsets)[:, None] + flat[k][:, None]).flatten(1)
-        same = tails[:, :, None] == flat[k - 1][:, None]
-        parts = flat[k - 1].shape[1]
-        nested.append((same.sum(1) == 1).all())
-        place = torch.arange(tails.shape[1], device=tails.device) + parts
-        orders.append(torch.where(same.any(2), same.int().argmax(2), place).argsort(1))
-    if nested and not torch.stack(nested).all():
-        k = [bool(good) for good in nested].index(False)
-        raise ValueError(f"the index sets of mode {k} are not made of those of mode {k + 1}: other modes? start without indices")
-    return orders
+    outward = 1 if indices.side == "right" else -1
+    for tables, direction in ((indices.sets, outward), (indices.rows, -outward)):
+        if tables is None:
+            continue
+        along, ordered = list(modes)[::direction], list(tables)[::direction]
+        good = not ordered[-1].any()
+        for k in range(1, len(along)):
+            grown = (along[k].offsets[:, None] + ordered[k][:, None]).flatten(1, 2)
+            found = grown.take_along_dim(positions(modes, ordered[k - 1], grown)[:, :, None], 1)
+            good = good and bool((found == ordered[k - 1]).all())
+        if not good:
+            raise ValueError("the index sets of a mode are not made of those of the next: other modes? start without indices")
+
+
+def positions(modes: Sequence[Mode], parts: Tensor, candidates: Tensor) -> Tensor:
+    """Where parts are among candidates, int64 ``[B, r]``.
+
+    Args:
+        modes: the tensorization.
+        parts: ``[B, r, D + 1]``.
+        candidates: ``[B, m, D + 1]``.
+
+    Returns:
+        for a part that is not there, 0.
+    """
+    same = flat_index(modes, parts)[:, :, None] == flat_index(modes, candidates)[:, None]
+    return same.int().argmax(2)

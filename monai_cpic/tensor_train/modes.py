@@ -30,9 +30,10 @@ class Mode:
     offsets: Tensor
 
     def __post_init__(self) -> None:
-        if self.offsets.ndim != 2 or self.offsets.dtype != torch.int64 or not len(self.offsets):
+        good = self.offsets.ndim == 2 and self.offsets.dtype == torch.int64 and len(self.offsets)
+        if not good or (self.offsets < 0).any():
             raise ValueError(
-                f"a mode needs an int64 table [digits, axes + 1] with at least one digit, "
+                f"a mode needs an int64 table [digits, axes + 1] with at least one digit and no negative number, "
                 f"got {self.offsets.dtype} {tuple(self.offsets.shape)}"
             )
 
@@ -167,9 +168,11 @@ def random_digits(modes: Sequence[Mode], count: int, generator: torch.Generator)
     """``count`` random digit tuples, or all of them where there are no more, int64 ``[P, D']``."""
     sizes = mode_sizes(modes)
     device = modes[0].offsets.device
-    if math.prod(sizes) <= count:
-        return torch.cartesian_prod(*(torch.arange(size, device=device) for size in sizes)).reshape(-1, len(sizes))
-    return torch.stack([torch.randint(size, (count,), generator=generator) for size in sizes], 1).to(device)
+    total = math.prod(sizes)
+    if total > 4 * count:  # repetitions are rare
+        return torch.stack([torch.randint(size, (count,), generator=generator) for size in sizes], 1).to(device)
+    flat = torch.arange(total) if total <= count else torch.randperm(total, generator=generator)[:count]
+    return torch.stack(torch.unravel_index(flat, tuple(sizes)), 1).to(device)
 
 
 def _modes(digits: list[tuple[int, int, int]], axes: int, channels: int) -> list[Mode]:

@@ -48,11 +48,22 @@ def select_rows(matrix: Tensor, count: int, first: int | None = None, among: int
     # Of more columns than pivots wanted, the leading singular vectors carry most.
     head = matrix[:, :among]
     basis = torch.linalg.qr(head)[0] if first == columns else torch.linalg.svd(head, full_matrices=False)[0][:, :, :first]
-    factors, pivots, _ = torch.linalg.lu_factor_ex(basis)
-    rows = torch.lu_unpack(factors, pivots, unpack_data=False)[0].argmax(-2)[:, :first]  # those that pivoting brings to the top
+    rows = _brought_to_the_top(torch.linalg.lu_factor_ex(basis)[1], among)[:, :first]
     if count == first:
         return _maxvol(basis, rows)
     return _extend(basis if among == size and first == columns else torch.linalg.qr(matrix)[0], rows, count)
+
+
+def _brought_to_the_top(exchanges: Tensor, size: int) -> Tensor:
+    """Which row LU with partial pivoting moves to each of the first places, from its exchanges ``[B, n]`` (counted from 1)."""
+    batch, count = exchanges.shape
+    order = torch.arange(size, device=exchanges.device).repeat(batch, 1)
+    exchanges = exchanges.long() - 1
+    for j in range(count):
+        here, there = order[:, j : j + 1].clone(), exchanges[:, j : j + 1]
+        order[:, j : j + 1] = order.gather(1, there)
+        order.scatter_(1, there, here)
+    return order[:, :count]
 
 
 def _maxvol(basis: Tensor, rows: Tensor) -> Tensor:

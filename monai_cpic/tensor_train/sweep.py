@@ -15,13 +15,16 @@ import torch
 from torch import Tensor
 
 from monai_cpic.tensor_train.field import Field, evaluate
-from monai_cpic.tensor_train.indices import CrossIndices, nested_order
+from monai_cpic.tensor_train.indices import CrossIndices, nested_order, positions
 from monai_cpic.tensor_train.interpolation import interpolate
 from monai_cpic.tensor_train.modes import Mode
 from monai_cpic.tensor_train.pivots import select_rows
 from monai_cpic.tensor_train.tensor_train import TensorTrain
 
 __all__ = ["Sweep"]
+
+
+MARGIN = 3  # a cut that a block of values allows must not be felt in the whole
 
 
 class Sweep:
@@ -38,10 +41,17 @@ class Sweep:
     Attributes:
         asked: coordinates ``[B, P, D + 1]`` of each bond of the last pass.
         pivots: the matrices ``[B, s, r]`` that it interpolated from.
+        repeat: the indices with which a pass asks for its coordinates again.
     """
 
     def __init__(
-        self, field: Field, modes: Sequence[Mode], oversampling: float, ridge: float, tol: float | None, dtype: torch.dtype
+        self,
+        field: Field,
+        modes: Sequence[Mode],
+        oversampling: float = 1.5,
+        ridge: float = 1e-6,
+        tol: float | None = None,
+        dtype: torch.dtype = torch.float64,
     ) -> None:
         self.field = field
         self.modes = modes
@@ -56,18 +66,28 @@ class Sweep:
         """One pass towards the fixed side; right to left is left to right on the reversed modes."""
         self.asked, self.pivots = [], []
         if indices.side == "right":
-            cores, chosen = self._pass(self.modes, indices.sets)
+            cores, chosen, rows = self._pass(self.modes, indices.sets, indices.rows)
+            self.repeat = CrossIndices(indices.sets, "right", tuple(rows))
             return TensorTrain(cores), CrossIndices(tuple(chosen), "left")
-        cores, chosen = self._pass(self.modes[::-1], indices.sets[::-1])
+        given = None if indices.rows is None else indices.rows[::-1]
+        cores, chosen, rows = self._pass(self.modes[::-1], indices.sets[::-1], given)
+        self.repeat = CrossIndices(indices.sets, "left", tuple(rows[::-1]))
         return TensorTrain([core.transpose(1, 3) for core in cores[::-1]]), CrossIndices(tuple(chosen[::-1]), "right")
 
-    def _pass(self, modes: Sequence[Mode], fixed: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Cores ``[B, r_{k-1}, n_k, r_k]`` and, for each mode, the parts ``[B, r_{k-1}, D + 1]`` chosen before it."""
+    def _pass(
+        self, modes: Sequence[Mode], fixed: Sequence[Tensor], given: Sequence[Tensor] | None
+    ) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """One pass left to right.
+
+        Returns:
+            cores ``[B, r_{k-1}, n_k, r_k]``; for each mode, the parts ``[B, r_{k-1}, D + 1]`` before it that the next pass keeps;
+            and all of them, ``[B, s, D + 1]``.
+        """
         left = torch.zeros_like(fixed[-1])  # nothing lies before the first mode
         each = torch.arange(len(left), device=left.device)[:, None]
         orders = nested_order(modes, fixed)
         cores: list[Tensor] = []
-        chosen = [left]
+        chosen, used = [left], [left]
         pivots = torch.empty(0)
         head = 1  # how many of the left parts are those that the next pass keeps
         for k, mode in enumerate(modes):
@@ -87,11 +107,15 @@ class Sweep:
                 among = head * len(mode)
                 head = min(self._rank(matrix.detach()), among)
                 count = max(head, min(math.ceil(self.oversampling * columns), grown.shape[1]))
-                rows = select_rows(matrix.detach(), count, head, among)
+                if given is None:
+                    rows = select_rows(matrix.detach(), count, head, among)
+                else:
+                    rows = positions(modes, given[k + 1], grown)
                 left, pivots = grown[each, rows], matrix[each, rows]
                 self.pivots.append(pivots.detach())
                 chosen.append(left[:, :head])
-        return cores, chosen
+                used.append(left)
+        return cores, chosen, used
 
     def _evaluate(self, left: Tensor, tails: Tensor) -> Tensor:
         asked = left[:, :, None] + tails[:, None]
@@ -104,5 +128,5 @@ class Sweep:
             return matrix.shape[2]
         values = torch.linalg.svdvals(matrix)
         left_out = values.square().flip(1).cumsum(1).flip(1).sqrt()
-        share = self.tol / max(len(self.modes) - 1, 1) ** 0.5
+        share = self.tol / MARGIN / max(len(self.modes) - 1, 1) ** 0.5
         return max(int((left_out > share * left_out[:, :1]).sum(1).max()), 1)

@@ -73,6 +73,9 @@ class TensorTrain:
     def from_dense(cls, x: Tensor, modes: Sequence[Mode] | Sequence[int], rank: int) -> TensorTrain:
         """TT-SVD: the quasi-optimal tensor train of bond rank at most ``rank`` (Oseledets 2011, algorithm 1).
 
+        Differentiable where the singular values of the unfoldings are distinct, as those of real scans are and those of a
+        constant are not.
+
         Args:
             x: ``[B, *shape]`` or ``[B, *shape, channels]``.
             modes: modes that tensorize the grid, or mode sizes into which ``x[b]`` is reshaped in row-major order.
@@ -174,7 +177,9 @@ class TensorTrain:
         for core in self.cores:
             half = torch.einsum("bij,bink->bjnk", product, core)
             product = torch.einsum("bjnk,bjnl->bkl", half, core)
-        return product[:, 0, 0].clamp(min=0).sqrt()
+        square = product[:, 0, 0]
+        positive = square > 0
+        return torch.where(positive, torch.where(positive, square, 1.0).sqrt(), 0.0)  # of zero, the gradient is zero
 
     def round(self, rank: int | None = None, tol: float | None = None) -> TensorTrain:
         """Smaller bond ranks: right-to-left orthogonalisation, then left-to-right truncated SVD (Oseledets 2011, algorithm 2).

@@ -20,13 +20,14 @@ HELD_OUT = 1000  # random coordinates that estimate the error
 
 @dataclass(frozen=True)
 class PassRecord:
-    """What one pass did.
+    """What one pass did, before any completion.
 
     Attributes:
         evaluations: values asked for, for each field; within a pass they are all distinct.
         distinct: distinct values asked for so far, of all passes; the largest of the batch.
         error: estimated relative error ``‖X − TT‖ / ‖X‖`` of each field, from the same random coordinates every pass, ``[B]``.
-        condition: for each field the largest condition number of the matrices interpolated from, ``[B]``.
+        condition: for each field the largest condition number of the matrices interpolated from, ``[B]``; at most the
+            inverse of rounding.
         ranks: bond ranks of the pass's tensor trains.
     """
 
@@ -45,13 +46,12 @@ class Watch:
         field: Field,
         modes: Sequence[Mode],
         batch_size: int,
-        generator: torch.Generator,
         dtype: torch.dtype,
         observer: Callable[[PassRecord], None],
     ) -> None:
         self.modes = modes
         self.observer = observer
-        self.digits = random_digits(modes, HELD_OUT, generator)
+        self.digits = random_digits(modes, HELD_OUT, torch.Generator().manual_seed(HELD_OUT))
         with torch.no_grad():
             self.values = evaluate(field, coordinates(modes, self.digits).expand(batch_size, -1, -1), dtype)
         self.seen: Tensor | None = None
@@ -63,8 +63,11 @@ class Watch:
         self.seen = asked if self.seen is None else torch.cat([self.seen, asked], 1)
         size = self.values.norm(dim=1)
         error = (train.evaluate(self.digits) - self.values).norm(dim=1) / torch.where(size > 0, size, 1.0)
-        singular = [torch.linalg.svdvals(pivots) for pivots in sweep.pivots] or [torch.ones_like(size)[:, None]]
-        condition = torch.stack([values[:, 0] / values[:, -1] for values in singular]).amax(0)
+        condition = torch.ones_like(size)
+        for pivots in sweep.pivots:
+            singular = torch.linalg.svdvals(pivots)
+            least = torch.maximum(singular[:, -1], torch.finfo(singular.dtype).eps * singular[:, 0])
+            condition = torch.maximum(condition, torch.where(least > 0, singular[:, 0] / least, 1.0))
         distinct = max(len(row.unique()) for row in self.seen)
         self.observer(PassRecord(asked.shape[1], distinct, error, condition, train.ranks))
         return tol is not None and bool((error <= tol).all())

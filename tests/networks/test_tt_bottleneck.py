@@ -63,6 +63,13 @@ def test_batched_equals_per_item_and_evaluation_repeats() -> None:
     assert all(torch.equal(a, b) for a, b in zip(sampled, module.sampled, strict=True))
 
 
+def test_evaluation_has_gradients_too() -> None:
+    """Several passes, of which the first have no graph: the last must not take their values."""
+    module = bottleneck()
+    module(volumes(1)).norm().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.encoder.parameters())
+
+
 def test_training_keeps_index_sets_per_volume(stored: list[LazyVolume]) -> None:
     module = bottleneck().train()
     module(stored[:2])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from monai_cpic.tensor_train import TensorTrain, bond_ranks, complete, parameters
+from monai_cpic.tensor_train import TensorTrain, bond_ranks, complete, completion, parameters
 
 SIZES = (2, 3, 2, 4, 2)
 
@@ -49,12 +49,27 @@ def test_from_all_entries_it_comes_to_the_best_approximation() -> None:
     assert (error < 1.01 * optimum).all()  # TT-SVD is nearly optimal, so it may even be better
 
 
-def test_gradients() -> None:
+@pytest.mark.parametrize("sweeps", [1, 2])
+def test_gradients(sweeps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(completion, "STEPS", 40)  # the derivative is that of the exact solution
     digits = torch.randint(2, (60, 4))
     values = torch.randn(2, 60, dtype=torch.double, requires_grad=True)
     start = random_train(2, 2, (2,) * 4)
     cores = [core.requires_grad_() for core in start]
-    assert torch.autograd.gradcheck(lambda v, *c: complete(TensorTrain(c), digits, v, 2).to_dense(), (values, *cores))
+    assert torch.autograd.gradcheck(
+        lambda v, *c: complete(TensorTrain(c), digits, v, sweeps, ridge=1e-12).to_dense(), (values, *cores)
+    )
+
+
+def test_a_field_that_is_met_has_the_gradient_of_its_neighbours() -> None:
+    truth, digits = random_train(1, 2, (2,) * 8), torch.randint(2, (400, 8))
+    towards = random_train(1, 2, (2,) * 8)
+    values = truth.evaluate(digits).requires_grad_()
+    (complete(truth, digits, values, 6).inner(towards).sum() / towards.norm().sum()).backward()
+    other = TensorTrain([core + 1e-6 * torch.randn_like(core) for core in truth])  # of rank 2 as well
+    change = (other.evaluate(digits) - values).detach()
+    expected = (other.inner(towards) - truth.inner(towards)).sum() / towards.norm().sum()
+    torch.testing.assert_close((values.grad * change).sum(), expected, rtol=0.1, atol=0)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-12, 1e12])
@@ -81,3 +96,17 @@ def test_shapes_that_do_not_fit() -> None:
         complete(random_train(1, 2), torch.zeros(7, 4, dtype=torch.int64), torch.zeros(1, 7))
     with pytest.raises(ValueError, match=r"values \[1, P\]"):
         complete(random_train(1, 2), torch.zeros(7, 5, dtype=torch.int64), torch.zeros(2, 7))
+    for digits in (torch.zeros(0, 5, dtype=torch.int64), torch.full((7, 5), 3)):
+        with pytest.raises(ValueError, match="at least one row, from 0 to below"):
+            complete(random_train(1, 2), digits, torch.zeros(1, len(digits)))
+
+
+@pytest.mark.parametrize("place", [0, 2, 4])
+@pytest.mark.parametrize(("dtype", "scale"), [(torch.float32, 1e30), (torch.float32, 1e-30), (torch.float64, 1e200)])
+def test_the_scale_may_be_anything_and_anywhere(place: int, dtype: torch.dtype, scale: float) -> None:
+    start, digits = random_train(2, 3), every(SIZES)
+    values = torch.randn(2, len(digits), dtype=torch.double)
+    expected = complete(start, digits, values).to_dense()
+    cores = [core.to(dtype) * (scale if k == place else 1) for k, core in enumerate(start)]
+    found = complete(TensorTrain(cores), digits, values.to(dtype) * scale)
+    torch.testing.assert_close(found.to_dense().double() / scale, expected, rtol=0, atol=1e-3 if dtype == torch.float32 else 1e-9)

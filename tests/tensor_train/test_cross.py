@@ -12,7 +12,9 @@ from torch import Tensor
 
 from monai_cpic.tensor_train import (
     CrossIndices,
+    Mode,
     PassRecord,
+    Sweep,
     TensorTrain,
     cross_approximate,
     flat_index,
@@ -215,6 +217,33 @@ def test_a_pass_asks_for_every_coordinate_once(make) -> None:
             assert len(row.unique()) == len(row)
 
 
+@pytest.mark.parametrize("make", [tt_modes, qtt_modes])
+def test_a_repeated_pass_asks_for_the_coordinates_that_are_known_before(make) -> None:
+    modes, x = make(SHAPE), blobs(3)
+    _, indices = cross_approximate(dense_field(x), modes, 5, batch_size=3, passes=1, completion=0)
+    for start in (initial_indices(modes, 5, batch_size=3), indices):  # one of each side
+        sweep = Sweep(dense_field(x), modes)
+        train, following = sweep(start)
+        repeat = CrossIndices.from_state_dict(sweep.repeat.to(torch.int32).state_dict()).to(torch.int64)
+        asked: list[Tensor] = []
+
+        def field(coordinates: Tensor, asked: list[Tensor] = asked) -> Tensor:
+            asked.append(coordinates)
+            return dense_field(x)(coordinates)
+
+        again, same = cross_approximate(field, modes, 5, batch_size=3, passes=1, completion=0, indices=repeat)
+        torch.testing.assert_close(again.to_dense(), train.to_dense())
+        assert all(torch.equal(a, b) for a, b in zip(same.sets, following.sets, strict=True))
+        known = repeat.coordinates(modes)
+        assert torch.cat(asked, 1).unique(dim=1).equal(known.unique(dim=1))
+        halves = CrossIndices.cat([repeat[:1], repeat[1:]])
+        assert halves.coordinates(modes).equal(known)
+        with pytest.raises(ValueError, match="chooses its rows"):
+            following.coordinates(modes)
+        with pytest.raises(ValueError, match="choosing and repeating"):
+            CrossIndices.cat([repeat, start])
+
+
 def test_values_are_remembered_between_the_passes_without_gradient() -> None:
     modes, x, asked = qtt_modes(SHAPE), exponentials(1), []
 
@@ -232,6 +261,9 @@ def test_records_of_the_passes() -> None:
     modes, x = qtt_modes(SHAPE), blobs(4)
     records: list[PassRecord] = []
     tt, _ = cross_approximate(dense_field(x), modes, 6, batch_size=4, passes=3, completion=0, observer=records.append)
+    unseen, _ = cross_approximate(dense_field(x), modes, 6, batch_size=4, passes=3)
+    seen, _ = cross_approximate(dense_field(x), modes, 6, batch_size=4, passes=3, observer=lambda record: None)
+    assert torch.equal(seen.to_dense(), unseen.to_dense())
     assert len(records) == 3 and records[-1].ranks == tt.ranks
     assert records[0].distinct == records[0].evaluations < records[1].distinct < records[2].distinct
     exact = (tt.to_dense() - TensorTrain.from_dense(x, modes, 10**6).to_dense()).flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1)
@@ -249,6 +281,29 @@ def test_a_tolerance_lowers_ranks_and_ends_the_passes() -> None:
     assert records[-1].evaluations < records[0].evaluations / 3
     again, _ = cross_approximate(dense_field(x), modes, 12, batch_size=2, passes=1, indices=indices)  # lower ranks go on
     assert relative_error(again, x, modes).max() < 1e-6
+
+
+def test_a_tolerance_that_noise_forbids_keeps_the_ranks() -> None:
+    modes = qtt_modes(SHAPE)
+    x = exponentials(1) + 0.02 * torch.randn(1, *SHAPE, dtype=torch.double)
+    records: list[PassRecord] = []
+    cross_approximate(dense_field(x), modes, 8, passes=5, tol=1e-3, observer=records.append)
+    assert len(records) == 5 and all(max(record.ranks) == 8 for record in records)
+
+
+def test_records_of_degenerate_fields() -> None:
+    x, records = torch.zeros(2, *SHAPE), []
+    x[1] = 1
+    cross_approximate(dense_field(x), qtt_modes(SHAPE), 4, batch_size=2, observer=records.append)
+    assert all(record.condition.isfinite().all() and (record.condition >= 1).all() for record in records)
+    assert all(record.error.isfinite().all() for record in records)
+
+
+def test_modes_that_do_not_fill_their_grid() -> None:
+    tables = [torch.tensor([[0, 0], [4, 0]]), torch.tensor([[0, 0], [2, 0]])]
+    x = torch.randn(2, 7, dtype=torch.double)
+    tt, _ = cross_approximate(dense_field(x), [Mode(table) for table in tables], 2, batch_size=2, passes=3)
+    torch.testing.assert_close(tt.to_dense(), x[:, ::2].reshape(2, 2, 2))
 
 
 def test_float32_is_close_and_twice_the_same() -> None:
@@ -300,8 +355,21 @@ def test_errors_say_what_was_expected() -> None:
     for other in (tt_modes((4, 4, 4)), tt_modes((4, 4, 4))[:2]):
         with pytest.raises(ValueError, match="start without indices"):
             cross_approximate(field, modes, 2, indices=initial_indices(other, 2))
-    with pytest.raises(ValueError, match="are not made of those of mode"):
+    with pytest.raises(ValueError, match="are not made of those of the next"):
         cross_approximate(field, modes, 2, indices=initial_indices(tt_modes((4, 40)), 2))
+    with pytest.raises(ValueError, match="start without indices"):
+        cross_approximate(field, modes, 2, indices=CrossIndices((), "right"))
+    for shape in ((2, 8), (8, 2)):  # as many voxels, and positions that look alike
+        with pytest.raises(ValueError, match="start without indices"):
+            cross_approximate(field, qtt_modes((4, 4)), 2, indices=initial_indices(qtt_modes(shape), 2))
+    for wrong in ({"tol": math.nan}, {"oversampling": math.nan}, {"completion": math.inf}):
+        with pytest.raises(ValueError, match="must be"):
+            cross_approximate(field, modes, 2, **wrong)
+    for wrong in ({"rank": 2.5}, {"dtype": torch.float16}):
+        with pytest.raises(TypeError, match="dtype must be"):
+            cross_approximate(field, modes, **{"rank": 2, **wrong})
+    with pytest.raises(FloatingPointError, match=r"finite in torch\.float32"):
+        cross_approximate(lambda c: torch.full(c.shape[:2], 1e39, dtype=torch.double), modes, 2, dtype=torch.float32)
     with pytest.raises(ValueError, match="need int64"):
         cross_approximate(field, modes, 2, indices=initial_indices(modes, 2).to(torch.int32))
     with pytest.raises(ValueError, match="side"):

@@ -111,6 +111,9 @@ def test_algebra_has_gradients() -> None:
     other = random_train(3, (2, 3, 2), 2)
     assert torch.autograd.gradcheck(lambda *c: TensorTrain(c).inner(other), cores)
     assert torch.autograd.gradcheck(lambda *c: TensorTrain(c).norm(), cores)
+    zero = torch.zeros(1, 1, 3, 1, requires_grad=True)
+    TensorTrain([zero]).norm().sum().backward()
+    assert zero.grad is not None and zero.grad.abs().sum() == 0
     digits = torch.tensor([[0, 2, 1], [1, 0, 0]])
     assert torch.autograd.gradcheck(lambda *c: TensorTrain(c).evaluate(digits), cores)
 

@@ -19,8 +19,8 @@ POINTS_PER_CHUNK = 256  # one call of the encoder: bounds its memory, and stays 
 class LatentField:
     """Values of a batch of volumes under an encoder, as :func:`~monai_cpic.tensor_train.cross_approximate` asks for them.
 
-    Cross-approximation asks for each channel of a point apart.  The field keeps every latent vector that it computed (with its
-    graph, if there is one) and calls the encoder for new points only, for all volumes together.
+    Cross-approximation asks for each channel of a point apart.  The field keeps every latent vector that it computed (those with
+    a graph and those without apart) and calls the encoder for new points only, for all volumes together.
 
     Args:
         volumes: ``B`` volumes of the same number of channels.
@@ -37,7 +37,8 @@ class LatentField:
         self.size = size
         self.strides = torch.tensor([math.prod(spatial_shape[axis + 1 :]) for axis in range(len(spatial_shape))])
         self.points = math.prod(spatial_shape)
-        self.memory = Memory()  # of vectors, by volume · points + row-major position
+        # Of vectors, by volume · points + row-major position; those without a graph are of no use where one is wanted.
+        self.memories = {False: Memory(), True: Memory()}
 
     def __call__(self, coordinates: Tensor) -> Tensor:
         """Values ``[B, P]`` at int64 ``[B, P, D + 1]``, the last number being the channel."""
@@ -47,11 +48,12 @@ class LatentField:
     def at(self, points: Tensor) -> Tensor:
         """Latent vectors ``[B, P, n_dims]`` at int64 ``[B, P, D]``."""
         volume = torch.arange(len(points))[:, None] * self.points
-        return self.memory.look_up((points * self.strides).sum(-1) + volume, self._new)
+        memory = self.memories[torch.is_grad_enabled()]
+        return memory.look_up((points * self.strides).sum(-1) + volume, self._new)
 
     def sampled(self) -> list[Tensor]:
         """For each volume, the grid points that were encoded, int64 ``[N_b, D]``."""
-        keys = self.memory.keys
+        keys = torch.cat([memory.keys for memory in self.memories.values()]).unique()
         volume, points = keys // self.points, self._points(keys)
         return [points[volume == b] for b in range(len(self.volumes))]
 
