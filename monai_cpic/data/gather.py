@@ -1,7 +1,7 @@
 """Index arithmetic of reading cubes: pure functions on arrays ``[C, *spatial]``.
 
 Every function keeps the stored dtype and accepts any strides that are not negative, so a memory-map seen through a permutation of
-its axes is read in place.  Reading is fastest when the axes are in the order of the file (:func:`file_order`).
+its axes is read in place.
 """
 
 from __future__ import annotations
@@ -12,14 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
 from numpy.typing import NDArray
 
-__all__ = ["blocks", "cross_product", "file_order", "linear_taps", "points"]
-
-SNAP = 1e-10  # voxels: a coordinate this close to a grid point is that point
-
-
-def file_order(array: NDArray) -> list[int]:
-    """Spatial axes (0 … D-1) from the slowest to the fastest in memory."""
-    return sorted(range(array.ndim - 1), key=lambda axis: -array.strides[axis + 1])
+__all__ = ["blocks", "clamped", "linear_taps", "points", "product"]
 
 
 def blocks(array: NDArray, starts: NDArray, size: Sequence[int]) -> NDArray:
@@ -41,34 +34,36 @@ def blocks(array: NDArray, starts: NDArray, size: Sequence[int]) -> NDArray:
     if len(starts) and inside.all():
         return _windows(array, starts, size)
     border = ~inside
-    lines = [
-        (starts[border, axis, None] + np.arange(edge)).clip(0, length - 1)
-        for axis, (edge, length) in enumerate(zip(size, array.shape[1:], strict=True))
-    ]
     result = np.empty((len(array), len(starts), *size), array.dtype)
-    result[:, border] = cross_product(array, lines)
+    result[:, border] = points(array, product(clamped(starts[border], size, array.shape[1:])))
     if inside.any():
         result[:, inside] = _windows(array, starts[inside], size)
     return result
 
 
-def cross_product(array: NDArray, lines: Sequence[NDArray]) -> NDArray:
-    """Voxels at the Cartesian product of one list of indices per axis, for each of N cubes.
+def product(lines: Sequence[NDArray]) -> list[NDArray]:
+    """Indices of the Cartesian product of one list per axis, for each of N cubes.
 
     Args:
-        array: ``[C, *spatial]``.
-        lines: for each axis, int64 ``[N, k_d]`` within the array.
+        lines: for each axis, int64 ``[N, k_d]``.
 
     Returns:
-        ``[C, N, *k]``.
+        For each axis an array that has ``k_d`` where the others have 1: ``[N, k_0, 1, 1]``, ``[N, 1, k_1, 1]``, ...
 
     Example:
-        >>> cross_product(np.arange(6).reshape(1, 2, 3), [np.array([[0, 1]]), np.array([[2, 0]])]).tolist()
+        >>> points(np.arange(6).reshape(1, 2, 3), product([np.array([[0, 1]]), np.array([[2, 0]])])).tolist()
         [[[[2, 0], [5, 3]]]]
     """
-    dimensions = len(lines)
-    shapes = [[len(line), *(line.shape[1] if d == axis else 1 for d in range(dimensions))] for axis, line in enumerate(lines)]
-    return points(array, [line.reshape(shape) for line, shape in zip(lines, shapes, strict=True)])
+    axes = len(lines)
+    return [line.reshape(len(line), *(line.shape[1] if d == axis else 1 for d in range(axes))) for axis, line in enumerate(lines)]
+
+
+def clamped(starts: NDArray, size: Sequence[int], shape: Sequence[int]) -> list[NDArray]:
+    """For each axis the indices ``[N, size_d]`` of blocks from ``starts`` ``[N, D]``; those outside the shape are its border."""
+    return [
+        (starts[:, axis, None] + np.arange(edge)).clip(0, length - 1)
+        for axis, (edge, length) in enumerate(zip(size, shape, strict=True))
+    ]
 
 
 def points(array: NDArray, indices: Sequence[NDArray]) -> NDArray:
@@ -81,22 +76,23 @@ def points(array: NDArray, indices: Sequence[NDArray]) -> NDArray:
     return memory.take(flat, axis=1)
 
 
-def linear_taps(coordinates: NDArray) -> tuple[NDArray, NDArray | None]:
+def linear_taps(coordinates: NDArray, tolerance: float) -> tuple[NDArray, NDArray | None]:
     """The grid points that linear interpolation along one axis needs.
 
     Args:
         coordinates: float64 ``[N, s]``.
+        tolerance: a coordinate this close to a grid point is that point.
 
     Returns:
         int64 indices ``[N, 2 s]`` (``s`` lower neighbours, then the ``s`` upper ones; they may lie outside the array) and the
         float64 weights ``[N, s]`` of the upper ones; indices ``[N, s]`` and None if all coordinates are grid points.
 
     Example:
-        >>> linear_taps(np.array([[0.25, 2.0]]))
+        >>> linear_taps(np.array([[0.25, 2.0]]), 1e-6)
         (array([[0, 2, 1, 3]]), array([[0.25, 0.  ]]))
     """
     nearest = np.rint(coordinates)
-    coordinates = np.where(np.abs(coordinates - nearest) < SNAP, nearest, coordinates)
+    coordinates = np.where(np.abs(coordinates - nearest) < tolerance, nearest, coordinates)
     lower = np.floor(coordinates)
     upper_weight = coordinates - lower
     indices = lower.astype(np.int64)

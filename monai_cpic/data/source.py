@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 import mmap
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["ArraySource", "MappedSource", "Source"]
+from monai_cpic.data import gather
+
+__all__ = ["ArraySource", "MappedSource", "Source", "StridedSource"]
 
 OPEN_MAPS = 128  # per process: each holds a file descriptor, and a cohort has more scans than a process may have of these
 
 
 @dataclass(frozen=True)
 class Source:
-    """Voxels ``[C, *spatial]`` of a stored dtype that are read when the array is indexed.
+    """Voxels ``[C, *spatial]`` of a stored dtype that are read when they are asked for.
+
+    A new kind of source has a shape, a dtype and :meth:`points`.  Sources are immutable, picklable and may be used after a fork.
 
     Args:
         scaling: slope and intercept from stored to true values.
@@ -31,16 +37,69 @@ class Source:
         """``(C, *spatial)``."""
         raise NotImplementedError
 
-    def array(self) -> np.ndarray:
-        """The voxels as stored."""
+    @property
+    def dtype(self) -> np.dtype:
+        """The stored type."""
         raise NotImplementedError
+
+    def points(self, indices: Sequence[NDArray]) -> NDArray:
+        """Single voxels.
+
+        Args:
+            indices: for each spatial axis an int64 array; they lie within the volume and broadcast to one shape.
+
+        Returns:
+            ``[C, *shape]``, as stored.
+        """
+        raise NotImplementedError
+
+    def blocks(self, corners: NDArray, edges: Sequence[int]) -> NDArray:
+        """Blocks of one size from anywhere; voxels outside are those of the border.
+
+        Args:
+            corners: first voxels, int64 ``[N, D]``.
+            edges: ``D`` numbers.
+
+        Returns:
+            ``[C, N, *edges]``, as stored.
+        """
+        return self.points(gather.product(gather.clamped(corners, edges, self.shape[1:])))
+
+    def scaled(self, stored: NDArray) -> NDArray:
+        """True values: float32 where there is a scaling, else the numbers as stored."""
+        if self.scaling == (1.0, 0.0):
+            return stored
+        slope, intercept = self.scaling
+        values = stored.astype(np.float32)
+        if slope != 1:
+            values *= slope
+        if intercept != 0:
+            values += intercept
+        return values
 
     def release(self) -> None:
         """Give back what reading has kept in memory, if anything."""
 
 
 @dataclass(frozen=True)
-class ArraySource(Source):
+class StridedSource(Source):
+    """Voxels in one strided array, in memory or mapped."""
+
+    def array(self) -> np.ndarray:
+        """All voxels ``[C, *spatial]``, as stored."""
+        raise NotImplementedError
+
+    def points(self, indices: Sequence[NDArray]) -> NDArray:
+        """Single voxels."""
+        return gather.points(self.array(), indices)
+
+    def blocks(self, corners: NDArray, edges: Sequence[int]) -> NDArray:
+        """Blocks of one size."""
+        return gather.blocks(self.array(), corners, edges)
+
+
+@dataclass(frozen=True)
+class ArraySource(StridedSource):
     """Voxels in memory.
 
     Args:
@@ -54,18 +113,23 @@ class ArraySource(Source):
         """``(C, *spatial)``."""
         return self.values.shape
 
+    @property
+    def dtype(self) -> np.dtype:
+        """The array's."""
+        return self.values.dtype
+
     def array(self) -> np.ndarray:
         """The array itself."""
         return self.values
 
 
 @dataclass(frozen=True)
-class MappedSource(Source):
+class MappedSource(StridedSource):
     """Voxels in an uncompressed file, mapped read-only when a process needs them: the source itself is a description only.
 
     Args:
         path: the file.
-        dtype: numpy's name of the stored dtype, with its byte order.
+        stored_dtype: numpy's name of the stored dtype, with its byte order.
         stored_shape: shape as the file lies, the last axis contiguous.
         axes: which stored axis each of ``(C, *spatial)`` is.
         offset: bytes before the first voxel.
@@ -75,7 +139,7 @@ class MappedSource(Source):
     """
 
     path: str
-    dtype: str
+    stored_dtype: str
     stored_shape: tuple[int, ...]
     axes: tuple[int, ...]
     offset: int = 0
@@ -87,6 +151,11 @@ class MappedSource(Source):
     def shape(self) -> tuple[int, ...]:
         """``(C, *spatial)``."""
         return tuple(self.stored_shape[axis] for axis in self.axes)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """With its byte order."""
+        return np.dtype(self.stored_dtype)
 
     def array(self) -> np.ndarray:
         """The mapped file.
@@ -102,12 +171,12 @@ class MappedSource(Source):
             self._map()._mmap.madvise(mmap.MADV_DONTNEED)
 
     def _map(self) -> Any:
-        return _mapped(self.path, self.dtype, self.stored_shape, self.offset, self._version())
+        return _mapped(self.path, self.stored_dtype, self.stored_shape, self.offset, self._version())
 
     def _version(self) -> tuple[int, int, int]:
         """What tells a file from the one that replaces it."""
         status = Path(self.path).stat()
-        needed = self.offset + math.prod(self.stored_shape) * np.dtype(self.dtype).itemsize
+        needed = self.offset + math.prod(self.stored_shape) * self.dtype.itemsize
         if status.st_size < needed:  # reading a map beyond the end of its file would end the process
             raise ValueError(f"{self.path} is truncated: it has {status.st_size} bytes instead of {needed}; fetch the file again")
         return status.st_ino, status.st_size, status.st_mtime_ns

@@ -68,7 +68,7 @@ class LazyVolume:
             )
         starts = centres.cpu().numpy().astype(np.int64) - np.array(edges) // 2
         sampling = self.sampling or Sampling(np.eye(axes + 1), self.source.shape[1:])
-        cubes = sampling.cubes(self.source.array(), starts, edges, *self.source.scaling, dtype=dtype)
+        cubes = sampling.cubes(self.source, starts, edges, dtype)
         self.source.release()
         for function in self.intensity:
             cubes = function(cubes)

@@ -1,77 +1,27 @@
 """Cross-approximation: a tensor train from the few entries of a field that the method itself asks for.
 
-A pass goes through the modes in one direction.  At bond ``k`` it evaluates the field at all combinations of the chosen left
-parts, the mode's digits and the fixed right parts, chooses rows of that matrix (:mod:`~monai_cpic.tensor_train.pivots`), and
-interpolates the next block from the chosen rows.  The rows chosen by one pass are the columns of the next, which goes the other
-way (Oseledets and Tyrtyshnikov 2010; paper, section 3.2).  Choosing more rows than columns turns interpolation into least
-squares, which keeps what a square cross loses on fields that are not exactly of low rank.  The choice carries no gradient; the
-values do.
+Passes (:mod:`~monai_cpic.tensor_train.sweep`) alternate their direction: the rows chosen by one are the columns of the next
+(Oseledets and Tyrtyshnikov 2010; paper, section 3.2).  Choosing more rows than columns turns interpolation into least squares,
+which keeps what a square cross loses on fields that are not exactly of low rank; a fit to scattered values
+(:mod:`~monai_cpic.tensor_train.completion`) brings the result close to the best tensor train.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
 
-from monai_cpic.tensor_train.modes import Mode, mode_sizes
-from monai_cpic.tensor_train.pivots import select_rows
+from monai_cpic.tensor_train.completion import complete, parameters
+from monai_cpic.tensor_train.field import Field, evaluate, remembering
+from monai_cpic.tensor_train.indices import CrossIndices, initial_indices
+from monai_cpic.tensor_train.modes import Mode, coordinates, mode_sizes, random_digits
+from monai_cpic.tensor_train.sweep import Sweep
 from monai_cpic.tensor_train.tensor_train import TensorTrain, bond_ranks
+from monai_cpic.tensor_train.watch import PassRecord, Watch
 
-__all__ = ["CrossIndices", "Field", "cross_approximate", "initial_indices", "interpolate"]
-
-Field = Callable[[Tensor], Tensor]
-"""Values ``[B, P]`` of ``B`` fields at coordinates int64 ``[B, P, D + 1]`` (the last column is the channel)."""
-
-
-@dataclass(frozen=True)
-class CrossIndices:
-    """The fixed side of the next pass: for every mode, a table of partial coordinates on one side of it.
-
-    Attributes:
-        sets: for each mode, int64 ``[B, r, D + 1]``: sums of the offsets of all modes after it or before it, ``r`` being the
-            rank of the bond on that side.
-        side: ``"right"`` if the parts lie after their mode (the next pass goes left to right), ``"left"`` if before it.
-    """
-
-    sets: tuple[Tensor, ...]
-    side: str
-
-    def __post_init__(self) -> None:
-        if self.side not in ("left", "right"):
-            raise ValueError(f'the side must be "left" or "right", got {self.side!r}')
-
-    @property
-    def batch_size(self) -> int:
-        """Number of fields."""
-        return len(self.sets[0])
-
-    def __getitem__(self, index: slice | Sequence[int]) -> CrossIndices:
-        """The indices of a part of the batch."""
-        return CrossIndices(tuple(table[index] for table in self.sets), self.side)
-
-    @staticmethod
-    def cat(parts: Sequence[CrossIndices]) -> CrossIndices:
-        """The indices of several batches as those of one; all must have the same side."""
-        if len({part.side for part in parts}) > 1:
-            raise ValueError("index sets of left and right passes cannot share a batch")
-        return CrossIndices(tuple(torch.cat(tables) for tables in zip(*(p.sets for p in parts), strict=True)), parts[0].side)
-
-    def to(self, *args: object, **kwargs: object) -> CrossIndices:
-        """Another device or integer dtype, as ``torch.Tensor.to``."""
-        return CrossIndices(tuple(table.to(*args, **kwargs) for table in self.sets), self.side)
-
-    def state_dict(self) -> dict[str, object]:
-        """Plain tensors and a string, for ``torch.save``."""
-        return {"sets": list(self.sets), "side": self.side}
-
-    @classmethod
-    def from_state_dict(cls, state: Mapping[str, object]) -> CrossIndices:
-        """The inverse of :meth:`state_dict`."""
-        return cls(tuple(state["sets"]), str(state["side"]))  # type: ignore[arg-type]
+__all__ = ["cross_approximate"]
 
 
 def cross_approximate(
@@ -81,12 +31,16 @@ def cross_approximate(
     *,
     batch_size: int = 1,
     oversampling: float = 1.5,
-    passes: int = 4,
+    passes: int = 2,
+    completion: float = 6.0,
+    tol: float | None = None,
     indices: CrossIndices | None = None,
-    ridge: float = 1e-2,
+    ridge: float = 1e-6,
+    dtype: torch.dtype = torch.float64,
     generator: torch.Generator | None = None,
+    observer: Callable[[PassRecord], None] | None = None,
 ) -> tuple[TensorTrain, CrossIndices]:
-    """Tensor trains of ``batch_size`` fields, differentiable through the values of the last pass.
+    """Tensor trains of ``batch_size`` fields, differentiable through the values of the last pass and of the completion.
 
     Args:
         field: values ``[B, P]`` at coordinates ``[B, P, D + 1]``; differentiable in whatever it depends on.
@@ -95,17 +49,25 @@ def cross_approximate(
         batch_size: number ``B`` of fields.
         oversampling: rows per bond are ``⌈oversampling · rank⌉``; 1 is the plain cross of the paper.
         passes: passes of alternating direction; all but the last are evaluated without gradient.
+        completion: random coordinates for each degree of freedom at which the field is evaluated for a least-squares fit that
+            starts from the last pass (:func:`~monai_cpic.tensor_train.completion.complete`), or 0 for none: the fastest, as a
+            step of training needs it.
+        tol: relative error that is good enough: bond ranks shrink from pass to pass where all fields of the batch allow it, and
+            the passes end when the estimated error is below it.
         indices: index sets of an earlier call (a warm start; one pass is then a training step); else random ones, the same for
             all fields of the batch.
-        ridge: regularisation of the interpolation relative to the largest pivot value (:func:`interpolate`).
-        generator: random numbers of the first index sets; default: a fresh one with seed 0, so that calls repeat.
+        ridge: regularisation of the interpolation (:func:`~monai_cpic.tensor_train.interpolation.interpolate`).
+        dtype: of the tensor trains and their computation; ``torch.float32`` is faster and met to about ``1e-5``.
+        generator: random numbers; default: a fresh one with seed 0, so that calls repeat.
+        observer: called with the :class:`PassRecord` of every pass; costs the evaluations of the error estimate.
 
     Returns:
-        the float64 tensor trains and the index sets for the next call.
+        the tensor trains and the index sets for the next call.
 
     Raises:
-        ValueError: if a parameter is out of range, the index sets belong to other modes, or the field returns a wrong shape.
-        FloatingPointError: if the field returns NaN or infinite values.
+        TypeError, ValueError, FloatingPointError: if a parameter is out of range, the index sets belong to other modes, or the
+            field returns something else than finite numbers of the right shape, on the right device
+            (:func:`~monai_cpic.tensor_train.field.evaluate`).
 
     Example:
         >>> from monai_cpic.tensor_train import qtt_modes
@@ -114,120 +76,53 @@ def cross_approximate(
         >>> tt.shape == (2,) * 12
         True
     """
-    if rank < 1 or oversampling < 1 or passes < 1 or batch_size < 1 or not modes or ridge <= 0:
+    if rank < 1 or oversampling < 1 or passes < 1 or batch_size < 1 or not modes or ridge <= 0 or completion < 0:
         raise ValueError(
-            "rank, oversampling, passes, batch_size and the number of modes must be at least 1 and ridge positive, got "
-            f"rank={rank}, oversampling={oversampling}, passes={passes}, batch_size={batch_size}, "
-            f"{len(modes)} modes, ridge={ridge}"
+            "rank, oversampling, passes, batch_size and the number of modes must be at least 1, ridge positive and completion "
+            f"not negative, got rank={rank}, oversampling={oversampling}, passes={passes}, batch_size={batch_size}, "
+            f"{len(modes)} modes, ridge={ridge}, completion={completion}"
         )
-    ranks = bond_ranks(mode_sizes(modes), rank)
+    if tol is not None and tol <= 0:
+        raise ValueError(f"tol must be positive, got {tol}")
+    generator = generator or torch.Generator().manual_seed(0)
     if indices is None:
         indices = initial_indices(modes, rank, batch_size=batch_size, generator=generator)
-    expected = [(batch_size, r) for r in (ranks[1:] if indices.side == "right" else ranks[:-1])]
-    if [tuple(table.shape[:2]) for table in indices.sets] != expected:
-        raise ValueError(
-            f"the index sets have sizes {[tuple(t.shape[:2]) for t in indices.sets]}, these modes, rank and batch need "
-            f"{expected}; start without indices"
-        )
+    _check(indices, modes, rank, batch_size)
+    sweep = Sweep(field, modes, oversampling, ridge, tol, dtype)
+    watch = None
+    if observer is not None or tol is not None:
+        watch = Watch(field, modes, batch_size, generator, dtype, observer or (lambda record: None))
     with torch.no_grad():
+        searching = Sweep(remembering(field, modes), modes, oversampling, ridge, tol, dtype)
         for _ in range(passes - 1):
-            _, indices = _alternate(field, modes, ranks, indices, oversampling, ridge)
-    return _alternate(field, modes, ranks, indices, oversampling, ridge)
+            train, indices = searching(indices)
+            if watch is not None and watch(train, searching, tol):
+                break
+    train, indices = sweep(indices)
+    if watch is not None:
+        watch(train, sweep, tol)
+    if completion:
+        count = math.ceil(completion * parameters(train.ranks, train.shape))
+        digits = random_digits(modes, count, generator)
+        places = coordinates(modes, digits).expand(batch_size, -1, -1)
+        train = complete(train, digits, evaluate(field, places, dtype))
+    return train, indices
 
 
-def initial_indices(
-    modes: Sequence[Mode], rank: int, *, batch_size: int = 1, generator: torch.Generator | None = None
-) -> CrossIndices:
-    """Random nested right index sets, the same for every field of the batch.
-
-    The set right of a mode is drawn without repetition from the combinations of the next mode's digits and the set right of that.
-    """
-    generator = generator or torch.Generator().manual_seed(0)
-    ranks = bond_ranks(mode_sizes(modes), rank)
-    table = torch.zeros(1, modes[0].offsets.shape[1], dtype=torch.int64)
-    sets = [table]
-    for k in range(len(modes) - 1, 0, -1):
-        pool = (modes[k].offsets.cpu()[:, None] + table[None]).flatten(0, 1)
-        table = pool[torch.randperm(len(pool), generator=generator)[: ranks[k]]]
-        sets.append(table)
-    device = modes[0].offsets.device
-    return CrossIndices(tuple(t.to(device).expand(batch_size, -1, -1) for t in reversed(sets)), "right")
-
-
-def interpolate(pivots: Tensor, values: Tensor, ridge: float) -> Tensor:
-    """Ridge least squares ``argmin_X ‖P X − V‖² + λ²‖X‖²`` with ``λ = ridge · max|P|`` for each field.
-
-    Solved by QR of the stacked matrix ``[P; λ I]``, which always has full column rank: gradients stay bounded by ``1 / (2 λ)``
-    whatever the rank of ``P``.  A block of zeros gives zeros.
-
-    Args:
-        pivots: ``[B, s, r]``.
-        values: ``[B, s, m]``.
-        ridge: relative regularisation.
-
-    Returns:
-        ``[B, r, m]``.
-    """
-    rows, columns = pivots.shape[1:]
-    largest = pivots.abs().amax((1, 2))
-    damping = torch.where(largest > 0, ridge * largest, 1.0)
-    eye = torch.eye(columns, dtype=pivots.dtype, device=pivots.device)
-    q, upper = torch.linalg.qr(torch.cat([pivots, damping[:, None, None] * eye], 1))
-    return torch.linalg.solve_triangular(upper, q[:, :rows].mT @ values, upper=True)
-
-
-def _alternate(
-    field: Field, modes: Sequence[Mode], ranks: Sequence[int], indices: CrossIndices, oversampling: float, ridge: float
-) -> tuple[TensorTrain, CrossIndices]:
-    """One pass towards the fixed side; right to left is left to right on the reversed modes."""
-    if indices.side == "right":
-        cores, chosen = _pass(field, modes, ranks, indices.sets, oversampling, ridge)
-        return TensorTrain(cores), CrossIndices(tuple(chosen), "left")
-    cores, chosen = _pass(field, modes[::-1], ranks[::-1], indices.sets[::-1], oversampling, ridge)
-    return TensorTrain([core.transpose(1, 3) for core in cores[::-1]]), CrossIndices(tuple(chosen[::-1]), "right")
-
-
-def _pass(
-    field: Field,
-    modes: Sequence[Mode],
-    ranks: Sequence[int],
-    fixed: Sequence[Tensor],
-    oversampling: float,
-    ridge: float,
-) -> tuple[list[Tensor], list[Tensor]]:
-    """Cores ``[B, r_{k-1}, n_k, r_k]`` and, for each mode, the parts ``[B, r_{k-1}, D + 1]`` chosen before it."""
-    left = torch.zeros_like(fixed[-1])  # nothing lies before the first mode
-    each = torch.arange(len(left), device=left.device)[:, None]
-    cores: list[Tensor] = []
-    chosen = [left]
-    pivots: Tensor | None = None
-    for k, mode in enumerate(modes):
-        grown = (left[:, :, None] + mode.offsets).flatten(1, 2)  # [B, s n, D + 1]
-        values = _evaluate(field, grown[:, :, None] + fixed[k][:, None])  # [B, s n, r]
-        core = values
-        if pivots is not None:
-            core = interpolate(pivots, values.reshape(len(left), left.shape[1], -1), ridge)
-        cores.append(core.reshape(len(left), ranks[k], len(mode), ranks[k + 1]))
-        if k + 1 < len(modes):
-            count = min(math.ceil(oversampling * ranks[k + 1]), grown.shape[1])
-            rows = select_rows(values, count)
-            left, pivots = grown[each, rows], values[each, rows]
-            chosen.append(left[:, : ranks[k + 1]])
-    return cores, chosen
-
-
-def _evaluate(field: Field, coordinates: Tensor) -> Tensor:
-    """Values ``[B, m, r]`` of the field at ``[B, m, r, D + 1]``, in float64."""
-    batch, rows, columns, _ = coordinates.shape
-    coordinates = coordinates.flatten(1, 2)
-    values = field(coordinates)
-    if tuple(values.shape) != (batch, rows * columns):
-        raise ValueError(f"the field must return values [{batch}, {rows * columns}], got {tuple(values.shape)}")
-    finite = values.detach().isfinite()
-    if not finite.all():
-        item, point = (~finite).nonzero()[0].tolist()
-        raise FloatingPointError(
-            f"the field returned {values[item, point].item()} for item {item} of the batch at coordinate "
-            f"{coordinates[item, point].tolist()} (the last number is the channel); its values must be finite"
+def _check(indices: CrossIndices, modes: Sequence[Mode], rank: int, batch_size: int) -> None:
+    """Raise if index sets do not belong to these modes and this batch; that they are nested is seen by the pass."""
+    bounds = bond_ranks(mode_sizes(modes), rank)
+    bounds = bounds[1:] if indices.side == "right" else bounds[:-1]
+    axes, device = modes[0].offsets.shape[1], modes[0].offsets.device
+    found = [tuple(table.shape) for table in indices.sets]
+    fits = len(found) == len(bounds) and all(
+        len(shape) == 3 and shape[0] == batch_size and 1 <= shape[1] <= bound and shape[2] == axes
+        for shape, bound in zip(found, bounds, strict=True)
+    )
+    if not fits or indices.sets[0].dtype != torch.int64:
+        raise ValueError(
+            f"the index sets have sizes {found} ({indices.sets[0].dtype}), these modes, rank and batch need int64 "
+            f"{[(batch_size, bound, axes) for bound in bounds]} (or fewer in the middle); start without indices"
         )
-    return values.double().reshape(batch, rows, columns)
+    if indices.sets[0].device != device:
+        raise ValueError(f"the index sets are on {indices.sets[0].device}, the modes on {device}")

@@ -8,13 +8,15 @@ size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-__all__ = ["Mode", "coordinates", "mode_sizes", "qtt_modes", "tt_modes"]
+__all__ = ["Mode", "coordinates", "flat_index", "grid_shape", "mode_sizes", "qtt_modes", "random_digits", "tt_modes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +77,7 @@ def qtt_modes(shape: Sequence[int], channels: int = 1, order: str = "axis") -> l
         shape: sizes of the ``D`` spatial axes.
         channels: number of channels; one channel needs no mode.
         order: ``"axis"`` puts all digits of one axis before those of the next; ``"interleaved"`` goes through the axes level by
-            level.
+            level; ``"fused"`` does too, with one mode for a level (eight digits in three dimensions: an octree).
 
     Returns:
         the modes; axes of size 1 have none, unless all sizes are 1.
@@ -86,20 +88,35 @@ def qtt_modes(shape: Sequence[int], channels: int = 1, order: str = "axis") -> l
     Example:
         >>> [len(mode) for mode in qtt_modes((8, 6), channels=5)]
         [2, 2, 2, 3, 2, 5]
+        >>> [len(mode) for mode in qtt_modes((8, 6), channels=5, order="fused")]
+        [6, 4, 2, 5]
     """
     shape = _checked(shape, channels)
-    if order not in ("axis", "interleaved"):
-        raise ValueError(f'order must be "axis" or "interleaved", got {order!r}')
+    if order not in ("axis", "interleaved", "fused"):
+        raise ValueError(f'order must be "axis", "interleaved" or "fused", got {order!r}')
     levels: list[tuple[int, int, int, int]] = []  # (level, axis, stride, radix)
     for axis, size in enumerate(shape):
         stride = size
         for level, radix in enumerate(_prime_factors(size)):
             stride //= radix
             levels.append((level, axis, stride, radix))
-    if order == "interleaved":
+    if order != "axis":
         levels.sort(key=lambda digit: digit[:2])
     digits = [(axis, stride, radix) for _, axis, stride, radix in levels]
-    return _modes(digits or [(0, 1, 1)], len(shape), channels)
+    if order != "fused" or not digits:
+        return _modes(digits or [(0, 1, 1)], len(shape), channels)
+    depths = [level for level, *_ in levels]
+    modes = _modes(digits, len(shape), 1)
+    fused = [_fused([mode for mode, d in zip(modes, depths, strict=True) if d == depth]) for depth in sorted(set(depths))]
+    return fused + _modes([], len(shape), channels)
+
+
+def _fused(modes: Sequence[Mode]) -> Mode:
+    """One mode whose digits are the digit tuples of several."""
+    offsets = modes[0].offsets
+    for mode in modes[1:]:
+        offsets = (offsets[:, None] + mode.offsets).flatten(0, 1)
+    return Mode(offsets)
 
 
 def coordinates(modes: Sequence[Mode], digits: Tensor) -> Tensor:
@@ -120,6 +137,39 @@ def coordinates(modes: Sequence[Mode], digits: Tensor) -> Tensor:
 def mode_sizes(modes: Sequence[Mode]) -> list[int]:
     """Number of digits of each mode."""
     return [len(mode) for mode in modes]
+
+
+def grid_shape(modes: Sequence[Mode]) -> tuple[int, ...]:
+    """Sizes of the grid that modes tensorize, the last of them the number of channels."""
+    return tuple((torch.stack([mode.offsets.max(0).values for mode in modes]).sum(0) + 1).tolist())
+
+
+def flat_index(modes: Sequence[Mode], coordinates: Tensor) -> Tensor:
+    """Row-major position of (partial) coordinates in the grid of :func:`grid_shape`, channels fastest; additive like them.
+
+    Args:
+        modes: the tensorization.
+        coordinates: int64 ``[..., D + 1]``.
+
+    Returns:
+        int64 ``[...]``.
+    """
+    return (coordinates * _strides(tuple(modes), coordinates.device)).sum(-1)
+
+
+@lru_cache
+def _strides(modes: tuple[Mode, ...], device: torch.device) -> Tensor:
+    shape = grid_shape(modes)
+    return torch.tensor([math.prod(shape[axis + 1 :]) for axis in range(len(shape))], device=device)
+
+
+def random_digits(modes: Sequence[Mode], count: int, generator: torch.Generator) -> Tensor:
+    """``count`` random digit tuples, or all of them where there are no more, int64 ``[P, D']``."""
+    sizes = mode_sizes(modes)
+    device = modes[0].offsets.device
+    if math.prod(sizes) <= count:
+        return torch.cartesian_prod(*(torch.arange(size, device=device) for size in sizes)).reshape(-1, len(sizes))
+    return torch.stack([torch.randint(size, (count,), generator=generator) for size in sizes], 1).to(device)
 
 
 def _modes(digits: list[tuple[int, int, int]], axes: int, channels: int) -> list[Mode]:

@@ -1,7 +1,8 @@
-"""Pivots: which rows of a tall matrix carry it.  Batched maxvol, then greedy rectangular maxvol.
+"""Pivots: which rows of a tall matrix carry it.  Batched maxvol, or pivots of LU and greedy rectangular maxvol.
 
 Maxvol looks for the square submatrix of largest volume (Goreinov et al. 2010); rectangular maxvol (Mikhalev and Oseledets 2018)
-goes on adding the row that enlarges the volume of the tall submatrix most.  No step waits for the device or loops over the batch.
+goes on adding the row that enlarges the volume of the tall submatrix most, which makes up for a square that is not the best.
+No step waits for the device or loops over the batch.
 """
 
 from __future__ import annotations
@@ -12,64 +13,89 @@ from torch import Tensor
 __all__ = ["select_rows"]
 
 SWAP_TOLERANCE = 1.05  # a swap must enlarge the volume by more than this factor
+SWAPS = 4  # after the pivots of LU, which are nearly of maximal volume, further swaps gain nothing
 
 
 @torch.no_grad()
-def select_rows(matrix: Tensor, count: int) -> Tensor:
+def select_rows(matrix: Tensor, count: int, first: int | None = None, among: int | None = None) -> Tensor:
     """Rows of each matrix whose span and volume represent it best.
 
     Args:
         matrix: ``[B, m, n]``, any rank, ``float32`` or ``float64``.
-        count: number of rows, ``min(m, n) ≤ count ≤ m``.
+        count: number of rows, at most ``m``.
+        first: how many of them are pivots, chosen first; default ``min(m, n)``.
+        among: how many leading rows of the matrix the pivots are chosen from; default all.
 
     Returns:
-        int64 ``[B, count]``, without repetition; the first ``min(m, n)`` are the maxvol rows.
+        int64 ``[B, count]``, without repetition; the pivots come first.
 
     Raises:
-        ValueError: if ``count`` is out of range.
+        ValueError: if a number is out of range.
 
     Example:
         >>> select_rows(torch.tensor([[[0.0], [2.0], [1.0]]]), count=2)
         tensor([[1, 2]])
     """
-    batch, size, columns = matrix.shape
-    rank = min(size, columns)
-    if not rank <= count <= size:
-        raise ValueError(f"{count} rows of a {size} x {columns} matrix: choose between {rank} and {size}")
+    size, columns = matrix.shape[1:]
+    among = size if among is None else among
+    first = min(among, columns) if first is None else first
+    if not 1 <= first <= min(among, columns) or not first <= count <= size or among > size:
+        raise ValueError(
+            f"{count} rows of a {size} x {columns} matrix, {first} of them pivots among the leading {among}: choose between 1 "
+            f"and {min(among, columns)} pivots, and between {first} and {size} rows in all"
+        )
     # The orthonormal factor has full column rank even where the matrix has not, so every step below is well posed.
-    basis = torch.linalg.qr(matrix)[0]
-    each = torch.arange(batch, device=matrix.device)
-    permutation = torch.lu_unpack(*torch.linalg.lu_factor(basis), unpack_data=False)[0]
-    rows = permutation.argmax(-2)[:, :rank]  # the rows that partial pivoting brings to the top
-    coefficients = torch.linalg.solve(basis[each[:, None], rows], basis, left=False)  # [B, m, rank]
-    for _ in range(rank):
-        _swap(coefficients, rows, each)
-    return _extend(coefficients, rows, count, each)
+    # Of more columns than pivots wanted, the leading singular vectors carry most.
+    head = matrix[:, :among]
+    basis = torch.linalg.qr(head)[0] if first == columns else torch.linalg.svd(head, full_matrices=False)[0][:, :, :first]
+    factors, pivots, _ = torch.linalg.lu_factor_ex(basis)
+    rows = torch.lu_unpack(factors, pivots, unpack_data=False)[0].argmax(-2)[:, :first]  # those that pivoting brings to the top
+    if count == first:
+        return _maxvol(basis, rows)
+    return _extend(basis if among == size and first == columns else torch.linalg.qr(matrix)[0], rows, count)
 
 
-def _swap(coefficients: Tensor, rows: Tensor, each: Tensor) -> None:
-    """Exchange one chosen row for the one that enlarges the volume most, where that helps; in place."""
-    rank = rows.shape[1]
-    best, where = coefficients.abs().flatten(1).max(1)
-    i, j = where // rank, where % rank
-    helps = best > SWAP_TOLERANCE
-    row = coefficients[each, i]
-    row[each, j] -= 1
-    column = coefficients[each, :, j] / coefficients[each, i, j].where(helps, 1.0)[:, None]
-    coefficients -= helps[:, None, None] * column[:, :, None] * row[:, None]
-    rows[each, j] = torch.where(helps, i, rows[each, j])
-
-
-def _extend(coefficients: Tensor, rows: Tensor, count: int, each: Tensor) -> Tensor:
-    """Add rows greedily, each the one whose coefficients have the largest norm."""
-    chosen = torch.zeros(coefficients.shape[:2], dtype=torch.bool, device=rows.device)
-    chosen.scatter_(1, rows, True)
-    while rows.shape[1] < count:
-        i = coefficients.square().sum(2).masked_fill(chosen, -1).argmax(1)
-        chosen[each, i] = True
-        rows = torch.cat([rows, i[:, None]], 1)
-        row = coefficients[each, i][:, None]
-        image = coefficients @ row.mT
-        scale = 1 / (1 + image[each, i])[:, None]
-        coefficients = torch.cat([coefficients - scale * image @ row, scale * image], 2)
+def _maxvol(basis: Tensor, rows: Tensor) -> Tensor:
+    """Improve chosen rows by swaps."""
+    square = basis.take_along_dim(rows[:, :, None], 1)
+    coefficients = torch.linalg.solve_ex(square.mT, basis.mT)[0].contiguous()  # [B, count, m]
+    for _ in range(min(SWAPS, rows.shape[1])):
+        _swap(coefficients, rows)
     return rows
+
+
+def _swap(coefficients: Tensor, rows: Tensor) -> None:
+    """Exchange one chosen row for the one that enlarges the volume most, where that helps; in place."""
+    count, size = coefficients.shape[1:]
+    best, where = coefficients.abs().flatten(1).max(1, keepdim=True)
+    j, i = where // size, where % size
+    helps = best > SWAP_TOLERANCE
+    entering = coefficients.gather(2, i[:, None].expand(-1, count, 1))  # [B, count, 1]
+    scaled = coefficients.gather(1, j[:, None].expand(-1, 1, size))  # [B, 1, m]
+    scaled = scaled * (helps / coefficients.flatten(1).gather(1, where))[:, None]
+    leaving = torch.zeros_like(entering).scatter_(1, j[:, :, None], 1.0)
+    coefficients.baddbmm_(entering - leaving, scaled, alpha=-1)
+    rows.scatter_(1, j, torch.where(helps, i, rows.gather(1, j)))
+
+
+def _extend(basis: Tensor, rows: Tensor, count: int) -> Tensor:
+    """Add rows greedily, each the one that enlarges ``det(BᵀB + ε I)`` of the chosen rows ``B`` most.
+
+    With ``M = (BᵀB + ε I)⁻¹`` that is the row ``q`` of largest ``q M qᵀ``, and ``M`` changes by rank one.  ``ε`` is there for
+    directions that the maxvol rows, chosen among a part only, may miss: they come first.
+    """
+    columns = basis.shape[2]
+    block = basis.take_along_dim(rows[:, :, None], 1)
+    eye = torch.eye(columns, dtype=basis.dtype, device=basis.device)
+    transposed = basis.mT.contiguous()
+    images = torch.linalg.solve_ex(block.mT @ block + torch.finfo(basis.dtype).eps ** 0.5 * eye, transposed)[0]  # M qᵀ, [B, n, m]
+    gains = (images * transposed).sum(1).scatter_(1, rows, -torch.inf)
+    added = [rows]
+    for _ in range(count - rows.shape[1]):
+        gain, i = gains.max(1, keepdim=True)
+        added.append(i)
+        image = images.gather(2, i[:, None].expand(-1, columns, 1))  # [B, n, 1]
+        common = (basis @ image).mT / (1 + gain)[:, None].sqrt()
+        images.baddbmm_(image / (1 + gain)[:, None].sqrt(), common, alpha=-1)
+        gains = (gains - common[:, 0].square()).scatter_(1, i, -torch.inf)
+    return torch.cat(added, 1)

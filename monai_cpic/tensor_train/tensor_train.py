@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from monai_cpic.tensor_train.modes import Mode
+from monai_cpic.tensor_train.modes import Mode, flat_index, grid_shape
 
 __all__ = ["TensorTrain", "bond_ranks"]
 
@@ -123,6 +123,41 @@ class TensorTrain:
 
     # ---- algebra -------------------------------------------------------------------------------------------------------
 
+    def __add__(self, other: TensorTrain) -> TensorTrain:
+        """The sum, tensor by tensor; bond ranks add (:meth:`round` lowers them again).  A batch of 1 adds to every tensor."""
+        if self.shape != other.shape:
+            raise ValueError(f"sum of tensor trains of different shapes: {self.shape} and {other.shape}")
+        if 1 not in (len(self), len(other)) and len(self) != len(other):
+            raise ValueError(f"sum of batches of {len(self)} and {len(other)} tensor trains")
+        batch, last = max(len(self), len(other)), len(self.cores) - 1
+        cores = []
+        for k, (a, b) in enumerate(zip(self.cores, other.cores, strict=True)):
+            a, b = a.expand(batch, -1, -1, -1), b.expand(batch, -1, -1, -1)
+            if last == 0:
+                cores.append(a + b)
+            elif k in (0, last):
+                cores.append(torch.cat([a, b], 3 if k == 0 else 1))
+            else:
+                upper = torch.cat([a, a.new_zeros(*a.shape[:3], b.shape[3])], 3)
+                lower = torch.cat([b.new_zeros(*b.shape[:3], a.shape[3]), b], 3)
+                cores.append(torch.cat([upper, lower], 1))
+        return TensorTrain(cores)
+
+    def __mul__(self, factor: float | Tensor) -> TensorTrain:
+        """Multiples of the tensors.
+
+        Args:
+            factor: a number, or one for each tensor, ``[B]``.
+        """
+        factor = torch.as_tensor(factor, dtype=self.cores[0].dtype, device=self.cores[0].device)
+        return TensorTrain([self.cores[0] * factor.reshape(-1, 1, 1, 1), *self.cores[1:]])
+
+    __rmul__ = __mul__
+
+    def __sub__(self, other: TensorTrain) -> TensorTrain:
+        """The difference, tensor by tensor."""
+        return self + -1.0 * other
+
     def inner(self, other: TensorTrain) -> Tensor:
         """Inner products of all pairs of the two batches, ``[B, B']``, at cost ``B B' D n r³``."""
         if self.shape != other.shape:
@@ -169,7 +204,9 @@ class TensorTrain:
                 keep = min(s.shape[1], rank or 1)
             else:
                 tail = s.square().flip(1).cumsum(1).flip(1).sqrt()  # error of dropping this value and all smaller ones
-                keep = max(int((tail > budget[:, None]).sum(1).max()), 1)
+                needed = tail > budget[:, None]
+                keep = max(int(needed.sum(1).max()), 1)
+                s = s * needed  # a tensor that needs less than the batch has zeros there
             cores[k] = u[..., :keep].reshape(b, left, n, keep)
             cores[k + 1] = torch.einsum("bij,bjnk->bink", s[:, :keep, None] * vh[:, :keep], cores[k + 1])
         return TensorTrain(cores)
@@ -217,14 +254,12 @@ def bond_ranks(sizes: Sequence[int], rank: int) -> list[int]:
 
 def _tensorize(x: Tensor, modes: Sequence[Mode]) -> Tensor:
     """``x[b]`` as a flat row in the order of the modes' digit tuples; the grid itself is never permuted beyond this copy."""
-    axes = modes[0].offsets.shape[1]
-    if x.ndim == axes:
+    shape = grid_shape(modes)
+    if x.ndim == len(shape):
         x = x[..., None]
-    reach = torch.stack([mode.offsets.max(0).values for mode in modes]).sum(0) + 1
-    if tuple(x.shape[1:]) != tuple(reach.tolist()):
-        raise ValueError(f"the modes tensorize a grid {tuple(reach.tolist())} (channels last), got {tuple(x.shape[1:])}")
-    strides = torch.tensor([torch.Size(reach[axis + 1 :].tolist()).numel() for axis in range(axes)])
+    if tuple(x.shape[1:]) != shape:
+        raise ValueError(f"the modes tensorize a grid {shape} (channels last), got {tuple(x.shape[1:])}")
     index = torch.zeros(1, dtype=torch.int64)
     for mode in modes:
-        index = (index[:, None] + (mode.offsets.cpu() * strides).sum(1)).flatten()
+        index = (index[:, None] + flat_index(modes, mode.offsets.cpu())).flatten()
     return x.reshape(len(x), -1)[:, index.to(x.device)]

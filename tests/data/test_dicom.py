@@ -138,7 +138,7 @@ def test_every_file_has_its_own_rescaling(tmp_path: Path, cache: Path) -> None:
 
     volume = open_volume(write_series(tmp_path / "scan", 4, rescale), cache_dir=cache)
     assert voxels(volume)[0, 0].tolist() == [0, -900, 200, -700]
-    assert volume.source.array().dtype == np.int16
+    assert volume.source.dtype == np.int16
 
 
 def test_values_beyond_int16_and_fractions_are_kept(tmp_path: Path, cache: Path) -> None:
@@ -151,7 +151,7 @@ def test_values_beyond_int16_and_fractions_are_kept(tmp_path: Path, cache: Path)
     for name, edit in {"fraction": fraction, "large": large}.items():
         folder = write_series(tmp_path / name, 4, edit)
         volume = open_volume(folder, cache_dir=cache)
-        assert volume.source.array().dtype == np.float32
+        assert volume.source.dtype == np.float32
         found = [SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(folder / f"{n}.dcm")))[0].T for n in range(1, 5)]
         np.testing.assert_array_equal(voxels(volume), np.stack(found, -1))
 
@@ -320,6 +320,6 @@ def test_chest_ct(real_data: Path, tmp_path: Path, cache: Path) -> None:
     folder = next((tmp_path / "ct").rglob("*.dcm")).parent
     volume = open_volume(folder, cache_dir=cache)
     assert volume.shape == (1, 512, 512, 275)
-    assert volume.source.array().dtype == np.int16
+    assert volume.source.dtype == np.int16
     names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
     np.testing.assert_array_equal(volume.source.array()[0], by_simpleitk([Path(name) for name in names]))

@@ -13,7 +13,7 @@ from monai.utils import LazyAttr
 from scipy import ndimage
 from torch import Tensor
 
-from monai_cpic.data import LazyVolume, Sampling, open_volume
+from monai_cpic.data import ArraySource, LazyVolume, Sampling, open_volume
 
 
 def whole(volume: Tensor, sampling: Sampling) -> Tensor:
@@ -157,7 +157,7 @@ def test_scaling_comes_before_padding(name: str, padding_mode: str) -> None:
     stored = torch.randint(-1000, 1000, (1, 20, 17, 13), dtype=torch.int16)
     sampling = Sampling(*{**EXACT, **INTERPOLATED}[name], padding_mode=padding_mode)
     starts = anywhere((1, *sampling.shape)).numpy()
-    found = sampling.cubes(stored.numpy(), starts, (3, 3, 3), 0.5, -1024.0)
+    found = sampling.cubes(ArraySource(stored.numpy(), scaling=(0.5, -1024.0)), starts, (3, 3, 3))
     expected = cut(whole(stored * 0.5 - 1024.0, sampling), torch.from_numpy(starts) + 1, (3, 3, 3))
     torch.testing.assert_close(found, expected, atol=0.05, rtol=0)
 

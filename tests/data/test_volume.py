@@ -96,9 +96,9 @@ def test_refused_arrays(tmp_path: Path) -> None:
 def test_refused_sources(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"gone.nii does not exist"):
         open_volume(tmp_path / "gone.nii")
-    (tmp_path / "scan.mha").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"scan.mha: unknown kind"):
-        open_volume(tmp_path / "scan.mha")
+    (tmp_path / "scan.txt").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"scan.txt: unknown kind"):
+        open_volume(tmp_path / "scan.txt")
     with pytest.raises(TypeError, match="int"):
         open_volume(3)  # type: ignore[arg-type]
 

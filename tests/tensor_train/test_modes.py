@@ -10,13 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_cpic.tensor_train import Mode, coordinates, mode_sizes, qtt_modes, tt_modes
+from monai_cpic.tensor_train import Mode, coordinates, flat_index, grid_shape, mode_sizes, qtt_modes, tt_modes
 
-SHAPES = st.lists(st.integers(1, 12), min_size=1, max_size=4).filter(lambda shape: math.prod(shape) <= 600)
+SHAPES = st.lists(st.integers(1, 12), min_size=1, max_size=5).filter(lambda shape: math.prod(shape) <= 600)
 
 
 @settings(max_examples=60, deadline=None)
-@given(shape=SHAPES, channels=st.integers(1, 4), kind=st.sampled_from(["tt", "axis", "interleaved"]))
+@given(shape=SHAPES, channels=st.integers(1, 4), kind=st.sampled_from(["tt", "axis", "interleaved", "fused"]))
 def test_digits_and_coordinates_are_in_bijection(shape: list[int], channels: int, kind: str) -> None:
     modes = tt_modes(shape, channels) if kind == "tt" else qtt_modes(shape, channels, order=kind)
     digits = torch.tensor(list(itertools.product(*(range(n) for n in mode_sizes(modes)))))
@@ -24,6 +24,8 @@ def test_digits_and_coordinates_are_in_bijection(shape: list[int], channels: int
     expected = torch.tensor(list(itertools.product(*(range(n) for n in [*shape, channels]))))
     assert torch.equal(torch.unique(found, dim=0), expected)
     assert len(found) == len(expected)
+    assert grid_shape(modes) == (*shape, channels)
+    assert flat_index(modes, found).sort().values.equal(torch.arange(len(expected)))
 
 
 @settings(max_examples=30, deadline=None)

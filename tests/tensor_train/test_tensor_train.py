@@ -72,6 +72,40 @@ def test_round_by_rank_is_tt_svd_and_by_tolerance_keeps_it() -> None:
     torch.testing.assert_close(padded.round(tol=1e-10).to_dense(), low.to_dense())
 
 
+def test_a_tolerance_is_met_by_each_tensor_with_the_rank_it_needs() -> None:
+    low, high = random_train(1, (4, 4, 4), 1), random_train(1, (4, 4, 4), 3)
+    both = TensorTrain.cat([low + 0.0 * high, high + 0.0 * low]).round(tol=1e-10)
+    assert both.ranks == (1, 3, 3, 1)
+    torch.testing.assert_close(both[:1].to_dense(), low.to_dense())
+    assert both.cores[-1][0, 1:].abs().max() == 0  # the first has zeros where only the second needs more
+
+
+@pytest.mark.parametrize("sizes", [(5,), (2, 3), (2, 3, 4, 2)])
+def test_sums_and_multiples_against_dense(sizes: tuple[int, ...]) -> None:
+    a, b, one = random_train(3, sizes, 2), random_train(3, sizes, 3), random_train(1, sizes, 2)
+    torch.testing.assert_close((a + b).to_dense(), a.to_dense() + b.to_dense())
+    torch.testing.assert_close((a - one).to_dense(), a.to_dense() - one.to_dense())
+    torch.testing.assert_close((2.5 * a).to_dense(), 2.5 * a.to_dense())
+    factors = torch.randn(3, dtype=torch.double)
+    torch.testing.assert_close((a * factors).to_dense(), torch.einsum("b,b...->b...", factors, a.to_dense()))
+    assert torch.autograd.gradcheck(lambda *c: (TensorTrain(c) - 3 * one).to_dense(), [c.requires_grad_() for c in a])
+
+
+def test_sums_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match="different shapes"):
+        random_train(1, (2, 3), 2) + random_train(1, (2, 4), 2)
+    with pytest.raises(ValueError, match="batches of 2 and 3"):
+        random_train(2, (2, 3), 2) + random_train(3, (2, 3), 2)
+
+
+def test_single_precision_is_safe_for_inner_products() -> None:
+    """The cheaper path of the projection: products of orthonormal factors lose no more than rounding."""
+    a, b = random_train(4, (2,) * 20, 8), random_train(5, (2,) * 20, 8)
+    scale = a.norm()[:, None] * b.norm()
+    single = a.to(torch.float32).inner(b.to(torch.float32)).double()
+    assert ((single - a.inner(b)).abs() / scale).max() < 1e-5
+
+
 def test_algebra_has_gradients() -> None:
     cores = [core.requires_grad_() for core in random_train(2, (2, 3, 2), 2)]
     other = random_train(3, (2, 3, 2), 2)

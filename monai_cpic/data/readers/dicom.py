@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -69,7 +70,8 @@ def _decode(slices: tuple[Slice, ...], target: Path, dtype: str) -> bool:
         except RuntimeError as error:
             raise ValueError(f"{path} cannot be decoded: {str(error).strip().splitlines()[-1]}; fetch the file again") from error
         stored = values.astype(dtype)
-        os.pwrite(file.fileno(), stored.tobytes(), number * stored.nbytes)
+        if os.pwrite(file.fileno(), stored.tobytes(), number * stored.nbytes) < stored.nbytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
         return dtype == "<f4" or bool((stored == values).all())
 
     label = f"decoding {slices[0].path.parent.name}"

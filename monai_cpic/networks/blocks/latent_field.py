@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from monai_cpic.data import LazyVolume
+from monai_cpic.tensor_train import Memory
 
 __all__ = ["LatentField"]
 
@@ -18,9 +19,8 @@ POINTS_PER_CHUNK = 256  # one call of the encoder: bounds its memory, and stays 
 class LatentField:
     """Values of a batch of volumes under an encoder, as :func:`~monai_cpic.tensor_train.cross_approximate` asks for them.
 
-    A pass of cross-approximation comes back to about half of its points, and asks for each channel of a point apart.  The field
-    keeps every latent vector that it computed (with its graph, if there is one) and calls the encoder for new points only, for
-    all volumes together.
+    Cross-approximation asks for each channel of a point apart.  The field keeps every latent vector that it computed (with its
+    graph, if there is one) and calls the encoder for new points only, for all volumes together.
 
     Args:
         volumes: ``B`` volumes of the same number of channels.
@@ -37,9 +37,7 @@ class LatentField:
         self.size = size
         self.strides = torch.tensor([math.prod(spatial_shape[axis + 1 :]) for axis in range(len(spatial_shape))])
         self.points = math.prod(spatial_shape)
-        self.keys = torch.empty(0, dtype=torch.int64)  # of the points seen, sorted: volume · points + row-major position
-        self.slots = torch.empty(0, dtype=torch.int64)  # their rows in the table of vectors
-        self.vectors: Tensor | None = None
+        self.memory = Memory()  # of vectors, by volume · points + row-major position
 
     def __call__(self, coordinates: Tensor) -> Tensor:
         """Values ``[B, P]`` at int64 ``[B, P, D + 1]``, the last number being the channel."""
@@ -49,30 +47,16 @@ class LatentField:
     def at(self, points: Tensor) -> Tensor:
         """Latent vectors ``[B, P, n_dims]`` at int64 ``[B, P, D]``."""
         volume = torch.arange(len(points))[:, None] * self.points
-        keys, inverse = torch.unique((points * self.strides).sum(-1) + volume, return_inverse=True)
-        place = torch.searchsorted(self.keys, keys)
-        known = torch.zeros_like(keys, dtype=torch.bool)
-        inside = place < len(self.keys)
-        known[inside] = self.keys[place[inside]] == keys[inside]
-        self._add(keys[~known])
-        assert self.vectors is not None
-        rows = self.slots[torch.searchsorted(self.keys, keys)]
-        return self.vectors[rows[inverse]]
+        return self.memory.look_up((points * self.strides).sum(-1) + volume, self._new)
 
     def sampled(self) -> list[Tensor]:
         """For each volume, the grid points that were encoded, int64 ``[N_b, D]``."""
-        volume, points = self.keys // self.points, self._points(self.keys)
+        keys = self.memory.keys
+        volume, points = keys // self.points, self._points(keys)
         return [points[volume == b] for b in range(len(self.volumes))]
 
-    def _add(self, keys: Tensor) -> None:
-        """Encode new points and merge them into the sorted table."""
-        if not len(keys):
-            return
-        new = torch.cat([self._encode(chunk) for chunk in keys.split(POINTS_PER_CHUNK)])
-        self.vectors = new if self.vectors is None else torch.cat([self.vectors, new])
-        slots = torch.arange(len(self.slots), len(self.slots) + len(keys))
-        self.keys, order = torch.cat([self.keys, keys]).sort()
-        self.slots = torch.cat([self.slots, slots])[order]
+    def _new(self, keys: Tensor) -> Tensor:
+        return torch.cat([self._encode(chunk) for chunk in keys.split(POINTS_PER_CHUNK)])
 
     def _encode(self, keys: Tensor) -> Tensor:
         """Latent vectors of sorted keys, read volume by volume and encoded together."""

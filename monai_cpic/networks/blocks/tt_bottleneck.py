@@ -135,6 +135,7 @@ class TTBottleneck(nn.Module):
             batch_size=len(volumes),
             oversampling=self.oversampling,
             passes=passes,
+            completion=0,
             indices=indices,
         )
         self.sampled = field.sampled()

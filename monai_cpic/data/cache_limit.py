@@ -1,0 +1,113 @@
+"""The size limit of the cache folder: which scans go when a new one comes.
+
+Each process that opens scans under a limit lists them in a file of the cache folder.  It and the workers it forks keep that file
+locked for as long as they live; the system releases the lock when they end, however they end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+__all__ = ["locked", "make_room", "note_use"]
+
+RUN = ".run-"
+_runs: dict[tuple[Path, int], IO[str]] = {}  # the list of this process in each cache folder
+
+
+def _limit() -> int | None:
+    """Bytes."""
+    text = os.environ.get("MONAI_CPIC_CACHE_LIMIT")
+    if not text:
+        return None
+    try:
+        return int(float(text) * 2**30)
+    except ValueError as error:
+        raise ValueError(f"MONAI_CPIC_CACHE_LIMIT={text!r} is not a number of GiB") from error
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """What one process at a time does to a limited cache folder."""
+    if _limit() is None:
+        yield
+        return
+    import fcntl  # a limit needs POSIX
+
+    with (folder / ".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def note_use(target: Path) -> None:
+    """This process uses a scan from now on, to its end."""
+    if _limit() is None:
+        return
+    import fcntl
+
+    if target.exists():
+        os.utime(target)
+    run = target.parent, os.getpid()
+    if run not in _runs:
+        number, _ = tempfile.mkstemp(dir=target.parent, prefix=RUN)
+        fcntl.flock(number, fcntl.LOCK_EX)
+        _runs[run] = os.fdopen(number, "w")
+    _runs[run].write(target.name + "\n")
+    _runs[run].flush()
+
+
+def make_room(folder: Path, content: Path) -> None:
+    """Remove scans that no process uses, the least recently opened first, until a new one fits.
+
+    Args:
+        folder: the cache.
+        content: the new scan, unpacked aside.
+
+    Raises:
+        OSError: if the scans in use leave too little room.
+    """
+    limit = _limit()
+    if limit is None:
+        return
+    used = _names_in_use(folder)
+    scans = {path: _size(path) for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    excess = sum(scans.values()) + _size(content) - limit
+    for path in sorted(scans, key=lambda scan: scan.stat().st_mtime_ns):
+        if excess <= 0:
+            return
+        if path.name not in used:
+            gone = path.rename(content.parent / path.name)  # at once; a half-removed scan must not be found
+            shutil.rmtree(gone)
+            excess -= scans[path]
+    if excess > 0:
+        raise OSError(
+            errno.ENOSPC,
+            f"the cache is full: the new scan and those in use exceed MONAI_CPIC_CACHE_LIMIT ({limit / 2**30:g} GiB) by "
+            f"{excess / 2**30:.3g} GiB; raise it",
+            str(folder),
+        )
+
+
+def _names_in_use(folder: Path) -> set[str]:
+    import fcntl
+
+    names: set[str] = set()
+    for path in folder.glob(RUN + "*"):
+        with path.open("r+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                names.update(file.read().split())
+            else:
+                path.unlink()  # its process has ended
+    return names
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

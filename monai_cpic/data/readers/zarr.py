@@ -1,0 +1,127 @@
+"""OME-Zarr images, versions 0.4 and 0.5."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from monai_cpic.data.readers.zarr_source import ZarrSource
+from monai_cpic.data.volume import LazyVolume
+
+__all__ = ["open_zarr"]
+
+logger = logging.getLogger(__name__)
+
+MILLIMETRES = {
+    "angstrom": 1e-7,
+    "nanometer": 1e-6,
+    "micrometer": 1e-3,
+    "millimeter": 1.0,
+    "centimeter": 10.0,
+    "decimeter": 100.0,
+    "meter": 1e3,
+    "inch": 25.4,
+}
+MISSING = ("fill", "error")
+
+
+def open_zarr(
+    location: str,
+    spacing: float | Sequence[float] | None = None,
+    missing_chunks: str = "fill",
+    storage_options: Mapping[str, Any] | None = None,
+) -> LazyVolume:
+    """An OME-Zarr image, seen as ``(C, X, Y[, Z])``; chunks are decoded when cubes touch them, and kept up to a limit.
+
+    OME-Zarr does not say how a patient lies.  Its axes are taken as DICOM's and ITK's (x to the left, y to the back, z to the
+    head), as converters of medical images write them, and the affine turns them to RAS; lengths without a unit are millimetres.
+
+    Args:
+        location: a folder, or any URL that fsspec opens (``s3://…``, ``https://…``).
+        spacing: mm, one number or one for each of x, y[, z]: the coarsest level that is nowhere coarser than this, or than
+            the finest level is; default the finest level.
+        missing_chunks: ``"fill"`` or ``"error"``, see :class:`~monai_cpic.data.readers.zarr_source.ZarrSource`.
+        storage_options: of fsspec, such as ``{"anon": True}``; JSON types.
+
+    Raises:
+        ImportError: if zarr, or what fsspec needs for the URL, is not installed.
+        FileNotFoundError: if there is nothing at the location.
+        ValueError: if it is no OME-Zarr image, or one of several time points or without real numbers.
+        OSError: if a remote store does not answer.
+    """
+    if missing_chunks not in MISSING:
+        raise ValueError(f"missing_chunks={missing_chunks!r}; it is one of {MISSING}")
+    try:
+        from monai_cpic.data.readers.zarr_store import insisting, open_group
+    except ImportError as error:
+        raise ImportError(
+            f"{location}: OME-Zarr needs the optional packages: pip install 'monai-cpic[zarr]' ({error})"
+        ) from error
+    options = json.dumps(dict(storage_options or {}), sort_keys=True)
+    group = insisting(lambda: open_group(location, options), location)
+    attributes = dict(group.attrs)
+    images = attributes.get("ome", attributes).get("multiscales")
+    if not images:
+        raise ValueError(f"{location} has no multiscales metadata; name the group of one OME-Zarr image (0.4 or 0.5)")
+    if len(images) > 1:
+        logger.warning("%s holds %d multiscale images; the first one is used", location, len(images))
+    image = images[0]
+    axes = [axis["name"] for axis in image["axes"]]
+    spatial = tuple(axes.index(name) for name in "xyz" if name in axes)
+    levels = [(entry["path"], *_geometry(location, image, entry)) for entry in image["datasets"]]
+    path, scale, origin = levels[_level([scale[list(spatial)] for _, scale, _ in levels], spacing)]
+    array: Any = insisting(lambda: group[path], f"{location}: {path}")
+    others = [name for name in axes if name not in (*"xyz", "c") and array.shape[axes.index(name)] > 1]
+    if others or len(spatial) < 2:
+        raise ValueError(f"{location}: axes {axes}, shape {array.shape}; a volume has x, y, perhaps z and c: save one apart")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{location}: {path} has the data type {array.dtype}; a volume has real numbers")
+    affine = np.eye(len(spatial) + 1)
+    affine[:-1, :-1] = np.diag(scale[list(spatial)])
+    affine[:-1, -1] = origin[list(spatial)]
+    affine[:2] *= -1  # from LPS to RAS
+    source = ZarrSource(
+        location,
+        path,
+        tuple(array.shape),
+        tuple(array.chunks),
+        array.dtype.str,
+        spatial,
+        axes.index("c") if "c" in axes else None,
+        missing_chunks,
+        options,
+    )
+    return LazyVolume(source, torch.from_numpy(affine), location)
+
+
+def _geometry(location: str, image: Mapping[str, Any], level: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Spacing and place of the first voxel along each axis of a level; millimetres along spatial ones."""
+    scale, origin = np.ones(len(image["axes"])), np.zeros(len(image["axes"]))
+    for step in (*level.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())):
+        if step["type"] == "scale":
+            scale, origin = scale * step["scale"], origin * step["scale"]
+        elif step["type"] == "translation":
+            origin = origin + step["translation"]
+        elif step["type"] != "identity":
+            raise ValueError(f"{location}: coordinate transformation {step['type']!r}; scale and translation are supported")
+    units = np.ones(len(scale))
+    for number, axis in enumerate(image["axes"]):
+        unit = axis.get("unit", "millimeter")
+        if axis["name"] in "xyz":
+            if unit not in MILLIMETRES:
+                raise ValueError(f"{location}: axis {axis['name']} is in {unit!r}; known units are {', '.join(MILLIMETRES)}")
+            units[number] = MILLIMETRES[unit]
+    return scale * units, origin * units
+
+
+def _level(spacings: Sequence[np.ndarray], asked: float | Sequence[float] | None) -> int:
+    """The coarsest level that is nowhere coarser, by more than one per cent, than asked or than the finest level is."""
+    finest_first = sorted(range(len(spacings)), key=lambda number: float(np.prod(spacings[number])))
+    finest = spacings[finest_first[0]]
+    limit = finest if asked is None else np.maximum(asked, finest)
+    return [number for number in finest_first if (spacings[number] <= 1.01 * limit).all()][-1]

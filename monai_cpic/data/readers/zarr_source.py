@@ -1,0 +1,155 @@
+"""Voxels in a Zarr array: chunks on disk or behind a URL, decoded when they are first needed."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_cpic.data.chunks import ChunksDoNotFit, shared_chunk_cache
+from monai_cpic.data.source import Source
+
+__all__ = ["ZarrSource"]
+
+OPEN_ARRAYS = 64  # per process
+
+
+@dataclass(frozen=True)
+class ZarrSource(Source):
+    """Voxels of a Zarr array; a description only, so it pickles small, and each process opens the array for itself.
+
+    A chunk that fails to arrive is asked for again a few times.  A chunk that is not in the store has the array's fill value, as
+    Zarr has it: writers leave out empty chunks.  It is an error if the array has no fill value, or with
+    ``missing_chunks="error"``, for stores that are known to be complete (in a sharded array this notices missing shards only).
+
+    Args:
+        location: folder or URL of the store.
+        path: of the array in it.
+        stored_shape: all axes.
+        chunks: edges of the smallest unit that is decoded, all axes.
+        stored_dtype: numpy's name.
+        spatial: which stored axes are ``X, Y[, Z]``.
+        channel: which one is the channel, if any.
+        missing_chunks: ``"fill"`` or ``"error"``.
+        storage_options: JSON, of fsspec.
+    """
+
+    location: str
+    path: str
+    stored_shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    stored_dtype: str
+    spatial: tuple[int, ...]
+    channel: int | None = None
+    missing_chunks: str = "fill"
+    storage_options: str = field(default="{}", repr=False)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(C, *spatial)``."""
+        channels = 1 if self.channel is None else self.stored_shape[self.channel]
+        return (channels, *(self.stored_shape[axis] for axis in self.spatial))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """In the byte order of this machine."""
+        return np.dtype(self.stored_dtype).newbyteorder("=")
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Chunks along each stored axis."""
+        return tuple(-(-edge // chunk) for edge, chunk in zip(self.stored_shape, self.chunks, strict=True))
+
+    def points(self, indices: Sequence[NDArray]) -> NDArray:
+        """Single voxels.
+
+        Raises:
+            ValueError: if a chunk is missing or damaged, or one cube touches more chunks than the cache holds.
+            OSError: if a chunk cannot be fetched.
+        """
+        axes = dict(zip(self.spatial, indices, strict=True))
+        chunks, offsets = np.zeros((), np.int64), np.zeros((), np.int64)
+        for axis in sorted(axes):
+            number, place = np.divmod(axes[axis], self.chunks[axis])
+            chunks = chunks + number * math.prod(self.grid[axis + 1 :])
+            offsets = offsets + place * math.prod(self.chunks[axis + 1 :])
+        try:
+            return np.stack([self._channel(number, chunks, offsets) for number in range(self.shape[0])])
+        except ChunksDoNotFit as error:
+            count = chunks.shape[0]
+            if count == 1:
+                raise ValueError(
+                    f"{self.location}: a cube touches more chunks {self.chunks} than the cache holds ({error}); "
+                    "raise MONAI_CPIC_CHUNK_CACHE (MiB)"
+                ) from error
+        parts = (slice(None, count // 2), slice(count // 2, None))
+        return np.concatenate([self.points([i[part] if len(i) == count else i for i in indices]) for part in parts], 1)
+
+    def _channel(self, number: int, chunks: NDArray, offsets: NDArray) -> NDArray:
+        opened = _opened(self, os.getpid())
+        cache = shared_chunk_cache(math.prod(self.chunks) * self.dtype.itemsize)
+        if self.channel is not None:
+            chunk, place = divmod(number, self.chunks[self.channel])
+            chunks = chunks + chunk * math.prod(self.grid[self.channel + 1 :])
+            offsets = offsets + place * math.prod(self.chunks[self.channel + 1 :])
+        return cache.read(opened.table, chunks, offsets, self.dtype, opened.load)
+
+
+class _Opened:
+    """An array that this process has opened, and which of its chunks are in the cache."""
+
+    def __init__(self, source: ZarrSource) -> None:
+        self.source = source
+        self.table = np.zeros(math.prod(source.grid), np.int32)
+        from monai_cpic.data.readers.zarr_store import insisting, open_array  # zarr is optional
+
+        self.insisting = insisting
+        self.array: Any = insisting(
+            lambda: open_array(source.location, source.path, source.storage_options), f"{source.location}: {source.path}"
+        )
+        fill = self.array.metadata.fill_value
+        self.strict = source.missing_chunks == "error" or fill is None
+        self.fill = 0 if fill is None else fill
+
+    def load(self, chunk: int, voxels: NDArray) -> None:
+        """Decode a chunk; at the end of an axis it may be cut short."""
+        place = [int(number) for number in np.unravel_index(chunk, self.source.grid)]
+        name = f"{self.source.location}: chunk {self._key(place)}"
+        window = tuple(slice(number * edge, (number + 1) * edge) for number, edge in zip(place, self.source.chunks, strict=True))
+        values = self.insisting(lambda: np.asarray(self.array[window]), name)
+        if (
+            self.strict
+            and np.array_equal(values, np.full_like(values, self.fill), equal_nan=values.dtype.kind == "f")
+            and not self.insisting(lambda: self._exists(place), name)
+        ):
+            raise ValueError(f"{name} is missing; fetch the store again, or read it as empty with missing_chunks='fill'")
+        voxels[: math.prod(self.source.chunks)].reshape(self.source.chunks)[tuple(map(slice, values.shape))] = values
+
+    def _key(self, place: Sequence[int]) -> str:
+        """Where the store has a chunk, or the shard that holds it."""
+        files = self.array.shards or self.array.chunks
+        numbers = [number * edge // file for number, edge, file in zip(place, self.source.chunks, files, strict=True)]
+        return f"{self.source.path}/{self.array.metadata.encode_chunk_key(tuple(numbers))}"
+
+    def _exists(self, place: Sequence[int]) -> bool:
+        import fsspec
+
+        files, root = fsspec.url_to_fs(self.source.location, **json.loads(self.source.storage_options))
+        try:
+            files.info(f"{root}/{self._key(place)}")
+        except FileNotFoundError:
+            return False
+        return True
+
+
+@lru_cache(maxsize=OPEN_ARRAYS)
+def _opened(source: ZarrSource, process: int) -> _Opened:
+    """One per process: connections and event loops do not survive a fork."""
+    return _Opened(source)

@@ -1,0 +1,83 @@
+"""Opening Zarr stores on disk and behind URLs, and insisting on an answer."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+import zlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import zarr
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import FsspecStore, LocalStore, WrapperStore
+
+__all__ = ["insisting", "open_array", "open_group"]
+
+DELAYS = (0.2, 0.8, 3.2)  # seconds before each new attempt at what failed
+DAMAGED = (ValueError, RuntimeError, EOFError, gzip.BadGzipFile, zlib.error)  # what decoders raise
+
+T = TypeVar("T")
+
+
+class _BloscStore(WrapperStore):
+    """Chunks compressed by Blosc: its decoder takes a short one without a word, so the length is compared with the header."""
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """The content of a key."""
+        value = await super().get(key, prototype, byte_range)
+        if value is not None and byte_range is None and not key.rsplit("/", 1)[-1].startswith((".z", "zarr.json")):
+            announced = int.from_bytes(value[:16].to_bytes()[12:], "little")
+            if announced != len(value):
+                raise ValueError(f"it has {len(value)} bytes, its header announces {announced}")
+        return value
+
+
+def open_group(location: str, storage_options: str = "{}") -> Any:
+    """The root group of a store, read-only.
+
+    Args:
+        location: folder or URL.
+        storage_options: JSON, of fsspec.
+    """
+    return zarr.open_group(_store(location, storage_options), mode="r")
+
+
+def open_array(location: str, path: str, storage_options: str = "{}") -> Any:
+    """An array of a store, read-only, see :func:`open_group`."""
+    array = zarr.open_array(_store(location, storage_options), path=path, mode="r")
+    if array.shards is None and any("blosc" in type(codec).__name__.lower() for codec in array.compressors):
+        array = zarr.open_array(_BloscStore(array.store), path=path, mode="r")
+    return array
+
+
+def _store(location: str, storage_options: str) -> FsspecStore | LocalStore:
+    if "://" in location:
+        return FsspecStore.from_url(location, storage_options=json.loads(storage_options), read_only=True)
+    return LocalStore(location, read_only=True)
+
+
+def insisting(action: Callable[[], T], name: str) -> T:
+    """The result of an action on a store, which is repeated if it fails for another reason than what is stored.
+
+    Raises:
+        ValueError: if what is stored is damaged.
+        FileNotFoundError: if it is not there.
+        OSError: if the last attempt failed.
+    """
+    for delay in (*DELAYS, None):
+        try:
+            return action()
+        except (FileNotFoundError, ImportError, KeyError):
+            raise
+        except DAMAGED as error:
+            raise ValueError(f"{name} is damaged: {error}; fetch it again") from error
+        except Exception as error:  # each file system has its own classes of network errors
+            if delay is None:
+                raise OSError(
+                    f"{name} cannot be read, after {len(DELAYS) + 1} attempts: {error!r}; check the connection"
+                ) from error
+            time.sleep(delay)
+    raise AssertionError

@@ -1,0 +1,64 @@
+"""Voxels that are NaN or infinite."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from monai_cpic.data import Sampling, open_volume
+
+SHAPE = (2, 9, 8, 7)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    values = np.random.default_rng(0).normal(size=SHAPE).astype("<f4")
+    values[1, 4, 5, 6], values[0, 2, 2, 2] = np.nan, -np.inf
+    np.save(tmp_path / "scan.npy", values)
+    return tmp_path / "scan.npy"
+
+
+@pytest.mark.parametrize("matrix", [np.eye(4), np.diag([0.5, 0.8, 1, 1]), np.eye(4) + 0.05])
+def test_refused_with_their_place(path: Path, matrix: np.ndarray) -> None:
+    matrix[3] = [0, 0, 0, 1]
+    volume = open_volume(path).sampled(Sampling(matrix, SHAPE[1:]))
+    with pytest.raises(ValueError, match=r"scan.npy: voxel \(\d, \d, \d\) of channel \d is (nan|-inf); .*fill="):
+        volume.gather(torch.tensor([[4, 4, 3]]), (9, 8, 7))
+
+
+def test_the_place_is_right_and_the_rest_is_read(path: Path) -> None:
+    volume = open_volume(path)
+    with pytest.raises(ValueError, match=r"voxel \(4, 5, 6\) of channel 1 is nan"):
+        volume.gather(torch.tensor([[1, 6, 1], [5, 6, 8]]), 3)
+    assert volume.gather(torch.tensor([[7, 3, 3]]), 3).isfinite().all()
+
+
+def test_filled_and_counted(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    volume = open_volume(path, fill=-1000)
+    whole = torch.tensor([[4, 4, 3]])
+    with caplog.at_level(logging.WARNING):
+        cube = volume.gather(whole, SHAPE[1:])[0].numpy()
+        volume.gather(whole, SHAPE[1:])
+    values = np.load(path)
+    np.testing.assert_array_equal(cube, np.where(np.isfinite(values), values, -1000))
+    assert volume.source.filled == 4
+    assert [record.message for record in caplog.records if "read as -1000" in record.message] == [
+        f"{path}: voxel (2, 2, 2) of channel 0 is -inf; such voxels are read as -1000"
+    ]
+
+
+def test_each_channel_has_its_file_named(path: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "clean.npy", np.zeros(SHAPE, "<f4"))
+    volume = open_volume([tmp_path / "clean.npy", path])
+    with pytest.raises(ValueError, match=r"scan.npy: voxel \(2, 2, 2\) of channel 0"):
+        volume.gather(torch.tensor([[2, 2, 2]]), 1)
+    assert open_volume([tmp_path / "clean.npy", path], fill=0).gather(torch.tensor([[2, 2, 2]]), 1)[0, 2, 0, 0, 0] == 0
+
+
+def test_integers_are_not_looked_at(tmp_path: Path) -> None:
+    np.save(tmp_path / "scan.npy", np.zeros((1, 4, 4, 4), "<i2"))
+    assert type(open_volume(tmp_path / "scan.npy").source).__name__ == "MappedSource"

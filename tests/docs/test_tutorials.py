@@ -1,0 +1,18 @@
+"""The tutorials run as they are written."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+TUTORIALS = Path(__file__).resolve().parents[2] / "docs" / "tutorials"
+
+
+def test_cross_approximation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["cross_approximation.py", "--output", str(tmp_path)])
+    runpy.run_path(str(TUTORIALS / "cross_approximation.py"), run_name="__main__")
+    assert capsys.readouterr().out.strip() == str(tmp_path / "cross_function.png")
+    assert (tmp_path / "cross_function.png").stat().st_size > 10_000

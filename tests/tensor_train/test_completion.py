@@ -1,0 +1,83 @@
+"""Completion against dense tensors, TT-SVD and finite differences."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from monai_cpic.tensor_train import TensorTrain, bond_ranks, complete, parameters
+
+SIZES = (2, 3, 2, 4, 2)
+
+
+def random_train(batch: int, rank: int, sizes: tuple[int, ...] = SIZES) -> TensorTrain:
+    ranks = bond_ranks(sizes, rank)
+    return TensorTrain(
+        [torch.randn(batch, a, n, b, dtype=torch.double) for a, n, b in zip(ranks[:-1], sizes, ranks[1:], strict=True)]
+    )
+
+
+def every(sizes: tuple[int, ...]) -> Tensor:
+    return torch.cartesian_prod(*(torch.arange(n) for n in sizes))
+
+
+def test_parameters_of_a_matrix_are_those_of_its_rank() -> None:
+    assert parameters((1, 3, 1), (7, 5)) == 3 * (7 + 5 - 3)
+
+
+@pytest.mark.parametrize("sweeps", [1, 2, 3, 12])
+def test_a_tensor_train_of_the_rank_is_found_from_scattered_values(sweeps: int) -> None:
+    truth = random_train(3, 2, (2,) * 10)
+    digits = torch.randint(2, (600, 10))
+    start = TensorTrain([core + 0.02 * torch.randn_like(core) for core in truth])
+    before, after = (
+        (train.to_dense() - truth.to_dense()).flatten(1).norm(dim=1) / truth.norm()
+        for train in (start, complete(start, digits, truth.evaluate(digits), sweeps))
+    )
+    assert (after < 0.7**sweeps * before).all()
+    exact = complete(truth, digits, truth.evaluate(digits), sweeps)
+    torch.testing.assert_close(exact.to_dense(), truth.to_dense())
+
+
+def test_from_all_entries_it_comes_to_the_best_approximation() -> None:
+    x = torch.randn(4, *SIZES, dtype=torch.double)
+    best = TensorTrain.from_dense(x, SIZES, 3)
+    start = TensorTrain([core + 0.1 * torch.randn_like(core) for core in best])
+    found = complete(start, every(SIZES), x.flatten(1), sweeps=12)
+    error, optimum = ((train.to_dense() - x).flatten(1).norm(dim=1) for train in (found, best))
+    assert (error < 1.01 * optimum).all()  # TT-SVD is nearly optimal, so it may even be better
+
+
+def test_gradients() -> None:
+    digits = torch.randint(2, (60, 4))
+    values = torch.randn(2, 60, dtype=torch.double, requires_grad=True)
+    start = random_train(2, 2, (2,) * 4)
+    cores = [core.requires_grad_() for core in start]
+    assert torch.autograd.gradcheck(lambda v, *c: complete(TensorTrain(c), digits, v, 2).to_dense(), (values, *cores))
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-12, 1e12])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_degenerate_trains_and_values(scale: float, dtype: torch.dtype) -> None:
+    start = TensorTrain([(scale**0.2 * torch.ones_like(core)).to(dtype) for core in random_train(2, 3)])
+    digits = every(SIZES)[:20]  # some digits never occur
+    values = torch.zeros(2, 20, dtype=dtype, requires_grad=True)
+    found = complete(start, digits, values)
+    found.to_dense().sum().backward()
+    assert found.to_dense().isfinite().all() and values.grad is not None and values.grad.isfinite().all()
+
+
+def test_batched_equals_per_item() -> None:
+    start, digits = random_train(3, 3), torch.randint(2, (80, 5))
+    values = torch.randn(3, 80, dtype=torch.double)
+    together = complete(start, digits, values).to_dense()
+    for b in range(3):
+        torch.testing.assert_close(together[b : b + 1], complete(start[[b]], digits, values[b : b + 1]).to_dense())
+
+
+def test_shapes_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match=r"needs digits \[P, 5\]"):
+        complete(random_train(1, 2), torch.zeros(7, 4, dtype=torch.int64), torch.zeros(1, 7))
+    with pytest.raises(ValueError, match=r"values \[1, P\]"):
+        complete(random_train(1, 2), torch.zeros(7, 5, dtype=torch.int64), torch.zeros(2, 7))
