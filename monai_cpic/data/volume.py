@@ -87,6 +87,12 @@ class LazyVolume:
         """The same scan with one more function of its intensities."""
         return replace(self, intensity=(*self.intensity, function))
 
+    ndim = 0  # MONAI's decollate_batch takes apart what is neither a number nor an array of no axes with its one item
+
+    def item(self) -> LazyVolume:
+        """The handle itself."""
+        return self
+
     def __deepcopy__(self, memo: dict[int, Any]) -> LazyVolume:
         return self  # immutable, and MONAI's data sets copy every cached item
 

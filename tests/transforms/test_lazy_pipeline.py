@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from dense import KEY, compare
-from monai.data import CacheDataset, DataLoader, Dataset, MetaTensor
+from monai.data import MetaTensor
 
 from monai_cpic.data import LazyVolume, open_volume
 from monai_cpic.transforms import FreezeLazyVolumed, LoadLazyVolumed, ScaleIntensityRangeLazyd
@@ -176,30 +176,3 @@ def test_only_the_named_keys_are_touched(image: MetaTensor) -> None:
     assert isinstance(item[KEY], LazyVolume)
     assert item["mask"].flatten().tolist() == [4, 3, 2, 1, 0]
     assert item["age"] == 60
-
-
-# ---- data sets -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_cached_and_loaded_by_workers(tmp_path: Path, workers: int) -> None:
-    items = []
-    for number in range(4):
-        path = tmp_path / f"{number}.nii.gz"
-        nibabel.save(nibabel.Nifti1Image(np.full((8, 8, 8 + number), number, np.int16), np.eye(4)), path)
-        items.append({KEY: str(path), "label": float(number)})
-    pipeline = mt.Compose(
-        [
-            LoadLazyVolumed(KEY, cache_dir=tmp_path / "cache"),
-            mt.Spacingd(KEY, (2, 2, 2)),
-            FreezeLazyVolumed(KEY),
-            ScaleIntensityRangeLazyd(KEY, 0, 10),
-        ],
-        lazy=True,
-    )
-    for dataset in (Dataset(items, pipeline), CacheDataset(items, pipeline, progress=False)):
-        options = {"multiprocessing_context": "fork"} if workers else {}
-        for _ in range(2):
-            for batch in DataLoader(dataset, batch_size=2, num_workers=workers, **options):
-                for volume, label in zip(batch[KEY], batch["label"].tolist(), strict=True):
-                    torch.testing.assert_close(volume.gather(torch.zeros(1, 3, dtype=torch.int64), 1).item(), label / 10)
