@@ -135,7 +135,8 @@ class _Reading:
     def by_block(self, starts: NDArray) -> Tensor:
         """Copy blocks, then turn them."""
         stored = self.interpolation.source.blocks(self._corners(starts), [self.size[column] for column in self.columns])
-        stored = np.flip(stored, [axis + 2 for axis, step in enumerate(self._steps()) if step < 0])
+        turned = [axis + 2 for axis, step in enumerate(self._steps()) if step < 0 and stored.shape[axis + 2] > 1]
+        stored = np.flip(stored, turned)  # along one voxel the negative stride would outlive the copy, and torch takes none
         return self.interpolation.values(stored.transpose(self._back()))
 
     def by_axis(self, starts: NDArray) -> Tensor:
