@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import monai.transforms as mt
-import numpy as np
 import pytest
-import SimpleITK
 import torch
-from dense import KEY, anywhere, compare, cut, pipelines
+from dense import KEY, compare, compare_decided
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor
@@ -48,7 +44,7 @@ def image(axes: int) -> MetaTensor:
 
 
 @pytest.mark.parametrize("padding_mode", ["border", "zeros"])
-@pytest.mark.parametrize("mode", ["bilinear", "nearest", 0, 1, 3])
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", 0, 3])
 @pytest.mark.parametrize("axes", [2, 3])
 @pytest.mark.parametrize("name", EXACT)
 def test_moving_voxels(name: str, axes: int, mode: str | int, padding_mode: str) -> None:
@@ -63,31 +59,7 @@ def test_interpolating(name: str, axes: int, mode: str | int, padding_mode: str)
     assert compare_decided(image(axes), lambda: [INTERPOLATED[name](axes)], mode, padding_mode) < 0.9
 
 
-def compare_decided(image: MetaTensor, transforms: Callable[[], list[Any]], mode: str | int, padding_mode: str) -> float:
-    """As ``compare``, except where rounding decides: between two nearest voxels, and where zeros begin.  Returns their share."""
-    volume, expected = pipelines(image, transforms, mode, padding_mode)
-    assert volume.shape == tuple(expected.shape)
-    axes = len(volume.shape) - 1
-    centres, size = anywhere(volume.shape), (5, 4, 3)[:axes]
-    found, expected = volume.gather(centres, size), cut(expected.as_tensor().float(), centres, size)
-    undecided = torch.zeros_like(found[:, :1], dtype=torch.bool)
-    if volume.sampling is not None:
-        grid = np.stack(np.meshgrid(*map(np.arange, volume.sampling.shape), indexing="ij"))
-        matrix = volume.sampling.matrix
-        stored = np.einsum("ij,j...->i...", matrix[:-1, :-1], grid) + matrix[:-1, -1].reshape(-1, *(1,) * axes)
-        edges = np.array(image.shape[1:]).reshape(-1, *(1,) * axes)
-        close = np.zeros(volume.sampling.shape, bool)
-        if mode in ("nearest", 0):
-            close |= (np.abs(stored % 1 - 0.5) < 1e-6).any(0)
-        if isinstance(mode, int) and padding_mode == "zeros":
-            close |= ((np.abs(stored) < 1e-6) | (np.abs(stored - edges + 1) < 1e-6)).any(0)
-        undecided = cut(torch.from_numpy(close)[None], centres, size)
-    difference = (found - expected).abs().masked_fill(undecided, 0)
-    assert difference.max() <= 1e-4 * float(image.max() - image.min())
-    return undecided.float().mean().item()
-
-
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     names=st.lists(st.sampled_from(sorted(CHAINS)), min_size=1, max_size=4),
     axes=st.sampled_from([2, 3]),
@@ -125,50 +97,3 @@ def test_a_spline_that_freezing_does_not_know_of(transform: Any) -> None:
     with pytest.raises(RuntimeError) as error:
         compare(image(3), lambda: [transform], "bilinear", "border", 1e-4)
     assert "say FreezeLazyVolumed(..., mode=3)" in str(error.value.__cause__)
-
-
-# ---- real scans ----------------------------------------------------------------------------------------------------------
-
-REAL: dict[str, Callable[[], list[Any]]] = {
-    "zoom": lambda: [mt.CenterSpatialCropd(KEY, (40, 36, 20)), mt.Zoomd(KEY, 2, keep_size=False)],
-    "preprocessing": lambda: [
-        mt.Orientationd(KEY, "RAS"),
-        mt.Spacingd(KEY, (2.5, 2.0, 1.5)),
-        mt.ResizeWithPadOrCropd(KEY, (80, 120, 40)),
-    ],
-    "augmentation": lambda: [
-        mt.RandFlipd(KEY, 0.5, 0),
-        mt.RandAffined(KEY, (60, 60, 24), 1.0, rotate_range=0.2, translate_range=5, scale_range=0.1),
-    ],
-    "rotation": lambda: [mt.Rotated(KEY, (0.1, 0.2, 0.3)), mt.CenterSpatialCropd(KEY, (60, 60, 20))],
-}
-
-
-@pytest.fixture(scope="module")
-def chest(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> MetaTensor:
-    """Two dozen slices of the chest CT, every fourth column and row, read by SimpleITK."""
-    folder = tmp_path_factory.mktemp("ct")
-    with tarfile.open(real_data / "chest_ct_lidc0314" / "LIDC-IDRI-0314_dicom.tar.xz") as archive:
-        archive.extractall(folder, [member for member in archive if member.name.endswith(".dcm")], filter="data")
-    files = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(next(folder.rglob("*.dcm")).parent))
-    dense = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(files[100:124])).transpose(2, 1, 0)[None, ::4, ::4]
-    affine = torch.diag(torch.tensor([-3.125, -3.125, 1, 1], dtype=torch.float64))
-    return MetaTensor(torch.from_numpy(dense.astype(np.float32)), affine=affine)
-
-
-@pytest.fixture(scope="module")
-def brain(real_data: Path) -> MetaTensor:
-    """Four modalities as channels, read by MONAI, every third voxel."""
-    folder = real_data / "brain_openms_4mod" / "patient07"
-    files = [next(folder.glob(f"{name}_N4*")) for name in ("T1", "T1POST", "T2", "FLAIR")]
-    read = mt.LoadImage(image_only=True, ensure_channel_first=True)
-    channels = [read(file) for file in files]
-    affine = channels[0].affine @ torch.diag(torch.tensor([3.0, 3, 3, 1], dtype=torch.float64))
-    return MetaTensor(torch.cat([channel.as_tensor() for channel in channels])[:, ::3, ::3, ::3].float(), affine=affine)
-
-
-@pytest.mark.parametrize("mode", ["bilinear", "nearest", 3])
-@pytest.mark.parametrize("scan", ["chest", "brain"])
-@pytest.mark.parametrize("name", REAL)
-def test_real_scans(name: str, scan: str, mode: str | int, request: pytest.FixtureRequest) -> None:
-    compare_decided(request.getfixturevalue(scan), REAL[name], mode, "border")
