@@ -54,7 +54,8 @@ def cached(files: Sequence[Path], cache_dir: str | Path | None, unpack: Callable
                 raise
             raise OSError(
                 errno.ENOSPC,
-                f"unpacking {files[0]}: the disk of the cache folder is full ({shutil.disk_usage(folder).free} bytes are free); "
+                f"unpacking {files[0] if files else target}: the disk of the cache folder is full "
+                f"({shutil.disk_usage(folder).free} bytes are free); "
                 "free some, set MONAI_CPIC_CACHE_LIMIT (GiB), or name a folder on a larger disk by MONAI_CPIC_CACHE",
                 str(folder),
             ) from error

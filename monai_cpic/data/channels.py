@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from monai_cpic.data.source import Source
-from monai_cpic.data.volume import LazyVolume
+from monai_cpic.data.volume import GRID_TOLERANCE, LazyVolume, grid_distance
 
 __all__ = ["ChannelSource", "join_channels"]
-
-TOLERANCE = 0.01  # voxels: how far apart the same corner of two volumes may lie
 
 
 @dataclass(frozen=True)
@@ -69,8 +66,8 @@ def join_channels(volumes: Sequence[LazyVolume]) -> LazyVolume:
         names = f"{first.key or 'the first array'} and {volume.key or 'another array'} cannot be channels of one volume"
         if volume.shape[1:] != first.shape[1:]:
             raise ValueError(f"{names}: shapes {first.shape[1:]} and {volume.shape[1:]}; resample one to the other")
-        apart = _distance(first, volume)
-        if apart > TOLERANCE:
+        apart = grid_distance(first, volume)
+        if apart > GRID_TOLERANCE:
             raise ValueError(
                 f"{names}: their affines place voxels up to {apart:.3g} voxels apart, {first.affine.tolist()} and "
                 f"{volume.affine.tolist()}; resample one to the other"
@@ -78,11 +75,3 @@ def join_channels(volumes: Sequence[LazyVolume]) -> LazyVolume:
     keys = [volume.key for volume in volumes if volume.key is not None]
     source = ChannelSource(tuple(volume.source for volume in volumes))
     return replace(first, source=source, key="; ".join(keys) if len(keys) == len(volumes) else None)
-
-
-def _distance(a: LazyVolume, b: LazyVolume) -> float:
-    """How far apart two volumes of one shape place a corner, at most, in voxels of the first."""
-    corners = torch.cartesian_prod(*(torch.tensor([0.0, edge - 1.0], dtype=torch.float64) for edge in a.shape[1:]))
-    corners = torch.cat([corners, torch.ones(len(corners), 1, dtype=torch.float64)], 1)
-    lengths = a.affine[:-1, :-1].norm(dim=0).min()
-    return float((corners @ (a.affine - b.affine).T).norm(dim=1).max() / lengths)

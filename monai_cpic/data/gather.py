@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 __all__ = ["blocks", "clamped", "linear_taps", "points", "product"]
 
-SNAP = 1e-10  # voxels: a coordinate this close to a grid point is that point
-
 
 def blocks(array: NDArray, starts: NDArray, size: Sequence[int]) -> NDArray:
     """Blocks of one size from anywhere; coordinates outside repeat the nearest voxel.
@@ -78,22 +76,23 @@ def points(array: NDArray, indices: Sequence[NDArray]) -> NDArray:
     return memory.take(flat, axis=1)
 
 
-def linear_taps(coordinates: NDArray) -> tuple[NDArray, NDArray | None]:
+def linear_taps(coordinates: NDArray, tolerance: float) -> tuple[NDArray, NDArray | None]:
     """The grid points that linear interpolation along one axis needs.
 
     Args:
         coordinates: float64 ``[N, s]``.
+        tolerance: a coordinate this close to a grid point is that point.
 
     Returns:
         int64 indices ``[N, 2 s]`` (``s`` lower neighbours, then the ``s`` upper ones; they may lie outside the array) and the
         float64 weights ``[N, s]`` of the upper ones; indices ``[N, s]`` and None if all coordinates are grid points.
 
     Example:
-        >>> linear_taps(np.array([[0.25, 2.0]]))
+        >>> linear_taps(np.array([[0.25, 2.0]]), 1e-6)
         (array([[0, 2, 1, 3]]), array([[0.25, 0.  ]]))
     """
     nearest = np.rint(coordinates)
-    coordinates = np.where(np.abs(coordinates - nearest) < SNAP, nearest, coordinates)
+    coordinates = np.where(np.abs(coordinates - nearest) < tolerance, nearest, coordinates)
     lower = np.floor(coordinates)
     upper_weight = coordinates - lower
     indices = lower.astype(np.int64)

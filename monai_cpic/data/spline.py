@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from monai_cpic.data.gather import SNAP
-
 __all__ = ["REACH", "confined", "contract", "interpolate", "spline_box", "spline_line"]
 
 POLE = math.sqrt(3) - 2
@@ -27,7 +25,7 @@ REACH = {torch.float32: 12, torch.float64: 20}  # voxels: what is farther counts
 REPEATED = 12  # voxels of border that scipy adds before it filters
 
 
-def spline_line(coordinates: NDArray, edge: int, padding_mode: str, reach: int) -> tuple[NDArray, NDArray]:
+def spline_line(coordinates: NDArray, edge: int, padding_mode: str, reach: int, tolerance: float) -> tuple[NDArray, NDArray]:
     """What interpolation along one axis reads, and how it weighs it.
 
     Args:
@@ -35,19 +33,20 @@ def spline_line(coordinates: NDArray, edge: int, padding_mode: str, reach: int) 
         edge: voxels along the axis.
         padding_mode: ``"border"`` repeats the border, ``"zeros"`` mirrors the volume (the caller blanks what is outside).
         reach: voxels beyond the neighbours.
+        tolerance: a coordinate this close to a voxel is that voxel.
 
     Returns:
         int64 indices ``[N, k]`` within the axis and weights ``[N, s, k]``.
 
     Example:
-        >>> indices, weights = spline_line(np.array([[4.0, 4.5]]), 10, "border", 20)
+        >>> indices, weights = spline_line(np.array([[4.0, 4.5]]), 10, "border", 20, 1e-10)
         >>> (weights * np.ones(10)[indices][:, None]).sum(2).round(9).tolist()
         [[1.0, 1.0]]
         >>> (weights * np.arange(10)[indices][:, None]).sum(2).round(2).tolist()
         [[4.0, 4.5]]
     """
     nearest = np.rint(coordinates)
-    if np.abs(coordinates - nearest).max(initial=0) < SNAP:  # a spline goes through the voxels
+    if np.abs(coordinates - nearest).max(initial=0) < tolerance:  # a spline goes through the voxels
         return nearest.astype(np.int64).clip(0, edge - 1), np.eye(coordinates.shape[1])[None].repeat(len(coordinates), 0)
     coordinates = confined(coordinates, edge, padding_mode)
     lower = np.floor(coordinates).astype(np.int64)

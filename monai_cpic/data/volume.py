@@ -14,7 +14,9 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 from monai_cpic.data.sampling import Sampling
 from monai_cpic.data.source import Source
 
-__all__ = ["LazyVolume", "list_collate"]
+__all__ = ["GRID_TOLERANCE", "LazyVolume", "grid_distance", "list_collate"]
+
+GRID_TOLERANCE = 0.01  # voxels: how far apart the same corner of two volumes of one grid may lie
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +30,15 @@ class LazyVolume:
         affine: float64 ``[D + 1, D + 1]``, from voxel positions to RAS millimetres.
         key: what the scan is known by, its path; None for one that exists in memory only.
         sampling: the grid on which the volume is seen; None for the stored one.
-        intensity: functions of float32 cubes, applied in order, voxel by voxel; picklable, as MONAI's ``ScaleIntensityRange``.
+        intensity: what happens to cubes ``[N, C, *size]``, in order: functions voxel by voxel, picklable, as MONAI's
+            ``ScaleIntensityRange``; or masks, volumes of the same grid, where they are not positive a cube is 0.
     """
 
     source: Source
     affine: Tensor
     key: str | None = None
     sampling: Sampling | None = None
-    intensity: tuple[Callable[[Tensor], Tensor], ...] = ()
+    intensity: tuple[Callable[[Tensor], Tensor] | LazyVolume, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -51,7 +54,7 @@ class LazyVolume:
         Args:
             centres: int64 ``[N, D]``, anywhere.
             size: edge lengths; the first voxel of a cube is ``centre - size // 2``.
-            dtype: float32 or float64.
+            dtype: float32 or float64 (MONAI's functions of intensities compute in float32).
 
         Returns:
             ``[N, C, *size]``.
@@ -70,25 +73,62 @@ class LazyVolume:
         sampling = self.sampling or Sampling(np.eye(axes + 1), self.source.shape[1:])
         cubes = sampling.cubes(self.source, starts, edges, dtype)
         self.source.release()
-        for function in self.intensity:
-            cubes = function(cubes)
-        return cubes.as_subclass(Tensor)  # MONAI's transforms return a MetaTensor
+        for step in self.intensity:
+            if isinstance(step, LazyVolume):
+                cubes = cubes.masked_fill(step.gather(centres, edges) <= 0, 0)
+            else:
+                cubes = step(cubes).as_subclass(Tensor)  # MONAI's transforms return a MetaTensor
+        return cubes.to(dtype)
 
     def sampled(self, sampling: Sampling) -> LazyVolume:
         """The same scan seen on another grid.
 
         Args:
-            sampling: maps to the grid on which this handle sees it; mappings are composed, and interpolated once.
+            sampling: maps to the grid on which this handle sees it; mappings are composed, and interpolated once.  Masks are
+                seen by their nearest voxels.
         """
         stored = sampling if self.sampling is None else replace(sampling, matrix=self.sampling.matrix @ sampling.matrix)
-        return replace(self, sampling=stored, affine=self.affine @ torch.from_numpy(sampling.matrix))
+        nearest = replace(sampling, mode="nearest")
+        steps = tuple(step.sampled(nearest) if isinstance(step, LazyVolume) else step for step in self.intensity)
+        affine = self.affine @ torch.from_numpy(sampling.matrix)
+        return replace(self, sampling=stored, affine=affine, intensity=steps)
 
     def scaled(self, function: Callable[[Tensor], Tensor]) -> LazyVolume:
         """The same scan with one more function of its intensities."""
         return replace(self, intensity=(*self.intensity, function))
 
+    def masked(self, mask: LazyVolume) -> LazyVolume:
+        """The same scan, 0 where a mask is not positive.
+
+        Args:
+            mask: of one channel or as many as the scan, on the same grid.
+
+        Raises:
+            ValueError: if the grid or the channels do not fit.
+        """
+        if mask.shape[1:] != self.shape[1:] or mask.shape[0] not in (1, self.shape[0]):
+            raise ValueError(f"{mask!r} cannot mask {self!r}: give both the same spatial transforms, and the mask one channel")
+        distance = grid_distance(self, mask)
+        if distance > GRID_TOLERANCE:
+            raise ValueError(f"{mask!r} lies up to {distance:.3g} voxels beside {self!r}: give both the same spatial transforms")
+        return replace(self, intensity=(*self.intensity, mask))
+
+    ndim = 0  # MONAI's decollate_batch takes apart what is neither a number nor an array of no axes with its one item
+
+    def item(self) -> LazyVolume:
+        """The handle itself."""
+        return self
+
     def __deepcopy__(self, memo: dict[int, Any]) -> LazyVolume:
         return self  # immutable, and MONAI's data sets copy every cached item
+
+
+def grid_distance(a: LazyVolume, b: LazyVolume) -> float:
+    """How far apart two volumes of one shape place a corner, at most, in voxels of the first."""
+    corners = torch.cartesian_prod(*(torch.tensor([0.0, edge - 1.0], dtype=torch.float64) for edge in a.shape[1:]))
+    corners = torch.cat([corners, torch.ones(len(corners), 1, dtype=torch.float64)], 1)
+    lengths = a.affine[:-1, :-1].norm(dim=0).min()
+    return float((corners @ (a.affine - b.affine).T).norm(dim=1).max() / lengths)
 
 
 def list_collate(batch: Sequence[dict]) -> dict[str, list]:

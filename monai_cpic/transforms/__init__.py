@@ -3,5 +3,14 @@
 from monai_cpic.transforms.freeze import FreezeLazyVolumed
 from monai_cpic.transforms.intensity import ScaleIntensityRangeLazyd
 from monai_cpic.transforms.load import LoadLazyVolumed
+from monai_cpic.transforms.mask import MaskIntensityLazyd
+from monai_cpic.transforms.normalize import NormalizeIntensityLazyd, ScaleIntensityRangePercentilesLazyd
 
-__all__ = ["FreezeLazyVolumed", "LoadLazyVolumed", "ScaleIntensityRangeLazyd"]
+__all__ = [
+    "FreezeLazyVolumed",
+    "LoadLazyVolumed",
+    "MaskIntensityLazyd",
+    "NormalizeIntensityLazyd",
+    "ScaleIntensityRangeLazyd",
+    "ScaleIntensityRangePercentilesLazyd",
+]

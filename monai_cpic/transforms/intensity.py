@@ -1,4 +1,4 @@
-"""Intensities of sampled cubes."""
+"""Intensities of sampled cubes: MONAI's functions of known parameters."""
 
 from __future__ import annotations
 
@@ -10,10 +10,41 @@ from monai.transforms import MapTransform, ScaleIntensityRange
 
 from monai_cpic.data import LazyVolume
 
-__all__ = ["ScaleIntensityRangeLazyd"]
+__all__ = ["LazyIntensityTransform", "ScaleIntensityRangeLazyd"]
 
 
-class ScaleIntensityRangeLazyd(MapTransform):
+class LazyIntensityTransform(MapTransform):
+    """What changes the intensities of volumes of :class:`FreezeLazyVolumed`, one by one."""
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Change each volume.
+
+        Raises:
+            TypeError: if an entry is not a LazyVolume.
+        """
+        items = dict(data)
+        for key in self.key_iterator(items):
+            items[key] = self.change(lazy_volume(items, key), items)
+        return items
+
+    def change(self, volume: LazyVolume, items: Mapping[str, Any]) -> LazyVolume:
+        """The volume with one more step.
+
+        Args:
+            volume: the volume.
+            items: the other entries of the item.
+        """
+        raise NotImplementedError
+
+
+def lazy_volume(items: Mapping[str, Any], key: str) -> LazyVolume:
+    """An entry that must be a LazyVolume."""
+    if not isinstance(items[key], LazyVolume):
+        raise TypeError(f"{key!r} holds a {type(items[key]).__name__}, not a LazyVolume: scale after FreezeLazyVolumed")
+    return items[key]
+
+
+class ScaleIntensityRangeLazyd(LazyIntensityTransform):
     """:class:`monai.transforms.ScaleIntensityRange` of every cube that is read, such as a window of Hounsfield units.
 
     Args:
@@ -39,15 +70,6 @@ class ScaleIntensityRangeLazyd(MapTransform):
         super().__init__(keys, allow_missing_keys)
         self.scaler = ScaleIntensityRange(a_min, a_max, b_min, b_max, clip)
 
-    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Scale each volume.
-
-        Raises:
-            TypeError: if an entry is not a LazyVolume.
-        """
-        items = dict(data)
-        for key in self.key_iterator(items):
-            if not isinstance(items[key], LazyVolume):
-                raise TypeError(f"{key!r} holds a {type(items[key]).__name__}, not a LazyVolume: scale after FreezeLazyVolumed")
-            items[key] = items[key].scaled(self.scaler)
-        return items
+    def change(self, volume: LazyVolume, items: Mapping[str, Any]) -> LazyVolume:
+        """The volume, scaled."""
+        return volume.scaled(self.scaler)

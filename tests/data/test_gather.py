@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monai_cpic.data.gather import SNAP, blocks, linear_taps, points, product
+from monai_cpic.data.gather import blocks, linear_taps, points, product
 
 
 @st.composite
@@ -51,16 +51,16 @@ def test_points_are_single_voxels(array: np.ndarray, data: st.DataObject) -> Non
 @given(st.lists(st.floats(0, 50), min_size=1, max_size=12))
 def test_taps_interpolate_like_numpy(coordinates: list[float]) -> None:
     grid = np.cos(np.arange(60.0))
-    indices, weights = linear_taps(np.array([coordinates]))
+    indices, weights = linear_taps(np.array([coordinates]), 1e-6)
     if weights is None:
         values = grid[indices]
     else:
         lower, upper = np.split(grid[indices], 2, axis=1)
         values = lower + (upper - lower) * weights
-    np.testing.assert_allclose(values[0], np.interp(coordinates, np.arange(60), grid), atol=2 * SNAP)
+    np.testing.assert_allclose(values[0], np.interp(coordinates, np.arange(60), grid), atol=2e-6)
 
 
 def test_whole_coordinates_need_one_tap() -> None:
-    indices, weights = linear_taps(np.array([[-3.0, 2.0 + SNAP / 2, 5.0 - SNAP / 2]]))
+    indices, weights = linear_taps(np.array([[-3.0, 2.0 + 5e-7, 5.0 - 5e-7]]), 1e-6)
     assert weights is None
     assert indices.tolist() == [[-3, 2, 5]]

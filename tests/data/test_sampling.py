@@ -80,6 +80,15 @@ def test_shifts_flips_and_permutations_are_exact(name: str, mode: str, padding_m
     assert torch.equal(volume.gather(centres, (5, 4, 3)), cut(whole(values, sampling), centres, (5, 4, 3)))
 
 
+def test_single_voxels() -> None:
+    values = torch.rand(2, 20, 17, 13)
+    for matrix, shape in EXACT.values():
+        sampling = Sampling(matrix, shape)
+        centres = anywhere((2, *shape))
+        found = open_volume(values).sampled(sampling).gather(centres, 1)
+        assert torch.equal(found, cut(whole(values, sampling), centres, (1, 1, 1)))
+
+
 @pytest.mark.parametrize("padding_mode", ["border", "zeros"])
 @pytest.mark.parametrize("name", INTERPOLATED)
 def test_linear_interpolation_is_that_of_the_whole_volume(name: str, padding_mode: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,9 @@ import monai.transforms as mt
 import nibabel
 import numpy as np
 import pytest
-import SimpleITK
 import torch
 from dense import KEY, compare
-from monai.data import CacheDataset, DataLoader, Dataset, MetaTensor
+from monai.data import MetaTensor
 
 from monai_cpic.data import LazyVolume, open_volume
 from monai_cpic.transforms import FreezeLazyVolumed, LoadLazyVolumed, ScaleIntensityRangeLazyd
@@ -178,53 +176,3 @@ def test_only_the_named_keys_are_touched(image: MetaTensor) -> None:
     assert isinstance(item[KEY], LazyVolume)
     assert item["mask"].flatten().tolist() == [4, 3, 2, 1, 0]
     assert item["age"] == 60
-
-
-# ---- data sets -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_cached_and_loaded_by_workers(tmp_path: Path, workers: int) -> None:
-    items = []
-    for number in range(4):
-        path = tmp_path / f"{number}.nii.gz"
-        nibabel.save(nibabel.Nifti1Image(np.full((8, 8, 8 + number), number, np.int16), np.eye(4)), path)
-        items.append({KEY: str(path), "label": float(number)})
-    pipeline = mt.Compose(
-        [
-            LoadLazyVolumed(KEY, cache_dir=tmp_path / "cache"),
-            mt.Spacingd(KEY, (2, 2, 2)),
-            FreezeLazyVolumed(KEY),
-            ScaleIntensityRangeLazyd(KEY, 0, 10),
-        ],
-        lazy=True,
-    )
-    for dataset in (Dataset(items, pipeline), CacheDataset(items, pipeline, progress=False)):
-        options = {"multiprocessing_context": "fork"} if workers else {}
-        for _ in range(2):
-            for batch in DataLoader(dataset, batch_size=2, num_workers=workers, **options):
-                for volume, label in zip(batch[KEY], batch["label"].tolist(), strict=True):
-                    torch.testing.assert_close(volume.gather(torch.zeros(1, 3, dtype=torch.int64), 1).item(), label / 10)
-
-
-# ---- real scans ----------------------------------------------------------------------------------------------------------
-
-
-def test_chest_ct(real_data: Path, tmp_path: Path) -> None:
-    with tarfile.open(real_data / "chest_ct_lidc0314" / "LIDC-IDRI-0314_dicom.tar.xz") as archive:
-        members = [member for member in archive if member.name.endswith(".dcm")]
-        archive.extractall(tmp_path / "ct", members, filter="data")
-    files = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(next((tmp_path / "ct").rglob("*.dcm")).parent))
-    dense = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(files[100:124])).transpose(2, 1, 0)[::4, ::4].copy()
-    affine = np.diag([-3.125, -3.125, 1, 1])
-    affine[:3, 3] = [201, 59, -500]
-    nibabel.save(nibabel.Nifti1Image(dense, affine), tmp_path / "crop.nii.gz")
-    transforms: list[Transforms] = [
-        lambda: [mt.Orientationd(KEY, "RAS"), mt.Spacingd(KEY, (2.5, 2.0, 1.5)), mt.SpatialPadd(KEY, (180, 180, 20))],
-        lambda: [mt.Resized(KEY, (64, 64, 32)), mt.Flipd(KEY, 1)],
-        lambda: [mt.Rotated(KEY, (0.1, 0.2, 0.3)), mt.CenterSpatialCropd(KEY, (100, 100, 20))],
-    ]
-    image = mt.LoadImage(image_only=True, ensure_channel_first=True)(tmp_path / "crop.nii.gz")
-    image.meta.pop("filename_or_obj", None)
-    for build in transforms:
-        compare(image, build, "bilinear", "border", 1e-4)

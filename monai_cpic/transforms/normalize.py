@@ -1,0 +1,169 @@
+"""Intensities of sampled cubes, scaled by statistics of the whole scan."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.transforms import NormalizeIntensity, ScaleIntensityRange
+from torch import Tensor
+
+from monai_cpic.data import LazyVolume
+from monai_cpic.data.statistics import estimated
+from monai_cpic.transforms.intensity import LazyIntensityTransform
+
+__all__ = ["NormalizeIntensityLazyd", "ScaleIntensityRangePercentilesLazyd"]
+
+logger = logging.getLogger(__name__)
+
+SAMPLES = 2**17
+
+
+class NormalizeIntensityLazyd(LazyIntensityTransform):
+    """:class:`monai.transforms.NormalizeIntensity` of every cube that is read: ``(value − mean) / standard deviation``.
+
+    Mean and deviation are those of a sample of the voxels of the stored scan, whatever part of it the spatial transforms leave;
+    see :func:`~monai_cpic.data.statistics.estimated`.
+
+    Args:
+        keys: volumes of :class:`FreezeLazyVolumed`.
+        subtrahend: in place of the mean; one number per channel if ``channel_wise``.
+        divisor: in place of the standard deviation; likewise.
+        nonzero: voxels that are 0 stay 0 and do not count, such as those outside of a mask (:class:`MaskIntensityLazyd`).
+        channel_wise: each channel by its own statistics.
+        samples: voxels to estimate from.
+        seed: of their choice.
+        cache_dir: where estimates are kept; default: the cache of unpacked scans.
+        allow_missing_keys: do not mind missing keys.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        subtrahend: float | Sequence[float] | None = None,
+        divisor: float | Sequence[float] | None = None,
+        nonzero: bool = False,
+        channel_wise: bool = False,
+        samples: int = SAMPLES,
+        seed: int = 0,
+        cache_dir: str | Path | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.subtrahend = subtrahend
+        self.divisor = divisor
+        self.nonzero = nonzero
+        self.channel_wise = channel_wise
+        self.sample = (samples, seed, cache_dir)
+
+    def change(self, volume: LazyVolume, items: Mapping[str, Any]) -> LazyVolume:
+        """The volume, normalized.
+
+        Raises:
+            ValueError: if there is not one given number per channel.
+        """
+        rows = volume.shape[0] if self.channel_wise else 1
+        given = [self._given(self.subtrahend, rows, volume), self._given(self.divisor, rows, volume)]
+        if None in given:
+            name = f"mean and deviation, {self.nonzero=}, {self.channel_wise=}"
+            moments = estimated(volume, name, self._moments, *self.sample)
+            given = [column or list(found) for column, found in zip(given, zip(*moments, strict=True), strict=True)]
+        functions = [NormalizeIntensity(mean, deviation, self.nonzero) for mean, deviation in zip(*given, strict=True)]
+        return volume.scaled(_per_channel(functions, self.channel_wise))
+
+    def _given(self, value: float | Sequence[float] | None, rows: int, volume: LazyVolume) -> list[float] | None:
+        if value is None:
+            return None
+        numbers = [float(number) for number in np.ravel(value)]
+        if len(numbers) != rows:
+            raise ValueError(f"{volume!r} needs {rows} numbers to normalize with, got {numbers}")
+        return numbers
+
+    def _moments(self, sample: Tensor) -> list[tuple[float, float]]:
+        result = []
+        for values in sample if self.channel_wise else [sample]:
+            kept = values[values != 0] if self.nonzero else values
+            if not len(kept):  # nothing to normalize, unless the sample has missed it
+                logger.warning("none of %d sampled voxels is nonzero: intensities stay as they are", values.numel())
+            result.append((kept.double().mean().item(), kept.double().std(correction=0).item()) if len(kept) else (0.0, 1.0))
+        return result
+
+
+class ScaleIntensityRangePercentilesLazyd(LazyIntensityTransform):
+    """:class:`monai.transforms.ScaleIntensityRangePercentiles` of every cube that is read.
+
+    Percentiles are those of a sample of the voxels of the stored scan, as for :class:`NormalizeIntensityLazyd`.
+
+    Args:
+        keys: volumes of :class:`FreezeLazyVolumed`.
+        lower: percentile (0 … 100) mapped to ``b_min``.
+        upper: percentile mapped to ``b_max``.
+        b_min: see ``lower``.
+        b_max: see ``upper``.
+        clip: confine the result to ``b_min … b_max``.
+        relative: map to the same percentiles of ``b_min … b_max`` instead of to its ends.
+        channel_wise: each channel by its own percentiles.
+        samples: voxels to estimate from.
+        seed: of their choice.
+        cache_dir: where estimates are kept; default: the cache of unpacked scans.
+        allow_missing_keys: do not mind missing keys.
+
+    Raises:
+        ValueError: if a percentile is not one.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        lower: float,
+        upper: float,
+        b_min: float = 0.0,
+        b_max: float = 1.0,
+        clip: bool = False,
+        relative: bool = False,
+        channel_wise: bool = False,
+        samples: int = SAMPLES,
+        seed: int = 0,
+        cache_dir: str | Path | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        if not 0 <= lower < upper <= 100:
+            raise ValueError(f"lower={lower} and upper={upper} are not percentiles, 0 ≤ lower < upper ≤ 100")
+        self.percentiles = (lower, upper)
+        width = b_max - b_min
+        self.target = (b_min + width * lower / 100, b_min + width * upper / 100) if relative else (b_min, b_max)
+        self.clip = clip
+        self.channel_wise = channel_wise
+        self.sample = (samples, seed, cache_dir)
+
+    def change(self, volume: LazyVolume, items: Mapping[str, Any]) -> LazyVolume:
+        """The volume, scaled."""
+        ranges = estimated(volume, f"{self.percentiles=}, {self.channel_wise=}", self._ranges, *self.sample)
+        functions = [ScaleIntensityRange(*found, *self.target, self.clip) for found in ranges]
+        return volume.scaled(_per_channel(functions, self.channel_wise))
+
+    def _ranges(self, sample: Tensor) -> list[list[float]]:
+        return [
+            np.percentile(values.numpy(), self.percentiles).tolist() for values in (sample if self.channel_wise else [sample])
+        ]
+
+
+@dataclass(frozen=True)
+class _PerChannel:
+    """A function for each channel of cubes ``[N, C, *size]``."""
+
+    functions: tuple[Callable[[Tensor], Tensor], ...]
+
+    def __call__(self, cubes: Tensor) -> Tensor:
+        return torch.stack([function(channel) for function, channel in zip(self.functions, cubes.unbind(1), strict=True)], 1)
+
+
+def _per_channel(functions: Sequence[Callable[[Tensor], Tensor]], channel_wise: bool) -> Callable[[Tensor], Tensor]:
+    return _PerChannel(tuple(functions)) if channel_wise else functions[0]
