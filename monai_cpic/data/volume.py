@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data._utils.collate import default_collate_fn_map
 
+from monai_cpic.data.cubes import Cubes
 from monai_cpic.data.sampling import Sampling
 from monai_cpic.data.source import Source
 
@@ -32,6 +33,7 @@ class LazyVolume:
         sampling: the grid on which the volume is seen; None for the stored one.
         intensity: what happens to cubes ``[N, C, *size]``, in order: functions voxel by voxel, picklable, as MONAI's
             ``ScaleIntensityRange``; or masks, volumes of the same grid, where they are not positive a cube is 0.
+        cubes: some that have been read already.
     """
 
     source: Source
@@ -39,6 +41,7 @@ class LazyVolume:
     key: str | None = None
     sampling: Sampling | None = None
     intensity: tuple[Callable[[Tensor], Tensor] | LazyVolume, ...] = ()
+    cubes: Cubes | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -69,6 +72,8 @@ class LazyVolume:
             raise ValueError(
                 f"{self!r} needs centres [N, {axes}] and {axes} positive edges, got {tuple(centres.shape)} and {edges}"
             )
+        if self.cubes is not None and dtype == self.cubes.values.dtype and edges == tuple(self.cubes.values.shape[2:]):
+            return self._partly_read(centres.cpu(), edges)
         starts = centres.cpu().numpy().astype(np.int64) - np.array(edges) // 2
         sampling = self.sampling or Sampling(np.eye(axes + 1), self.source.shape[1:])
         cubes = sampling.cubes(self.source, starts, edges, dtype)
@@ -79,6 +84,24 @@ class LazyVolume:
             else:
                 cubes = step(cubes).as_subclass(Tensor)  # MONAI's transforms return a MetaTensor
         return cubes.to(dtype)
+
+    def _partly_read(self, centres: Tensor, edges: tuple[int, ...]) -> Tensor:
+        assert self.cubes is not None
+        found, places = self.cubes.find(centres)
+        result = self.cubes.values.new_empty(len(centres), *self.cubes.values.shape[1:])
+        result[found] = self.cubes.values[places]
+        if not found.all():
+            result[~found] = replace(self, cubes=None).gather(centres[~found], edges)
+        return result
+
+    def prefetched(self, centres: Tensor, size: int | Sequence[int]) -> LazyVolume:
+        """The same scan with some cubes read: asking for them later reads nothing.
+
+        Args:
+            centres: int64 ``[M, D]``, not negative, each once.
+            size: as of :meth:`gather`.
+        """
+        return replace(self, cubes=Cubes(centres, replace(self, cubes=None).gather(centres, size)))
 
     def sampled(self, sampling: Sampling) -> LazyVolume:
         """The same scan seen on another grid.
@@ -91,11 +114,11 @@ class LazyVolume:
         nearest = replace(sampling, mode="nearest")
         steps = tuple(step.sampled(nearest) if isinstance(step, LazyVolume) else step for step in self.intensity)
         affine = self.affine @ torch.from_numpy(sampling.matrix)
-        return replace(self, sampling=stored, affine=affine, intensity=steps)
+        return replace(self, sampling=stored, affine=affine, intensity=steps, cubes=None)
 
     def scaled(self, function: Callable[[Tensor], Tensor]) -> LazyVolume:
         """The same scan with one more function of its intensities."""
-        return replace(self, intensity=(*self.intensity, function))
+        return replace(self, intensity=(*self.intensity, function), cubes=None)
 
     def masked(self, mask: LazyVolume) -> LazyVolume:
         """The same scan, 0 where a mask is not positive.
@@ -111,7 +134,7 @@ class LazyVolume:
         distance = grid_distance(self, mask)
         if distance > GRID_TOLERANCE:
             raise ValueError(f"{mask!r} lies up to {distance:.3g} voxels beside {self!r}: give both the same spatial transforms")
-        return replace(self, intensity=(*self.intensity, mask))
+        return replace(self, intensity=(*self.intensity, mask), cubes=None)
 
     ndim = 0  # MONAI's decollate_batch takes apart what is neither a number nor an array of no axes with its one item
 

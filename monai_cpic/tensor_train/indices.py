@@ -84,6 +84,10 @@ class CrossIndices:
         """Another device or integer dtype, as ``torch.Tensor.to``."""
         return self._map(lambda table: table.to(*args, **kwargs))
 
+    def clone(self) -> CrossIndices:
+        """A copy of the tables."""
+        return self._map(Tensor.clone)
+
     def state_dict(self) -> dict[str, object]:
         """Plain tensors and a string, for ``torch.save``."""
         return {"sets": list(self.sets), "side": self.side, "rows": None if self.rows is None else list(self.rows)}

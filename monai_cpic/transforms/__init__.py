@@ -5,8 +5,10 @@ from monai_cpic.transforms.intensity import ScaleIntensityRangeLazyd
 from monai_cpic.transforms.load import LoadLazyVolumed
 from monai_cpic.transforms.mask import MaskIntensityLazyd
 from monai_cpic.transforms.normalize import NormalizeIntensityLazyd, ScaleIntensityRangePercentilesLazyd
+from monai_cpic.transforms.prefetch import CrossPatchSamplerd
 
 __all__ = [
+    "CrossPatchSamplerd",
     "FreezeLazyVolumed",
     "LoadLazyVolumed",
     "MaskIntensityLazyd",

@@ -1,8 +1,9 @@
 """Building blocks: patch encoder, tensor-train bottleneck, projection and head."""
 
+from monai_cpic.networks.blocks.index_store import IndexStore
 from monai_cpic.networks.blocks.latent_field import LatentField
 from monai_cpic.networks.blocks.patch_encoder import PatchEncoder
-from monai_cpic.networks.blocks.tt_bottleneck import IndexStore, TTBottleneck
+from monai_cpic.networks.blocks.tt_bottleneck import TTBottleneck
 from monai_cpic.networks.blocks.tt_projection import TTProjection
 from monai_cpic.networks.blocks.two_branch_head import TwoBranchHead
 

@@ -4,50 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from monai_cpic.data import LazyVolume
+from monai_cpic.networks.blocks.index_store import IndexStore
 from monai_cpic.networks.blocks.latent_field import LatentField
 from monai_cpic.networks.blocks.patch_encoder import PatchEncoder
-from monai_cpic.tensor_train import CrossIndices, TensorTrain, cross_approximate, mode_sizes, qtt_modes, tt_modes
+from monai_cpic.tensor_train import CrossIndices, Sweep, TensorTrain, cross_approximate, mode_sizes, qtt_modes, tt_modes
 
-__all__ = ["IndexStore", "TTBottleneck"]
+__all__ = ["TTBottleneck"]
 
 STATISTICS_POINTS = 100  # random points per volume and step that update the running statistics
-
-
-class IndexStore:
-    """Index sets of cross-approximation, kept per volume between epochs (the warm start of the next training step).
-
-    It is kept apart from the network's weights: a checkpoint that only predicts does not need it, one that resumes does.
-    """
-
-    def __init__(self) -> None:
-        self.indices: dict[str, CrossIndices] = {}
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def get(self, key: str | None) -> CrossIndices | None:
-        """The index sets of one volume (a batch of one), or None."""
-        kept = self.indices.get(key) if key is not None else None
-        return None if kept is None else kept.to(torch.int64)
-
-    def put(self, key: str | None, indices: CrossIndices) -> None:
-        """Keep the index sets of one volume; a volume without a key is not kept."""
-        if key is not None:
-            self.indices[key] = CrossIndices(tuple(table.to(torch.int32).clone() for table in indices.sets), indices.side)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Plain tensors and strings."""
-        return {key: indices.state_dict() for key, indices in self.indices.items()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of :meth:`state_dict`."""
-        self.indices = {key: CrossIndices.from_state_dict(value) for key, value in state.items()}
 
 
 class TTBottleneck(nn.Module):
@@ -65,9 +34,9 @@ class TTBottleneck(nn.Module):
         decomposition: ``"cross"``, or ``"svd"`` for the exact TT-SVD of the dense field, for small grids.
         oversampling: see :func:`~monai_cpic.tensor_train.cross_approximate`; 1 is the paper's plain cross.
         passes: passes of a cold start.
+        indices: where the next training steps start; default: an :class:`IndexStore` in memory that chooses anew every step.
 
     Attributes:
-        indices: the :class:`IndexStore`.
         sampled: for each volume of the last call, the grid points that were encoded, int64 ``[N, D]``.
 
     Raises:
@@ -83,6 +52,7 @@ class TTBottleneck(nn.Module):
         decomposition: str = "cross",
         oversampling: float = 1.5,
         passes: int = 2,
+        indices: IndexStore | None = None,
     ) -> None:
         super().__init__()
         if tensorization not in ("qtt", "tt") or decomposition not in ("cross", "svd"):
@@ -97,7 +67,7 @@ class TTBottleneck(nn.Module):
         self.oversampling = oversampling
         self.passes = passes
         self.standardise = nn.BatchNorm1d(encoder.n_dims, affine=False)
-        self.indices = IndexStore()
+        self.indices = IndexStore() if indices is None else indices
         self.sampled: list[Tensor] = []
 
     @property
@@ -119,14 +89,12 @@ class TTBottleneck(nn.Module):
             return self._svd(volumes)
         if self.training:
             return self._warm(volumes)
-        trains, _ = self._cross(volumes, None, self.passes)
-        return trains
+        return self._cold(volumes, self.passes)[0]
 
     # ---- cross-approximation -------------------------------------------------------------------------------------------
 
-    def _cross(
-        self, volumes: Sequence[LazyVolume], indices: CrossIndices | None, passes: int
-    ) -> tuple[TensorTrain, CrossIndices]:
+    def _cold(self, volumes: Sequence[LazyVolume], passes: int) -> tuple[TensorTrain, CrossIndices]:
+        """Passes from random index sets."""
         field = self._field(volumes)
         result = cross_approximate(
             field,
@@ -136,7 +104,6 @@ class TTBottleneck(nn.Module):
             oversampling=self.oversampling,
             passes=passes,
             completion=0,
-            indices=indices,
         )
         self.sampled = field.sampled()
         return result
@@ -144,17 +111,19 @@ class TTBottleneck(nn.Module):
     def _warm(self, volumes: Sequence[LazyVolume]) -> TensorTrain:
         """One pass with gradient from the volumes' index sets, which it renews."""
         starts = self._starts(volumes)
-        sides: dict[str, list[int]] = defaultdict(list)
+        kinds: dict[tuple[str, bool], list[int]] = defaultdict(list)
         for b, start in enumerate(starts):
-            sides[start.side].append(b)
+            kinds[start.side, start.rows is None].append(b)
         trains, sampled, order = [], [], []
-        for members in sides.values():
-            start = CrossIndices.cat([starts[b] for b in members])
-            train, following = self._cross([volumes[b] for b in members], start, 1)
+        for members in kinds.values():
+            field = self._field([volumes[b] for b in members])
+            sweep = Sweep(field, self.modes, self.oversampling)
+            train, following = sweep(CrossIndices.cat([starts[b] for b in members]))
             for position, b in enumerate(members):
-                self.indices.put(volumes[b].key, following[position : position + 1])
+                one = slice(position, position + 1)
+                self.indices.put(volumes[b].key, following[one], sweep.repeat[one])
             trains.append(train)
-            sampled += self.sampled
+            sampled += field.sampled()
             order += members
         back = torch.tensor(order).argsort()
         self.sampled = [sampled[b] for b in back.tolist()]
@@ -167,7 +136,7 @@ class TTBottleneck(nn.Module):
         new = [volume for volume, indices in zip(volumes, kept, strict=True) if indices is None]
         made: list[CrossIndices] = []
         if new:
-            _, indices = self._cross(new, None, max(self.passes - 1, 1))
+            _, indices = self._cold(new, max(self.passes - 1, 1))
             made = [indices[b : b + 1] for b in range(len(new))]
         fresh = iter(made)
         return [next(fresh) if indices is None else indices for indices in kept]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_cpic.data import LazyVolume, open_volume
-from monai_cpic.networks.blocks import PatchEncoder, TTBottleneck, TTProjection, TwoBranchHead
+from monai_cpic.networks.blocks import IndexStore, PatchEncoder, TTBottleneck, TTProjection, TwoBranchHead
 
 __all__ = ["CPICNet"]
 
@@ -27,6 +27,8 @@ class CPICNet(nn.Module):
         tensorization: ``"qtt"`` or ``"tt"``.
         oversampling: rows per bond in units of ``rank``; 1 is the paper's plain cross.
         passes: passes of a cold start.
+        indices: where the next training step of each volume starts; default: an :class:`~monai_cpic.networks.IndexStore` in
+            memory.
 
     Example:
         >>> net = CPICNet(spatial_shape=(16, 16, 8), n_dims=4, rank=3)
@@ -46,10 +48,13 @@ class CPICNet(nn.Module):
         tensorization: str = "qtt",
         oversampling: float = 1.5,
         passes: int = 2,
+        indices: IndexStore | None = None,
     ) -> None:
         super().__init__()
         self.encoder = PatchEncoder(in_channels, n_dims, spatial_dims=len(spatial_shape))
-        self.bottleneck = TTBottleneck(self.encoder, spatial_shape, rank, tensorization, decomposition, oversampling, passes)
+        self.bottleneck = TTBottleneck(
+            self.encoder, spatial_shape, rank, tensorization, decomposition, oversampling, passes, indices
+        )
         self.projection = TTProjection(rank, self.bottleneck.mode_sizes, rank)
         self.head = TwoBranchHead(rank, covariates, out_channels)
 

@@ -1,0 +1,103 @@
+"""Index sets of cross-approximation, kept per volume between training steps."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monai_cpic.tensor_train import CrossIndices
+
+__all__ = ["IndexStore"]
+
+
+class IndexStore:
+    """Where the next training step of every volume starts: the warm start of cross-approximation.
+
+    It is kept apart from the network's weights: a checkpoint that only predicts does not need it, one that resumes does.  In a
+    folder it is shared by the processes that name it, such as the workers of a DataLoader, without a copy of the network: each
+    volume is a file of some kilobytes, replaced as a whole.
+
+    Args:
+        hold: training steps of a volume that use the same coordinates before new ones are chosen.  From 2 on, cubes can be read
+            before the network asks for them (:class:`~monai_cpic.transforms.CrossPatchSamplerd`).
+        folder: made if it does not exist; default: in memory.
+
+    Raises:
+        ValueError: if ``hold`` is below 1.
+    """
+
+    def __init__(self, hold: int = 1, folder: str | Path | None = None) -> None:
+        if hold < 1:
+            raise ValueError(f"hold must be at least 1, got {hold}")
+        self.hold = hold
+        self.folder = None if folder is None else Path(folder)
+        self._kept: dict[str, dict[str, Any]] = {}
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def __len__(self) -> int:
+        return len(self.state_dict())
+
+    def get(self, key: str | None) -> CrossIndices | None:
+        """The index sets of one volume's next step (a batch of one), or None; those that repeat a step have rows."""
+        kept = None if key is None else self._read(key)
+        if kept is None:
+            return None
+        return CrossIndices.from_state_dict(kept["repeat" if kept["remaining"] else "following"]).to(torch.int64)
+
+    def put(self, key: str | None, following: CrossIndices, repeat: CrossIndices) -> None:
+        """Keep what a step of one volume leads to; a volume without a key is not kept.
+
+        Args:
+            key: of the volume.
+            following: index sets for choosing new coordinates.
+            repeat: index sets for using those of the step again.
+        """
+        if key is None:
+            return
+        kept = self._read(key)
+        remaining = kept["remaining"] - 1 if kept is not None and kept["remaining"] else self.hold - 1
+        tables = {"following": following, "repeat": repeat}
+        packed = {name: indices.to(torch.int32).clone().state_dict() for name, indices in tables.items()}
+        self._write(key, {"key": key, "remaining": remaining, **packed})
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain tensors, numbers and strings."""
+        if self.folder is None:
+            return dict(self._kept)
+        every = (torch.load(path, weights_only=True) for path in sorted(self.folder.glob("*.pt")))
+        return {kept["key"]: kept for kept in every}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state_dict`."""
+        self._kept = {}
+        if self.folder is not None:
+            for path in self.folder.glob("*.pt"):
+                path.unlink()
+        for key, kept in state.items():
+            self._write(key, kept)
+
+    def _read(self, key: str) -> dict[str, Any] | None:
+        if self.folder is None:
+            return self._kept.get(key)
+        try:
+            return torch.load(self._path(key), weights_only=True)
+        except FileNotFoundError:
+            return None
+
+    def _write(self, key: str, kept: dict[str, Any]) -> None:
+        if self.folder is None:
+            self._kept[key] = kept
+            return
+        with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".unfinished", delete=False) as file:
+            torch.save(kept, file)
+        os.replace(file.name, self._path(key))
+
+    def _path(self, key: str) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.pt"
