@@ -53,8 +53,8 @@ class Interpolation:
 
     def values(self, stored: NDArray) -> Tensor:
         """True values of stored numbers of any type, contiguous."""
-        values = self.source.scaled(stored)
-        return torch.from_numpy(np.ascontiguousarray(values, np.float32 if self.dtype == torch.float32 else np.float64))
+        dtype = np.float32 if self.dtype == torch.float32 else np.float64
+        return torch.from_numpy(np.ascontiguousarray(self.source.scaled(stored, dtype), dtype))
 
     def at_lines(self, coordinates: Sequence[NDArray]) -> Tensor:
         """Cubes whose coordinates along each axis do not depend on the other axes, interpolated one axis after the other.

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from monai_cpic.data import gather
 
@@ -65,12 +65,12 @@ class Source:
         """
         return self.points(gather.product(gather.clamped(corners, edges, self.shape[1:])))
 
-    def scaled(self, stored: NDArray) -> NDArray:
-        """True values: float32 where there is a scaling, else the numbers as stored."""
+    def scaled(self, stored: NDArray, dtype: DTypeLike = np.float32) -> NDArray:
+        """True values: of ``dtype`` where there is a scaling, else the numbers as stored."""
         if self.scaling == (1.0, 0.0):
             return stored
         slope, intercept = self.scaling
-        values = stored.astype(np.float32)
+        values = stored.astype(dtype)
         if slope != 1:
             values *= slope
         if intercept != 0:
