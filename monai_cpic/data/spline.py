@@ -46,7 +46,8 @@ def spline_line(coordinates: NDArray, edge: int, padding_mode: str, reach: int, 
         [[4.0, 4.5]]
     """
     nearest = np.rint(coordinates)
-    if np.abs(coordinates - nearest).max(initial=0) < tolerance:  # a spline goes through the voxels
+    exact = np.abs(coordinates - nearest).max(initial=0) < tolerance  # a spline goes through the voxels
+    if exact and (padding_mode == "zeros" or np.abs(nearest - (edge - 1) / 2).max(initial=0) <= (edge - 1) / 2 + REPEATED):
         return nearest.astype(np.int64).clip(0, edge - 1), np.eye(coordinates.shape[1])[None].repeat(len(coordinates), 0)
     coordinates = confined(coordinates, edge, padding_mode)
     lower = np.floor(coordinates).astype(np.int64)
