@@ -21,7 +21,7 @@ from torch import Tensor
 __all__ = ["REACH", "confined", "contract", "interpolate", "spline_box", "spline_line"]
 
 POLE = math.sqrt(3) - 2
-REACH = {torch.float32: 12, torch.float64: 20}  # voxels: what is farther counts less than 1e-6 or 1e-11
+REACH = {torch.float32: 10, torch.float64: 20}  # voxels: what is farther counts less than 1e-5 or 1e-11
 REPEATED = 12  # voxels of border that scipy adds before it filters
 
 
@@ -46,7 +46,8 @@ def spline_line(coordinates: NDArray, edge: int, padding_mode: str, reach: int, 
         [[4.0, 4.5]]
     """
     nearest = np.rint(coordinates)
-    if np.abs(coordinates - nearest).max(initial=0) < tolerance:  # a spline goes through the voxels
+    exact = np.abs(coordinates - nearest).max(initial=0) < tolerance  # a spline goes through the voxels
+    if exact and (padding_mode == "zeros" or np.abs(nearest - (edge - 1) / 2).max(initial=0) <= (edge - 1) / 2 + REPEATED):
         return nearest.astype(np.int64).clip(0, edge - 1), np.eye(coordinates.shape[1])[None].repeat(len(coordinates), 0)
     coordinates = confined(coordinates, edge, padding_mode)
     lower = np.floor(coordinates).astype(np.int64)
@@ -83,8 +84,8 @@ def spline_box(first: NDArray, count: int, edge: int, padding_mode: str, reach: 
     else:
         mirrored = voxels % max(2 * (edge - 1), 1)
         stored = np.minimum(mirrored, 2 * (edge - 1) - mirrored)
-    response = math.sqrt(3) * POLE ** np.abs(nodes[:, :, None] - voxels[:, None])
-    return stored.clip(0, edge - 1), response
+    distances = np.abs(nodes[:, :, None] - voxels[:, None])
+    return stored.clip(0, edge - 1), math.sqrt(3) * (POLE ** np.arange(distances.max(initial=0) + 1))[distances]
 
 
 def contract(values: Tensor, weights: Sequence[NDArray]) -> Tensor:

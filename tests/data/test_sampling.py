@@ -138,8 +138,8 @@ def test_double_precision(name: str, mode: str | int, padding_mode: str) -> None
 
 def test_splines_far_outside_are_those_of_scipy() -> None:
     values = torch.rand(1, 6, 5, 4, dtype=torch.float64)
-    for matrix in (np.diag([0.7, 0.9, 1.1, 1]), rotation(0.4, 1.7)):
-        matrix = matrix + np.array([[0, 0, 0, -22.3]] * 3 + [[0] * 4])
+    for matrix in (np.diag([0.7, 0.9, 1.1, 1]), np.diag([0.7, 1, 1, 1]), rotation(0.4, 1.7)):
+        matrix = matrix + np.array([[0, 0, 0, -22.3], [0, 0, 0, -22], [0, 0, 0, -25], [0] * 4])
         for mode in ("border", "zeros"):
             sampling = Sampling(matrix, (70, 60, 50), 3, mode)
             volume = open_volume(values).sampled(sampling)
