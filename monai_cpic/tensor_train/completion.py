@@ -9,12 +9,12 @@ passes of 11 000 come to 1.77.  The method is that of Holtz, Rohwedder and Schne
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from monai_cpic.tensor_train.tensor_train import TensorTrain
+from monai_cpic.tensor_train.tensor_train import Places, TensorTrain, along, by_digit
 
 __all__ = ["complete", "parameters"]
 
@@ -50,9 +50,9 @@ def complete(train: TensorTrain, digits: Tensor, values: Tensor, sweeps: int = 3
             f"{train!r} needs digits [P, {len(train.cores)}] and values [{train.batch_size}, P], got {tuple(digits.shape)} and "
             f"{tuple(values.shape)}"
         )
-    if not len(digits) or (digits < 0).any() or (digits >= torch.tensor(train.shape, device=digits.device)).any():
-        raise ValueError(f"the digits must be at least one row, from 0 to below {train.shape}")
-    places = [_by_digit(digits[:, k], size) for k, size in enumerate(train.shape)]
+    if not len(digits):
+        raise ValueError("there must be at least one row of digits")
+    places = [by_digit(digits[:, k], size) for k, size in enumerate(train.shape)]
     cores, values, scale = _scaled(train.cores, places, values)
     cores, places = _mirror(_orthogonal(cores)), places[::-1]
     for _ in range(sweeps):
@@ -61,7 +61,7 @@ def complete(train: TensorTrain, digits: Tensor, values: Tensor, sweeps: int = 3
     return TensorTrain([scale[:, None, None, None] * cores[0], *cores[1:]])
 
 
-def _scaled(cores: Sequence[Tensor], places: Sequence[_Places], values: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
+def _scaled(cores: Sequence[Tensor], places: Sequence[Places], values: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
     """Cores and values of which the largest is around 1, and what they were divided by, ``[B]``.
 
     Every core is made so, wherever a tensor train carries its size: products of the original numbers might overflow.
@@ -72,21 +72,14 @@ def _scaled(cores: Sequence[Tensor], places: Sequence[_Places], values: Tensor) 
     product = torch.stack([size.double().log() for size in sizes]).sum(0)
     with torch.no_grad():
         predicted = values.new_ones(*values.shape, 1)
-        for core, along in zip(cores, places, strict=True):
-            predicted = _along(core, along, predicted)
+        for core, where in zip(cores, places, strict=True):
+            predicted = along(core, where, predicted)
     largest = predicted.abs().amax((1, 2)).double().log() + product  # of the tensor train; in logarithms, as it may overflow
     largest = torch.maximum(largest, values.detach().abs().amax(1).double().log())
     largest = torch.where(largest.isfinite(), largest, 0.0)
     cores[0] = cores[0] * (product - largest).exp().to(values.dtype)[:, None, None, None]
     scale = largest.exp().to(values.dtype)
     return cores, values / scale[:, None], scale
-
-
-class _Places(NamedTuple):
-    """Where each digit of a mode occurs, and the permutation that brings such lists, one after the other, back."""
-
-    of: list[Tensor]
-    back: Tensor
 
 
 def _mirror(cores: Sequence[Tensor]) -> list[Tensor]:
@@ -117,32 +110,22 @@ def _pass_on(core: Tensor, following: Tensor) -> tuple[Tensor, Tensor]:
     return orthonormal.reshape(core.shape), (lower.mT @ following.flatten(2)).reshape(following.shape)
 
 
-def _sweep(cores: Sequence[Tensor], places: Sequence[_Places], values: Tensor, ridge: float) -> list[Tensor]:
+def _sweep(cores: Sequence[Tensor], places: Sequence[Places], values: Tensor, ridge: float) -> list[Tensor]:
     """Fit one core after the other, left to right, on a tensor train whose cores right of the first have orthonormal rows."""
     cores = list(cores)
     right = [values.new_ones(*values.shape, 1)]
     for k in range(len(cores) - 1, 0, -1):
-        right.append(_along(cores[k].transpose(1, 3), places[k], right[-1]))
+        right.append(along(cores[k].transpose(1, 3), places[k], right[-1]))
     left = values.new_ones(*values.shape, 1)
     for k in range(len(cores)):
         cores[k] = _fit(cores[k], left, right.pop(), values, places[k], ridge)
         if k + 1 < len(cores):
             cores[k], cores[k + 1] = _pass_on(cores[k], cores[k + 1])
-            left = _along(cores[k], places[k], left)
+            left = along(cores[k], places[k], left)
     return cores
 
 
-def _along(core: Tensor, places: _Places, vectors: Tensor) -> Tensor:
-    """Row vectors ``[B, P, r]`` times the slices of a core at ``P`` digits."""
-    return torch.cat([vectors[:, where] @ core[:, :, digit] for digit, where in enumerate(places.of)], 1)[:, places.back]
-
-
-def _by_digit(digits: Tensor, size: int) -> _Places:
-    of = [(digits == digit).nonzero()[:, 0] for digit in range(size)]
-    return _Places(of, torch.cat(of).argsort())
-
-
-def _fit(core: Tensor, left: Tensor, right: Tensor, values: Tensor, places: _Places, ridge: float) -> Tensor:
+def _fit(core: Tensor, left: Tensor, right: Tensor, values: Tensor, places: Places, ridge: float) -> Tensor:
     """The core for which ``left · core[digit] · right`` is nearest to the values; every digit's slice is a problem of its own."""
     # The mean eigenvalue of the normal equations of all slices: one that the interfaces hardly reach stays where it is.
     weight = (left.square().sum(2) * right.square().sum(2)).sum(1).detach()[:, None, None] / core[0].numel()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from monai_cpic.tensor_train.modes import Mode, flat_index, grid_shape
 
-__all__ = ["TensorTrain", "bond_ranks"]
+__all__ = ["Places", "TensorTrain", "along", "bond_ranks", "by_digit"]
 
 
 class TensorTrain:
@@ -121,7 +122,7 @@ class TensorTrain:
             raise ValueError(f"{len(self.cores)} cores need digits [P, {len(self.cores)}], got {tuple(digits.shape)}")
         row = self.cores[0].new_ones(self.batch_size, len(digits), 1)
         for k, core in enumerate(self.cores):
-            row = torch.einsum("bpi,bipj->bpj", row, core[:, :, digits[:, k]])
+            row = along(core, by_digit(digits[:, k], core.shape[2]), row)
         return row[..., 0]
 
     # ---- algebra -------------------------------------------------------------------------------------------------------
@@ -245,6 +246,30 @@ class TensorTrain:
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> TensorTrain:
         return TensorTrain([function(core) for core in self.cores])
+
+
+class Places(NamedTuple):
+    """Where each digit of a mode occurs, and the permutation that brings such lists, one after the other, back."""
+
+    of: list[Tensor]
+    back: Tensor
+
+
+def along(core: Tensor, places: Places, vectors: Tensor) -> Tensor:
+    """Row vectors ``[B, P, r]`` times the slices of a core at ``P`` digits."""
+    return torch.cat([vectors[:, where] @ core[:, :, digit] for digit, where in enumerate(places.of)], 1)[:, places.back]
+
+
+def by_digit(digits: Tensor, size: int) -> Places:
+    """The places of each of ``size`` digits among ``[P]``.
+
+    Raises:
+        ValueError: if there are others.
+    """
+    of = [(digits == digit).nonzero()[:, 0] for digit in range(size)]
+    if sum(len(where) for where in of) < len(digits):
+        raise ValueError(f"digits from {int(digits.min())} to {int(digits.max())} of a mode of size {size}")
+    return Places(of, torch.cat(of).argsort())
 
 
 def bond_ranks(sizes: Sequence[int], rank: int) -> list[int]:

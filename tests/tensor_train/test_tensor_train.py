@@ -137,6 +137,8 @@ def test_wrong_shapes_are_refused() -> None:
         good.inner(random_train(1, (2, 4), 2))
     with pytest.raises(ValueError, match="digits"):
         good.evaluate(torch.zeros(4, 3, dtype=torch.int64))
+    with pytest.raises(ValueError, match="digits from -1 to 0 of a mode of size 2"):
+        good.evaluate(torch.tensor([[-1, 0], [0, 0]]))
     with pytest.raises(ValueError, match="rank"):
         TensorTrain.from_dense(torch.zeros(1, 4), (4,), rank=0)
     with pytest.raises(ValueError, match="fit"):
