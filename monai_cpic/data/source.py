@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
 
 from monai_cpic.data import gather
 
-__all__ = ["ArraySource", "MappedSource", "Source", "StridedSource"]
+__all__ = ["ArraySource", "MappedSource", "Source", "StridedSource", "TensorSource"]
 
 OPEN_MAPS = 128  # per process: each holds a file descriptor, and a cohort has more scans than a process may have of these
 
@@ -121,6 +123,32 @@ class ArraySource(StridedSource):
     def array(self) -> np.ndarray:
         """The array itself."""
         return self.values
+
+
+@dataclass(frozen=True, eq=False)
+class TensorSource(Source):
+    """Voxels on an accelerator: they stay there, and only those that are asked for are copied to the host.
+
+    Args:
+        values: ``[C, *spatial]``, of a dtype that numpy has.
+    """
+
+    values: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(C, *spatial)``."""
+        return tuple(self.values.shape)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The tensor's."""
+        return self.values.new_empty(0, device="cpu").numpy().dtype
+
+    def points(self, indices: Sequence[NDArray]) -> NDArray:
+        """Single voxels."""
+        places = [torch.from_numpy(index).to(self.values.device) for index in indices]
+        return self.values[(slice(None), *places)].cpu().numpy()
 
 
 @dataclass(frozen=True)

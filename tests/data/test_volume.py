@@ -50,6 +50,28 @@ def test_tensors_are_shared_and_may_have_gradients() -> None:
     assert middle(volume) == 1
 
 
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", 3])
+def test_tensors_on_an_accelerator_are_read_there(mode: str | int) -> None:
+    values = torch.randint(-1000, 1000, (2, 9, 8, 7), dtype=torch.int16)
+    turn = np.array([[0.9, 0.3, 0, -1], [-0.3, 0.9, 0.1, 2], [0, 0.2, 1.1, 0.5], [0, 0, 0, 1]])
+    sampling = Sampling(turn, (9, 8, 7), mode)
+    centres = torch.randint(-4, 12, (50, 3))
+    expected = open_volume(values)
+    there = LazyVolume(source_module.TensorSource(values), expected.affine)  # any device: here the one that is at hand
+    assert there.source.dtype == np.int16
+    assert torch.equal(there.gather(centres, 5), expected.gather(centres, 5))
+    assert torch.equal(there.sampled(sampling).gather(centres, 3), expected.sampled(sampling).gather(centres, 3))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_tensors_on_a_gpu() -> None:
+    values = torch.randint(-1000, 1000, (2, 9, 8, 7), dtype=torch.int16)
+    volume = open_volume(MetaTensor(values.cuda()))
+    assert isinstance(volume.source, source_module.TensorSource)
+    centres = torch.randint(-4, 12, (50, 3))
+    assert torch.equal(volume.gather(centres.cuda(), 5), open_volume(values).gather(centres, 5))
+
+
 def test_reversed_and_expanded_arrays() -> None:
     values = np.arange(60.0).reshape(1, 5, 4, 3)
     assert open_volume(values[:, ::-1]).gather(torch.zeros(1, 3, dtype=torch.int64), 1).item() == 48

@@ -10,7 +10,7 @@ from monai.data import MetaTensor
 from monai.data.utils import to_affine_nd
 from torch import Tensor
 
-from monai_cpic.data.source import ArraySource, MappedSource
+from monai_cpic.data.source import ArraySource, MappedSource, Source, TensorSource
 from monai_cpic.data.volume import LazyVolume
 
 __all__ = ["open_array", "open_npy"]
@@ -18,6 +18,8 @@ __all__ = ["open_array", "open_npy"]
 
 def open_array(values: Tensor | np.ndarray) -> LazyVolume:
     """An array ``[C, *spatial]``, not copied; a MetaTensor brings its affine, others have the identity.
+
+    A tensor on an accelerator stays there.
 
     Raises:
         ValueError: if it does not have the shape and data type of a volume, or is a MetaTensor with pending operations.
@@ -27,13 +29,15 @@ def open_array(values: Tensor | np.ndarray) -> LazyVolume:
         if values.pending_operations:
             raise ValueError("the MetaTensor has pending operations: apply them (ApplyPendingd) or use LoadLazyVolumed")
         affine = values.affine
+    source: Source
     if isinstance(values, Tensor):
-        values = values.detach().cpu()
-        values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # numpy has no bfloat16
-    _check("the array", values)
-    if min(values.strides) < 0:
-        values = np.ascontiguousarray(values)
-    return LazyVolume(ArraySource(np.asarray(values)), torch.as_tensor(to_affine_nd(values.ndim - 1, affine.double())))
+        tensor = values.detach().as_subclass(Tensor)
+        tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor  # numpy has no bfloat16
+        source = ArraySource(tensor.numpy()) if tensor.device.type == "cpu" else TensorSource(tensor)
+    else:
+        source = ArraySource(values if min(values.strides, default=0) >= 0 else np.ascontiguousarray(values))
+    _check("the array", source.shape, source.dtype)
+    return LazyVolume(source, torch.as_tensor(to_affine_nd(len(source.shape) - 1, affine.cpu().double())))
 
 
 def open_npy(path: Path) -> LazyVolume:
@@ -46,7 +50,7 @@ def open_npy(path: Path) -> LazyVolume:
         mapped = np.load(path, mmap_mode="r")
     except (EOFError, ValueError) as error:
         raise ValueError(f"{path} is not a readable .npy file of numbers, or truncated: {error}; fetch the file again") from error
-    _check(str(path), mapped)
+    _check(str(path), mapped.shape, mapped.dtype)
     order = tuple(range(mapped.ndim))
     fortran = not mapped.flags.c_contiguous
     shape, axes = (mapped.shape[::-1], order[::-1]) if fortran else (mapped.shape, order)
@@ -54,8 +58,8 @@ def open_npy(path: Path) -> LazyVolume:
     return LazyVolume(source, torch.eye(mapped.ndim, dtype=torch.float64), str(path))
 
 
-def _check(name: str, values: np.ndarray) -> None:
-    if values.ndim not in (3, 4) or 0 in values.shape:
-        raise ValueError(f"{name} has the shape {values.shape}; a volume has (C, *spatial) with 2 or 3 axes, none of them empty")
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"{name} has the data type {values.dtype}; a volume has real numbers")
+def _check(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    if len(shape) not in (3, 4) or 0 in shape:
+        raise ValueError(f"{name} has the shape {shape}; a volume has (C, *spatial) with 2 or 3 axes, none of them empty")
+    if dtype.kind not in "biuf":
+        raise ValueError(f"{name} has the data type {dtype}; a volume has real numbers")

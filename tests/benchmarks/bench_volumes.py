@@ -1,0 +1,337 @@
+"""Reading cubes: all kinds of volumes against slicing cube by cube, resampling against whole volumes, memory, size, prefetching.
+
+    pip install -c constraints.txt -e ".[bundles,zarr]"
+    python tests/benchmarks/bench_volumes.py [--threads 1] [--steps 1000] [--json FILE]
+
+Makes its files in a temporary folder: 0.25 GiB of noise for 512³, 2 GiB for 1024³, sparse files for 8192³.  Ratios are of medians
+of interleaved repetitions in one process; the slow ways read fewer cubes.  About a quarter of an hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import SimpleITK
+import torch
+import zarr
+from monai.data import DataLoader, Dataset, MetaTensor
+from monai.transforms import Compose, Identityd, LoadImage, RandAffined, ScaleIntensityRange
+from torch import Tensor
+from tqdm import tqdm
+
+from monai_cpic.data import LazyVolume, open_function, open_volume
+from monai_cpic.networks import CPICNet, IndexStore
+from monai_cpic.tensor_train import Sweep, qtt_modes
+from monai_cpic.tensor_train.indices import initial_indices
+from monai_cpic.transforms import CrossPatchSamplerd, FreezeLazyVolumed, LoadLazyVolumed
+
+
+def main() -> None:
+    """Run all measurements and print them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    results: dict = {"processor": platform.processor() or platform.machine(), "threads": arguments.threads}
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        os.environ["MONAI_CPIC_CACHE"] = str(work / "cache")
+        for edge in (512, 1024):
+            path = make(work, edge)
+            results[f"{edge}"] = readers(path, edge) | {"in no cache": footprints(path, edge)}
+            print(json.dumps({edge: results[f"{edge}"]}, indent=2), flush=True)
+        results["resampling"] = resampling(work / "512.nii")
+        results["huge"] = huge(work)
+        results["memory"] = memory(work / "1024.nii", arguments.steps)
+        results["prefetch"] = prefetch(work)
+    print(json.dumps(results, indent=2))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2))
+
+
+# ---- volumes and places ---------------------------------------------------------------------------------------------------
+
+
+def make(work: Path, edge: int) -> Path:
+    """``EDGE.nii`` of int16 noise, and an OME-Zarr of it in chunks of 32³ beside it."""
+    path = work / f"{edge}.nii"
+    header = nibabel.Nifti1Header()
+    header.set_data_shape((edge,) * 3)
+    header.set_data_dtype(np.int16)
+    header.set_sform(np.eye(4), 1)
+    header["vox_offset"] = 352
+    random = np.random.default_rng(0)
+    group = zarr.open_group(work / f"{edge}.zarr", mode="w", zarr_format=2)
+    stored = group.create_array("0", shape=(edge,) * 3, chunks=(32,) * 3, dtype="<i2")
+    axes = [{"name": axis, "type": "space", "unit": "millimeter"} for axis in "zyx"]
+    scale = [{"type": "scale", "scale": [1.0, 1.0, 1.0]}]
+    group.attrs["multiscales"] = [
+        {"version": "0.4", "axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}
+    ]
+    with path.open("wb") as file:
+        header.write_to(file)
+        file.write(b"\0" * (352 - file.tell()))
+        for first in tqdm(range(0, edge, 32), f"{edge}³", leave=False, disable=None):
+            slab = random.integers(-1000, 400, (32, edge, edge), np.int16)
+            file.write(slab.tobytes())
+            stored[first : first + 32] = slab
+    return path
+
+
+def places(edge: int, count: int = 5000) -> dict[str, Tensor]:
+    """Scattered ones, and those that passes of cross-approximation ask for."""
+    generator = torch.Generator().manual_seed(0)
+    scattered = torch.randint(edge, (count, 3), generator=generator)
+    asked: list[Tensor] = []
+
+    def field(coordinates: Tensor) -> Tensor:
+        asked.append(coordinates[0, :, :3])
+        return torch.sin(coordinates.double() @ torch.tensor([0.7, 1.3, 2.1, 0.0], dtype=torch.double))
+
+    modes = qtt_modes((edge,) * 3)
+    sweep, indices = Sweep(field, modes), initial_indices(modes, 10)
+    while sum(map(len, asked)) < count:
+        _, indices = sweep(indices)
+    return {"scattered": scattered, "cross": torch.cat(asked)[:count]}
+
+
+def rate(read: Callable[[Tensor], object], centres: Tensor) -> float:
+    """Cubes per second."""
+    start = time.perf_counter()
+    read(centres)
+    return len(centres) / (time.perf_counter() - start)
+
+
+def inside(centre: Tensor, size: int, edge: int) -> tuple[slice, ...]:
+    """The part of a cube that lies in the volume."""
+    return tuple(slice(max(c - size // 2, 0), min(c - size // 2 + size, edge)) for c in centre.tolist())
+
+
+Read = Callable[[Tensor, int], object]
+
+
+def ways(path: Path, edge: int) -> dict[str, tuple[int, Callable[[], Read]]]:
+    """Ways to read cubes: of how many at a time, and what opens the volume and gives the function of centres and size."""
+
+    def lazy(opened: Callable[[], LazyVolume]) -> tuple[int, Callable[[], Read]]:
+        return 5000, lambda: opened().gather
+
+    def nibabel_slices() -> Read:
+        image = nibabel.load(path)
+        return lambda centres, size: [np.asarray(image.dataobj[inside(centre, size, edge)]) for centre in centres]
+
+    def zarr_slices() -> Read:
+        store = zarr.open_array(path.with_suffix(".zarr") / "0", mode="r")
+        return lambda centres, size: [store[inside(centre, size, edge)[::-1]] for centre in centres]
+
+    def simpleitk() -> Read:
+        reader = SimpleITK.ImageFileReader()
+        reader.SetFileName(str(path))
+
+        def read(centres: Tensor, size: int) -> None:
+            for centre in centres:
+                box = inside(centre, size, edge)
+                reader.SetExtractIndex([b.start for b in box])
+                reader.SetExtractSize([b.stop - b.start for b in box])
+                SimpleITK.GetArrayFromImage(reader.Execute())
+
+        return read
+
+    def whole() -> Read:
+        def read(centres: Tensor, size: int) -> None:
+            array = LoadImage(image_only=True)(path)
+            for centre in centres:
+                array[inside(centre, size, edge)].clone()
+
+        return read
+
+    result = {
+        "mapped NIfTI": lazy(lambda: open_volume(path)),
+        "OME-Zarr": lazy(lambda: open_volume(path.with_suffix(".zarr"))),
+        "function": lazy(lambda: open_function(lambda x, y, z: x + y + z, (1, *[edge] * 3))),
+        "nibabel, cube by cube": (1000, nibabel_slices),
+        "zarr-python, cube by cube": (300, zarr_slices),
+        "SimpleITK, cube by cube": (100, simpleitk),
+    }
+    if edge == 512:  # the others do not fit, or take too long
+        result["memory"] = lazy(lambda: open_volume(np.array(nibabel.load(path).dataobj)[None]))
+        result["MONAI LoadImage and crops"] = (5000, whole)
+    return result
+
+
+def readers(path: Path, edge: int) -> dict:
+    """Cubes per second of every way to read them, with everything in the caches."""
+    reads = {name: (count, opened()) for name, (count, opened) in ways(path, edge).items()}
+    result: dict = {}
+    for kind, centres in places(edge).items():
+        for size in (9, 17):
+            rates: dict[str, list[float]] = {name: [] for name in reads}
+            for _ in range(4):  # the first fills caches
+                for name, (count, read) in reads.items():
+                    rates[name].append(rate(lambda c, r=read, s=size: r(c, s), centres[:count]))
+            middle = {name: statistics.median(values[1:]) for name, values in rates.items()}
+            result[f"{kind} {size}³"] = {
+                "cubes per second": {name: round(value) for name, value in middle.items()},
+                "mapped / nibabel": middle["mapped NIfTI"] / middle["nibabel, cube by cube"],
+                "OME-Zarr / zarr-python": middle["OME-Zarr"] / middle["zarr-python, cube by cube"],
+            }
+    return result
+
+
+def footprints(path: Path, edge: int) -> dict:
+    """MiB of memory and MiB from the disk that each way takes for scattered cubes of 9³ of a volume that is in no cache."""
+    result = {}
+    for name, (count, _) in ways(path, edge).items():
+        forget(path, *path.with_suffix(".zarr").rglob("*"))
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            memory, disk = pool.apply(footprint, (path, edge, name))
+        result[name] = {"cubes": count, "MiB of memory": memory, "MiB from the disk": disk}
+    return result
+
+
+def footprint(path: Path, edge: int, name: str) -> tuple[float, float]:
+    """The same of one way, in this process."""
+    count, opened = ways(path, edge)[name]
+    centres = places(edge)["scattered"][:count]
+    reset_peak()
+    memory, disk = peak(), disk_bytes()
+    opened()(centres, 9)
+    return peak() - memory, (disk_bytes() - disk) / 2**20
+
+
+def forget(*paths: Path) -> None:
+    """Take files out of the system's cache."""
+    os.sync()
+    for path in paths:
+        if path.is_file():
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def peak() -> float:
+    """Largest resident memory of this process since :func:`reset_peak`, MiB; getrusage would give a child its parent's."""
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024
+
+
+def reset_peak() -> None:
+    """Forget what was resident before."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def disk_bytes() -> int:
+    """What this process made the system fetch from disks, through mapped files too."""
+    return next(int(line.split()[1]) for line in open("/proc/self/io") if line.startswith("read_bytes"))
+
+
+# ---- figures --------------------------------------------------------------------------------------------------------------
+
+
+def resampling(path: Path) -> dict:
+    """3 000 cubes of a rotated volume against MONAI's resampling of the whole."""
+    rotate = RandAffined("image", prob=1, rotate_range=(0.2, 0.1, 0.3), scale_range=0.1).set_random_state(0)
+    lazy = Compose([LoadLazyVolumed("image"), rotate, FreezeLazyVolumed("image")], lazy=True)
+    handle = lazy({"image": str(path)})["image"]
+    centres = torch.randint(512, (3000, 3), generator=torch.Generator().manual_seed(0))
+    ours = [3000 / rate(lambda c: handle.gather(c, 9), centres) for _ in range(4)]
+    dense = MetaTensor(LoadImage(image_only=True)(path)[None])
+    overrides = {"image": {"mode": "bilinear", "padding_mode": "border"}}
+    whole = Compose([rotate, Identityd("image")], lazy=True, overrides=overrides)
+    start = time.perf_counter()
+    whole({"image": dense})
+    monai = time.perf_counter() - start
+    return {"ours_seconds": sorted(ours[1:])[1], "monai_seconds": monai, "ratio": monai / sorted(ours[1:])[1]}
+
+
+def huge(work: Path) -> dict:
+    """3 000 cubes from 8192³, a sparse file and a function, against the same from 1024³."""
+    seconds: dict[str, float] = {}
+    for edge in (1024, 8192):
+        header = np.lib.format.header_data_from_array_1_0(np.empty(0, np.int16)) | {"shape": (1, edge, edge, edge)}
+        with (work / f"sparse{edge}.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            file.truncate(file.tell() + 2 * edge**3)
+        centres = torch.randint(edge, (3000, 3), generator=torch.Generator().manual_seed(0))
+        volumes = {"sparse": open_volume(work / f"sparse{edge}.npy")}
+        volumes["function"] = open_function(lambda x, y, z: x + y + z, (1, *[edge] * 3))
+        for name, volume in volumes.items():
+            times = [3000 / rate(lambda c, v=volume: v.gather(c, 9), centres) for _ in range(5)]
+            seconds[f"{name} {edge}³"] = sorted(times)[2]
+    for name in ("sparse", "function"):
+        seconds[f"{name} ratio"] = seconds[f"{name} 8192³"] / seconds[f"{name} 1024³"]
+    return seconds
+
+
+def memory(path: Path, steps: int) -> dict:
+    """MiB of a new process above its start, after steps of 3 000 cubes of 9³ each at other places."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        after = pool.apply(growth, (path, steps))
+    return {"steps": steps, "MiB after one": after[0], "MiB after a tenth": after[steps // 10 - 1], "MiB after all": after[-1]}
+
+
+def growth(path: Path, steps: int) -> list[float]:
+    """The same after every step, in this process."""
+    torch.set_num_threads(1)
+    volume, generator, after = open_volume(path), torch.Generator().manual_seed(0), []
+    reset_peak()
+    start = peak()
+    for _ in range(steps):
+        volume.gather(torch.randint(1024, (3000, 3), generator=generator), 9)
+        after.append(peak() - start)
+    return after
+
+
+def prefetch(work: Path, scans: int = 8, edge: int = 512) -> dict:
+    """An epoch of training on files that the system does not have in its cache, with and without reading ahead."""
+    paths = []
+    for number in range(scans):
+        path = work / f"scan{number}.npy"
+        np.save(path, np.random.default_rng(number).integers(-1000, 400, (1, edge, edge, edge), np.int16))
+        paths.append({"image": str(path)})
+    seconds: dict[str, list[float]] = {"without": [], "ahead": []}
+    for name in seconds:
+        torch.manual_seed(0)
+        indices = IndexStore(4, work / name)
+        network = CPICNet((edge,) * 3, n_dims=8, indices=indices).train()
+        steps: list = [LoadLazyVolumed("image"), FreezeLazyVolumed("image"), windowed]
+        if name == "ahead":
+            steps.append(CrossPatchSamplerd("image", indices, (edge,) * 3, n_dims=8))
+        loader = DataLoader(Dataset(paths, Compose(steps, lazy=True)), batch_size=1, num_workers=1)
+        optimizer = torch.optim.RAdam(network.parameters())
+        for _ in range(5):  # one that chooses, three that repeat, one that chooses
+            forget(*(Path(item["image"]) for item in paths))
+            start = time.perf_counter()
+            for batch in loader:
+                optimizer.zero_grad()
+                train = network.bottleneck(batch["image"])
+                train.norm().sum().backward()
+                optimizer.step()
+            seconds[name].append(time.perf_counter() - start)
+    repeated = {name: sorted(times[1:4])[1] for name, times in seconds.items()}
+    return {
+        "seconds": seconds,
+        "ratio_of_repeating_epochs": repeated["without"] / repeated["ahead"],
+        "ratio_of_four_epochs": sum(seconds["without"][1:5]) / sum(seconds["ahead"][1:5]),
+    }
+
+
+def windowed(items: dict) -> dict:
+    """Hounsfield units to 0 … 1."""
+    volume: LazyVolume = items["image"]
+    return {**items, "image": volume.scaled(ScaleIntensityRange(-1000, 400, 0, 1, True))}
+
+
+if __name__ == "__main__":
+    main()
