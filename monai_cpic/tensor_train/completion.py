@@ -18,6 +18,7 @@ from monai_cpic.tensor_train.tensor_train import Places, TensorTrain, along, by_
 
 __all__ = ["complete", "parameters"]
 
+SHRINKAGE = 0.5  # what draws a core to zero, in shares of what is left over of the values
 STEPS = 4  # of conjugate gradients for each core: its normal equations are nearly a multiple of the identity
 
 
@@ -30,7 +31,8 @@ def parameters(ranks: Sequence[int], sizes: Sequence[int]) -> int:
 def complete(train: TensorTrain, digits: Tensor, values: Tensor, sweeps: int = 3, ridge: float = 1e-2) -> TensorTrain:
     """The tensor train of the same ranks, near ``train``, that fits values at given places best.
 
-    Differentiable in the values and in ``train``.  Fields of the rank of ``train`` are met exactly as they are by it.
+    Differentiable in the values and in ``train``.  Fields of the rank of ``train`` are met exactly as they are by it.  The more
+    of the values no core explains, the more the cores are drawn to zero, so that noise is not taken for structure.
 
     Args:
         train: where to start, batch ``B``.
@@ -128,38 +130,43 @@ def _sweep(cores: Sequence[Tensor], places: Sequence[Places], values: Tensor, ri
 def _fit(core: Tensor, left: Tensor, right: Tensor, values: Tensor, places: Places, ridge: float) -> Tensor:
     """The core for which ``left · core[digit] · right`` is nearest to the values; every digit's slice is a problem of its own."""
     # The mean eigenvalue of the normal equations of all slices: one that the interfaces hardly reach stays where it is.
-    weight = (left.square().sum(2) * right.square().sum(2)).sum(1).detach()[:, None, None] / core[0].numel()
-    slices = []
+    weight = (left.square().sum(2) * right.square().sum(2)).sum(1)[:, None, None] / core[0].numel()
+    problems = []
     for digit, where in enumerate(places.of):
         a, b, start = left[:, where], right[:, where], core[:, :, digit]
-        missing = values[:, where] - ((a @ start) * b).sum(2)
-        slices.append(start + _Slice.apply(a, b, missing, ridge * weight))
-    return torch.stack(slices, 2)
+        problems.append((a, b, values[:, where] - ((a @ start) * b).sum(2), start))
+    left_over = torch.stack([missing.square().sum(1) for _, _, missing, _ in problems]).sum(0)
+    size = values.square().sum(1)
+    noise = (left_over / torch.where(size > 0, size, 1.0)).clamp(max=1)[:, None, None]
+    held, drawn = ridge * weight, SHRINKAGE * noise * weight
+    return torch.stack([start + _Slice.apply(a, b, missing, start, held, drawn) for a, b, missing, start in problems], 2)
 
 
 class _Slice(torch.autograd.Function):
-    """``argmin_X Σ_p (a_p X b_p − missing_p)² + ridge ‖X‖²``, ``[B, r, r']``.
+    """``argmin_X Σ_p (a_p X b_p − missing_p)² + held ‖X‖² + drawn ‖start + X‖²``, ``[B, r, r']``.
 
     The derivative is that of the solution, whatever the steps that found it: with ``G`` the matrix of the normal equations it
-    needs one more solution, ``G⁻¹`` of the incoming gradient.  The ridge counts as a constant.
+    needs one more solution, ``G⁻¹`` of the incoming gradient.
     """
 
     @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, missing: Tensor, ridge: Tensor) -> Tensor:
-        solution = _conjugate_gradients(a, b, (a * missing[:, :, None]).mT @ b, ridge)
-        ctx.save_for_backward(a, b, missing, ridge, solution)
+    def forward(ctx: Any, a: Tensor, b: Tensor, missing: Tensor, start: Tensor, held: Tensor, drawn: Tensor) -> Tensor:
+        solution = _conjugate_gradients(a, b, (a * missing[:, :, None]).mT @ b - drawn * start, held + drawn)
+        ctx.save_for_backward(a, b, missing, start, held, drawn, solution)
         return solution
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        a, b, missing, ridge, solution = ctx.saved_tensors
-        dual = _conjugate_gradients(a, b, gradient, ridge)
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+        a, b, missing, start, held, drawn, solution = ctx.saved_tensors
+        dual = _conjugate_gradients(a, b, gradient, held + drawn)
         towards_b, towards_a = a @ dual, b @ dual.mT
         moved = (towards_b * b).sum(2, keepdim=True)
         left_over = (missing - ((a @ solution) * b).sum(2))[:, :, None]
         gradient_a = left_over * towards_a - moved * (b @ solution.mT)
         gradient_b = left_over * towards_b - moved * (a @ solution)
-        return gradient_a, gradient_b, moved[:, :, 0], None
+        gradient_held = -(dual * solution).sum((1, 2), keepdim=True)
+        gradient_drawn = -(dual * (solution + start)).sum((1, 2), keepdim=True)
+        return gradient_a, gradient_b, moved[:, :, 0], -drawn * dual, gradient_held, gradient_drawn
 
 
 def _conjugate_gradients(a: Tensor, b: Tensor, residual: Tensor, ridge: Tensor) -> Tensor:
