@@ -16,6 +16,7 @@ import os
 import platform
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -192,24 +193,23 @@ def readers(path: Path, edge: int) -> dict:
 
 
 def footprints(path: Path, edge: int) -> dict:
-    """MiB of memory and MiB from the disk that each way takes for scattered cubes of 9³ of a volume that is in no cache."""
+    """Memory and MiB from the disk that each way takes for scattered cubes of 9³ of a volume that is in no cache."""
     result = {}
     for name, (count, _) in ways(path, edge).items():
         forget(path, *path.with_suffix(".zarr").rglob("*"))
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            memory, disk = pool.apply(footprint, (path, edge, name))
-        result[name] = {"cubes": count, "MiB of memory": memory, "MiB from the disk": disk}
+            result[name] = {"cubes": count} | pool.apply(footprint, (path, edge, name))
     return result
 
 
-def footprint(path: Path, edge: int, name: str) -> tuple[float, float]:
+def footprint(path: Path, edge: int, name: str) -> dict[str, float]:
     """The same of one way, in this process."""
     count, opened = ways(path, edge)[name]
     centres = places(edge)["scattered"][:count]
-    reset_peak()
-    memory, disk = peak(), disk_bytes()
-    opened()(centres, 9)
-    return peak() - memory, (disk_bytes() - disk) / 2**20
+    disk = disk_bytes()
+    with Peaks() as peaks:
+        opened()(centres, 9)
+    return peaks.above_start() | {"MiB from the disk": (disk_bytes() - disk) / 2**20}
 
 
 def forget(*paths: Path) -> None:
@@ -221,14 +221,39 @@ def forget(*paths: Path) -> None:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def peak() -> float:
-    """Largest resident memory of this process since :func:`reset_peak`, MiB; getrusage would give a child its parent's."""
-    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024
+class Peaks:
+    """Largest memory of this process within a block; getrusage would give a child its parent's.
+
+    Resident memory counts mapped pages of the system's cache, which cost nobody anything; private memory does not.  The kernel
+    keeps a maximum of the first only, the second is sampled.
+    """
+
+    def __enter__(self) -> Peaks:
+        Path("/proc/self/clear_refs").write_text("5")
+        self.start = {field: status(field) for field in ("VmHWM", "RssAnon")}
+        self.private, self.done = 0.0, threading.Event()
+        self.sampler = threading.Thread(target=self._sample)
+        self.sampler.start()
+        return self
+
+    def _sample(self) -> None:
+        while not self.done.wait(0.002):
+            self.private = max(self.private, status("RssAnon"))
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        self.sampler.join()
+
+    def above_start(self) -> dict[str, float]:
+        """MiB."""
+        resident = status("VmHWM") - self.start["VmHWM"]
+        return {"MiB private": self.private - self.start["RssAnon"], "MiB resident": resident}
 
 
-def reset_peak() -> None:
-    """Forget what was resident before."""
-    Path("/proc/self/clear_refs").write_text("5")
+def status(field: str) -> float:
+    """A field of this process's status, MiB."""
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1024
 
 
 def disk_bytes() -> int:
@@ -275,22 +300,23 @@ def huge(work: Path) -> dict:
 
 
 def memory(path: Path, steps: int) -> dict:
-    """MiB of a new process above its start, after steps of 3 000 cubes of 9³ each at other places."""
+    """Memory of a new process above its start, within and after steps of 3 000 cubes of 9³ each at other places."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        after = pool.apply(growth, (path, steps))
-    return {"steps": steps, "MiB after one": after[0], "MiB after a tenth": after[steps // 10 - 1], "MiB after all": after[-1]}
+        return {"steps": steps} | pool.apply(growth, (path, steps))
 
 
-def growth(path: Path, steps: int) -> list[float]:
-    """The same after every step, in this process."""
+def growth(path: Path, steps: int) -> dict[str, float]:
+    """The same in this process."""
     torch.set_num_threads(1)
-    volume, generator, after = open_volume(path), torch.Generator().manual_seed(0), []
-    reset_peak()
-    start = peak()
-    for _ in range(steps):
-        volume.gather(torch.randint(1024, (3000, 3), generator=generator), 9)
-        after.append(peak() - start)
-    return after
+    volume, generator, between = open_volume(path), torch.Generator().manual_seed(0), []
+    start = status("VmRSS")
+    with Peaks() as peaks:
+        for _ in range(steps):
+            volume.gather(torch.randint(1024, (3000, 3), generator=generator), 9)
+            between.append(status("VmRSS") - start)
+    first, tenth, last = (between[step] for step in (0, steps // 10 - 1, -1))
+    found = {"after one step": first, "after a tenth": tenth, "after all": last}
+    return {f"MiB resident {when}": value for when, value in found.items()} | peaks.above_start()
 
 
 def prefetch(work: Path, scans: int = 8, edge: int = 512) -> dict:
