@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from monai_cpic.data import gather
+from monai_cpic.data.readahead import read_ahead
 
 __all__ = ["ArraySource", "MappedSource", "Source", "StridedSource", "TensorSource"]
 
@@ -192,6 +193,26 @@ class MappedSource(StridedSource):
             FileNotFoundError: if it has been removed since.
         """
         return np.asarray(self._map()).transpose(self.axes)  # a plain view: indexing a memmap is slower
+
+    def points(self, indices: Sequence[NDArray]) -> NDArray:
+        """Single voxels."""
+        self._read_ahead(indices)
+        return super().points(indices)
+
+    def blocks(self, corners: NDArray, edges: Sequence[int]) -> NDArray:
+        """Blocks of one size."""
+        lines = gather.clamped(corners, edges, self.shape[1:])
+        row = int(np.argmin(self.array().strides[1:]))  # along it voxels lie side by side: two of them tell the pages
+        lines[row] = lines[row][:, [0, -1]]
+        self._read_ahead(gather.product(lines))
+        return super().blocks(corners, edges)
+
+    def _read_ahead(self, indices: Sequence[NDArray]) -> None:
+        array = self.array()
+        positions = sum(index * stride for index, stride in zip(indices, array.strides[1:], strict=True))
+        positions = np.add.outer(np.arange(len(array)) * array.strides[0] + self.offset, positions)
+        if positions.size:
+            read_ahead(self.path, self._map()._mmap, self.offset - self.offset % mmap.ALLOCATIONGRANULARITY, positions)
 
     def release(self) -> None:
         """Unmap the pages that were read, which the system keeps in its cache: they would count as this process' memory."""

@@ -319,7 +319,7 @@ def growth(path: Path, steps: int) -> dict[str, float]:
     return {f"MiB resident {when}": value for when, value in found.items()} | peaks.above_start()
 
 
-def prefetch(work: Path, scans: int = 8, edge: int = 512) -> dict:
+def prefetch(work: Path, scans: int = 8, edge: int = 512, workers: int = 4) -> dict:
     """An epoch of training on files that the system does not have in its cache, with and without reading ahead."""
     paths = []
     for number in range(scans):
@@ -334,7 +334,7 @@ def prefetch(work: Path, scans: int = 8, edge: int = 512) -> dict:
         steps: list = [LoadLazyVolumed("image"), FreezeLazyVolumed("image"), windowed]
         if name == "ahead":
             steps.append(CrossPatchSamplerd("image", indices, (edge,) * 3, n_dims=8))
-        loader = DataLoader(Dataset(paths, Compose(steps, lazy=True)), batch_size=1, num_workers=1)
+        loader = DataLoader(Dataset(paths, Compose(steps, lazy=True)), batch_size=1, num_workers=workers)
         optimizer = torch.optim.RAdam(network.parameters())
         for _ in range(5):  # one that chooses, three that repeat, one that chooses
             forget(*(Path(item["image"]) for item in paths))
