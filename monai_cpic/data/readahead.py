@@ -13,32 +13,20 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["read_ahead"]
+__all__ = ["announce", "missing"]
 
 PROBES = 16  # places that are looked up: some microseconds
 
 
-def read_ahead(path: str, mapped: mmap.mmap, origin: int, positions: NDArray) -> None:
-    """Announce the pages of some bytes, if any are missing.
+def missing(path: str, positions: NDArray) -> bool:
+    """Whether any of a few bytes of a file is not in the system's cache; False where the system cannot tell.
 
     Args:
         path: the file.
-        mapped: it, to its end.
-        origin: where the map begins in the file: a multiple of the page size.
-        positions: bytes from the start of the file, int64 of any shape, not empty.
+        positions: of bytes, int64 ``[N]``, of which a few are looked up.
     """
-    if not hasattr(os, "RWF_NOWAIT") or not _missing(path, positions.reshape(-1)):
-        return
-    pages = np.unique((positions - origin) // mmap.PAGESIZE)
-    last = np.flatnonzero(np.diff(pages, append=-1) != 1)  # of each run of neighbours
-    first = np.append(0, last[:-1] + 1)
-    starts, ends = pages[first] * mmap.PAGESIZE, np.minimum((pages[last] + 1) * mmap.PAGESIZE, len(mapped))
-    for start, length in zip(starts.tolist(), (ends - starts).tolist(), strict=True):
-        mapped.madvise(mmap.MADV_WILLNEED, start, length)
-
-
-def _missing(path: str, positions: NDArray) -> bool:
-    """Whether any of a few bytes, spread over all, is not in the system's cache."""
+    if not hasattr(os, "RWF_NOWAIT"):
+        return False
     file = os.open(path, os.O_RDONLY)
     try:
         for position in positions[:: max(1, len(positions) // PROBES)].tolist():
@@ -50,3 +38,18 @@ def _missing(path: str, positions: NDArray) -> bool:
     finally:
         os.close(file)
     return False
+
+
+def announce(mapped: mmap.mmap, positions: NDArray) -> None:
+    """Announce the pages of some bytes.
+
+    Args:
+        mapped: a file.
+        positions: of bytes from the start of the map, int64 of any shape, not empty.
+    """
+    pages = np.unique(positions // mmap.PAGESIZE)
+    last = np.flatnonzero(np.diff(pages, append=-1) != 1)  # of each run of neighbours
+    first = np.append(0, last[:-1] + 1)
+    starts, ends = pages[first] * mmap.PAGESIZE, np.minimum((pages[last] + 1) * mmap.PAGESIZE, len(mapped))
+    for start, length in zip(starts.tolist(), (ends - starts).tolist(), strict=True):
+        mapped.madvise(mmap.MADV_WILLNEED, start, length)

@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from monai_cpic.data import gather
-from monai_cpic.data.readahead import read_ahead
+from monai_cpic.data.readahead import announce, missing
 
 __all__ = ["ArraySource", "MappedSource", "Source", "StridedSource", "TensorSource"]
 
@@ -208,11 +208,12 @@ class MappedSource(StridedSource):
         return super().blocks(corners, edges)
 
     def _read_ahead(self, indices: Sequence[NDArray]) -> None:
-        array = self.array()
-        positions = sum(index * stride for index, stride in zip(indices, array.strides[1:], strict=True))
-        positions = np.add.outer(np.arange(len(array)) * array.strides[0] + self.offset, positions)
-        if positions.size:
-            read_ahead(self.path, self._map()._mmap, self.offset - self.offset % mmap.ALLOCATIONGRANULARITY, positions)
+        strides = self.array().strides
+        if not missing(self.path, self.offset + _dot([index.reshape(len(index), -1)[:, 0] for index in indices], strides[1:])):
+            return
+        begin = self.offset % mmap.ALLOCATIONGRANULARITY  # of the voxels, in the map
+        channels = np.arange(self.shape[0]) * strides[0]
+        announce(self._map()._mmap, begin + np.add.outer(channels, _dot(indices, strides[1:])))
 
     def release(self) -> None:
         """Unmap the pages that were read, which the system keeps in its cache: they would count as this process' memory."""
@@ -229,6 +230,11 @@ class MappedSource(StridedSource):
         if status.st_size < needed:  # reading a map beyond the end of its file would end the process
             raise ValueError(f"{self.path} is truncated: it has {status.st_size} bytes instead of {needed}; fetch the file again")
         return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _dot(indices: Sequence[NDArray], strides: Sequence[int]) -> NDArray:
+    """Bytes from the first voxel; the index arrays broadcast."""
+    return sum((index * stride for index, stride in zip(indices, strides, strict=True)), np.int64(0))
 
 
 @lru_cache(maxsize=OPEN_MAPS)

@@ -319,7 +319,7 @@ def growth(path: Path, steps: int) -> dict[str, float]:
     return {f"MiB resident {when}": value for when, value in found.items()} | peaks.above_start()
 
 
-def prefetch(work: Path, scans: int = 8, edge: int = 512, workers: int = 4) -> dict:
+def prefetch(work: Path, scans: int = 16, edge: int = 512, workers: int = 2) -> dict:
     """An epoch of training on files that the system does not have in its cache, with and without reading ahead."""
     paths = []
     for number in range(scans):

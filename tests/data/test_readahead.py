@@ -12,8 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monai_cpic.data import open_volume, readahead, source
-from monai_cpic.data.readahead import read_ahead
+from monai_cpic.data import open_volume, source
+from monai_cpic.data.readahead import announce, missing
 
 PAGE = mmap.PAGESIZE
 
@@ -35,21 +35,19 @@ class Map:
         self.announced.append((start, length))
 
 
-@given(st.lists(st.integers(2 * PAGE, 12 * PAGE + 4), min_size=1))
+@given(st.lists(st.integers(0, 10 * PAGE + 4), min_size=1))
 def test_every_page_once_and_no_other(positions: list[int]) -> None:
     mapped = Map(10 * PAGE + 5)  # its last page is not full
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readahead, "_missing", lambda path, positions: True)
-        read_ahead("file", mapped, 2 * PAGE, np.array(positions))  # type: ignore[arg-type]
+    announce(mapped, np.array(positions))  # type: ignore[arg-type]
     pages = [page for start, length in mapped.announced for page in range(start // PAGE, -(-(start + length) // PAGE))]
-    assert pages == sorted({position // PAGE - 2 for position in positions})
+    assert pages == sorted({position // PAGE for position in positions})
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="needs posix_fadvise")
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_values_of_a_file_in_no_cache(tmp_path: Path, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    announced = []
-    monkeypatch.setattr(source, "read_ahead", lambda *arguments: (announced.append(arguments), read_ahead(*arguments)))
+    answers = []
+    monkeypatch.setattr(source, "missing", lambda *arguments: answers.append(missing(*arguments)) or answers[-1])
     values = np.asarray(np.random.default_rng(0).integers(0, 1000, (2, 40, 50, 60), np.int16), order=order)
     np.save(tmp_path / "scan.npy", values)
     with (tmp_path / "scan.npy").open("rb") as file:
@@ -59,7 +57,7 @@ def test_values_of_a_file_in_no_cache(tmp_path: Path, order: str, monkeypatch: p
     centres = torch.randint(-5, 60, (100, 3))
     assert torch.equal(volume.gather(centres, (5, 4, 3)), open_volume(values).gather(centres, (5, 4, 3)))
     assert volume.gather(centres[:0], 3).shape == (0, 2, 3, 3, 3)
-    assert announced
+    assert answers  # what they are depends on the file system
 
 
 def test_a_map_that_begins_late_in_its_file(tmp_path: Path) -> None:
@@ -68,6 +66,6 @@ def test_a_map_that_begins_late_in_its_file(tmp_path: Path) -> None:
     (tmp_path / "raw").write_bytes(bytes(offset) + values.tobytes())
     late = source.MappedSource(str(tmp_path / "raw"), "<i2", values.shape, (0, 1, 2, 3), offset)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(readahead, "_missing", lambda path, positions: True)
+        patch.setattr(source, "missing", lambda path, positions: True)
         blocks = late.blocks(np.array([[26, 35, 46]]), (3, 4, 3))
     np.testing.assert_array_equal(blocks[:, 0], values[:, 26:29, 35:39, 46:49])
