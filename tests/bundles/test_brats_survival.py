@@ -81,7 +81,7 @@ def test_the_whole_road(cohort: Path, tmp_path: Path) -> None:
 
 def test_segmentation_zoom_and_censored_patients(cohort: Path, tmp_path: Path) -> None:
     options = {"modalities": "['t1ce']", "segmentation": True, "alive": "censored", "zoom": 2, "spatial_shape": "[128,128,64]"}
-    succeed("train", dataset_dir=cohort, output_dir=tmp_path, max_epochs=1, val_interval=1, **options)
+    succeed("train", dataset_dir=cohort, output_dir=tmp_path, max_epochs=1, val_interval=1, use_covariates=False, **options)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["training_patients"] + metrics["evaluated_patients"] == 10
 
