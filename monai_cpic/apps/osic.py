@@ -11,7 +11,6 @@ A patient's earliest visit is the *baseline*: with the scan, it is what a predic
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from monai.data import partition_dataset
 
-from monai_cpic.apps.osic_table import check_visits, read_lines
+from monai_cpic.apps.folds import folds
+from monai_cpic.apps.osic_table import COLUMNS, check_visits
+from monai_cpic.apps.tables import known_exclusions, read_lines
 
-logger = logging.getLogger(__name__)
+__all__ = ["COVARIATES", "constant_prediction", "folds", "prediction_rows", "predictions_table", "read_cohort"]
 
 COVARIATES = (
     "weeks since baseline / 52",
@@ -67,12 +67,10 @@ def read_cohort(
         ValueError: when the table is broken (:func:`~monai_cpic.apps.osic_table.check_visits`), a patient has no scan
             or a scan no patient, a patient has no visit to predict, or ``exclude`` holds an unknown name.
     """
-    if isinstance(exclude, str):
-        raise ValueError(f"exclude must be a list of patients, got the string {exclude!r}.")
     table, scans = Path(dataset_dir) / f"{split}.csv", Path(dataset_dir) / split
-    lines = read_lines(table)
+    lines = read_lines(table, COLUMNS)
     folders = _scan_folders(scans) if require_scans else set()
-    excluded = _known(exclude, set(lines["Patient"]) | folders, table)
+    excluded = known_exclusions(exclude, set(lines["Patient"]) | folders, table)
     visits = check_visits(table, lines[~lines["Patient"].isin(excluded)])
     if require_scans:
         _check_scans(table, scans, set(visits["Patient"]), folders - set(excluded))
@@ -114,34 +112,6 @@ def prediction_rows(baseline: pd.Series, weeks: Sequence[int]) -> torch.Tensor:
         dtype=torch.float32,
     )
     return torch.cat([since_baseline[:, None], constant.expand(len(weeks), -1)], dim=1)
-
-
-def folds(
-    cohort: Sequence[dict[str, Any]], n_folds: int = 5, fold: int = 0, seed: int = 0
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Split a cohort by patient for cross-validation.
-
-    Args:
-        cohort: items of :func:`read_cohort`, one per patient.
-        n_folds: number of folds; over all of them each patient is in the validation part exactly once.
-        fold: which fold is the validation part, 0 … ``n_folds`` - 1.
-        seed: seed of the shuffle; the same seed gives the same folds.
-
-    Returns:
-        The training part and the validation part.
-
-    Raises:
-        ValueError: when a patient occurs twice, there are fewer patients than folds, or ``fold`` does not exist.
-    """
-    if len({item["patient"] for item in cohort}) != len(cohort):
-        raise ValueError("a patient occurs more than once in the cohort: folds are made by patient.")
-    if not 2 <= n_folds <= len(cohort):
-        raise ValueError(f"n_folds must be between 2 and the {len(cohort)} patients, got {n_folds}.")
-    if not 0 <= fold < n_folds:
-        raise ValueError(f"fold must be between 0 and {n_folds - 1}, got {fold}.")
-    parts = partition_dataset(cohort, num_partitions=n_folds, shuffle=True, seed=seed)
-    training = [item for number, part in enumerate(parts) if number != fold for item in part]
-    return training, list(parts[fold])
 
 
 def constant_prediction(
@@ -219,17 +189,6 @@ def _item(scan: Path, visits: pd.DataFrame, weeks: list[int] | None) -> dict[str
         "covariates": prediction_rows(baseline, asked),
         "baseline_fvc": float(baseline["FVC"]),
     }
-
-
-def _known(exclude: Collection[str], known: set[str], table: Path) -> list[str]:
-    """Return the excluded patients, sorted, after checking that each exists and logging their names."""
-    excluded = sorted(set(exclude))
-    unknown = [patient for patient in excluded if patient not in known]
-    if unknown:
-        raise ValueError(f"{table}: exclude names unknown patients: {', '.join(unknown)}.")
-    if excluded:
-        logger.info("%s: %d patients left out as asked: %s.", table, len(excluded), ", ".join(excluded))
-    return excluded
 
 
 def _scan_folders(scans: Path) -> set[str]:

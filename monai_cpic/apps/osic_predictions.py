@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 import torch
-from ignite.engine import Engine, Events
 from monai.transforms import Transform
 from torch import Tensor
 
 from monai_cpic.apps.osic import predictions_table
+from monai_cpic.apps.predictions import PatientPredictions
 
 __all__ = ["FVCPredictions", "InMillilitres"]
 
@@ -33,33 +33,9 @@ class InMillilitres(Transform):
         return {**data, "pred": (1 + pred.sort(1).values) * scale[:, None], "label": (1 + data["label"]) * scale}
 
 
-class FVCPredictions:
-    """Collect the predicted quantiles of an evaluator's run, in ml.
-
-    Attributes:
-        items: the patients, in the order of the run.
-        quantiles: for each patient ``[V, Q]``.
-    """
-
-    def __init__(self) -> None:
-        self.items: list[dict[str, Any]] = []
-        self.quantiles: list[Tensor] = []
-
-    def attach(self, engine: Engine) -> None:
-        """Register with an evaluator."""
-        engine.add_event_handler(Events.EPOCH_STARTED, self._reset)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Take in one batch."""
-        batch, output = engine.state.batch, engine.state.output
-        self.items += [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-        rows = [len(weeks) for weeks in batch["weeks"]]
-        self.quantiles += output["pred"].detach().cpu().split(rows)
+class FVCPredictions(PatientPredictions):
+    """Collect the predicted quantiles of an evaluator's run, in ml."""
 
     def table(self) -> pd.DataFrame:
         """See :func:`~monai_cpic.apps.osic.predictions_table`."""
-        return predictions_table(self.items, self.quantiles)
-
-    def _reset(self, engine: Engine) -> None:
-        self.items, self.quantiles = [], []
+        return predictions_table(self.items, self.outputs)

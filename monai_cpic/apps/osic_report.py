@@ -9,10 +9,12 @@ from typing import Any
 import pandas as pd
 import torch
 
-from monai_cpic.apps.figures import fvc_curves, learning_curves, predicted_against_measured, sample_positions
+from monai_cpic.apps.figures import fvc_curves, learning_curves, predicted_against_measured
 from monai_cpic.apps.osic import constant_prediction, predictions_table
 from monai_cpic.apps.osic_predictions import FVCPredictions
-from monai_cpic.apps.report import Report, write_metrics
+from monai_cpic.apps.report import Report
+from monai_cpic.apps.run_files import add_sampled_voxels, write_run
+from monai_cpic.apps.sampling_figures import sample_positions
 from monai_cpic.handlers import History
 from monai_cpic.losses import PinballLoss
 from monai_cpic.metrics import laplace_log_likelihood
@@ -21,7 +23,6 @@ from monai_cpic.networks import CPICNet
 __all__ = ["scores", "write_evaluation", "write_inference"]
 
 QUANTILES = ["q20", "q50", "q80"]
-SCANS_SHOWN = 2
 
 
 def scores(table: pd.DataFrame) -> dict[str, float]:
@@ -102,26 +103,11 @@ def _finish(
     predictions: FVCPredictions,
     network: CPICNet,
 ) -> None:
-    """Patients' curves and sampled voxels, then the three files."""
+    """Patients' curves and sampled voxels, then the files."""
     caption = "Median and 20 to 80 % interval, and what was measured."
     report.add_figure("FVC of each patient", fvc_curves(_by_patient(table)), caption)
-    for item in predictions.items[:SCANS_SHOWN]:
-        network.eval()
-        with torch.no_grad():
-            network.bottleneck([item["image"]])
-        points = network.bottleneck.sampled[0]
-        shape = torch.tensor(item["image"].shape[1:])
-        inside = int((points < shape).all(1).sum())
-        report.add_figure(
-            f"Where the network looked: {item['patient']}",
-            sample_positions(item["image"], points),
-            f"{inside} of {shape.prod().item()} voxels were encoded, and {len(points) - inside} in the padding.",
-        )
-    output = Path(output_dir)
-    output.mkdir(parents=True, exist_ok=True)
-    table.to_csv(output / "predictions.csv", index=False)
-    write_metrics(output / "metrics.json", metrics)
-    report.write(output / "report.html")
+    add_sampled_voxels(report, predictions.items, network, sample_positions)
+    write_run(output_dir, table, metrics, report)
 
 
 def _by_patient(table: pd.DataFrame) -> pd.DataFrame:

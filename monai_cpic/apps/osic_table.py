@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 from pathlib import Path
 
 import pandas as pd
+
+from monai_cpic.apps.tables import Problems
 
 logger = logging.getLogger(__name__)
 
@@ -16,40 +17,6 @@ SEXES = ("Female", "Male")
 SMOKING = ("Never smoked", "Ex-smoker", "Currently smokes")
 _POSITIVE = ("FVC", "Percent", "Age")
 _CONSTANT = ("Age", "Sex", "SmokingStatus")
-_SHOWN = 20  # problems listed in one error message
-
-
-def read_lines(path: Path) -> pd.DataFrame:
-    """Read ``train.csv`` or ``test.csv`` as it stands.
-
-    Args:
-        path: the CSV file; it must hold :data:`COLUMNS`, further columns are ignored.
-
-    Returns:
-        The columns as text, indexed by the line number in the file.
-
-    Raises:
-        FileNotFoundError: when the file does not exist.
-        ValueError: when a column is missing, or a line has more or fewer fields than the header.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: dataset_dir must hold the OSIC tables and scan folders.")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, restkey="surplus", skipinitialspace=True)
-        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-        if missing:
-            raise ValueError(f"{path}: no column {', '.join(missing)}; the header must name {', '.join(COLUMNS)}.")
-        lines: list[int] = []
-        rows: list[list[str]] = []
-        for row in reader:
-            if "surplus" in row or None in row.values():
-                raise ValueError(
-                    f"{path}, line {reader.line_num}, patient {row['Patient']}: "
-                    f"the number of fields differs from the header's {len(reader.fieldnames or ())}."
-                )
-            lines.append(reader.line_num)
-            rows.append([row[column].strip() for column in COLUMNS])
-    return pd.DataFrame(rows, columns=list(COLUMNS), index=lines, dtype=str)
 
 
 def check_visits(path: Path, lines: pd.DataFrame) -> pd.DataFrame:
@@ -59,7 +26,7 @@ def check_visits(path: Path, lines: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         path: where the lines come from, for messages.
-        lines: lines of :func:`read_lines`, all or some.
+        lines: lines of :func:`~monai_cpic.apps.tables.read_lines`, all or some.
 
     Returns:
         One row per patient and week, sorted by both, with exactly :data:`COLUMNS`; Weeks is int, FVC (ml), Percent
@@ -72,30 +39,20 @@ def check_visits(path: Path, lines: pd.DataFrame) -> pd.DataFrame:
     """
     if lines.empty:
         raise ValueError(f"{path}: no visits in the table, or none left after the exclusions.")
-    problems: list[str] = []
-
-    def report(bad: pd.Series, column: str, expected: str) -> None:
-        for line, row in lines[bad].iterrows():
-            problems.append(f"line {line}, patient {row['Patient'] or '(none)'}: {column} is {row[column]!r}, {expected}")
-
+    problems = Problems(path, lines)
     numbers = lines[["Weeks", *_POSITIVE]].apply(pd.to_numeric, errors="coerce").astype(float)
     visits = lines.assign(**{column: numbers[column] for column in numbers})
     finite = numbers.map(math.isfinite)
-    report(visits["Patient"] == "", "Patient", "expected a name")
-    report(~finite["Weeks"] | (numbers["Weeks"] % 1 != 0), "Weeks", "expected a whole number")
+    problems.add(visits["Patient"] == "", "Patient", "expected a name")
+    problems.add(~finite["Weeks"] | (numbers["Weeks"] % 1 != 0), "Weeks", "expected a whole number")
     for column in _POSITIVE:
-        report(~finite[column] | (numbers[column] <= 0), column, "expected a positive number")
-    report(~visits["Sex"].isin(SEXES), "Sex", f"expected one of {', '.join(SEXES)}")
-    report(~visits["SmokingStatus"].isin(SMOKING), "SmokingStatus", f"expected one of {', '.join(SMOKING)}")
+        problems.add(~finite[column] | (numbers[column] <= 0), column, "expected a positive number")
+    problems.add(~visits["Sex"].isin(SEXES), "Sex", f"expected one of {', '.join(SEXES)}")
+    problems.add(~visits["SmokingStatus"].isin(SMOKING), "SmokingStatus", f"expected one of {', '.join(SMOKING)}")
     for column in _CONSTANT:
         first = visits.groupby("Patient")[column].transform("first")
-        report((visits[column] != first) & visits[column].notna(), column, "not what the patient's first line says")
-    if problems:
-        hidden = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        raise ValueError(
-            f"{path}: {len(problems)} broken entries. Correct them, or leave the patients out with exclude=[...]:\n  "
-            + "\n  ".join(problems[:_SHOWN] + hidden)
-        )
+        problems.add((visits[column] != first) & visits[column].notna(), column, "not what the patient's first line says")
+    problems.raise_if_any()
     return _average_duplicates(path, visits.astype({"Weeks": int}))
 
 

@@ -1,15 +1,13 @@
 """Simulated cohorts in the on-disk layouts of the public ones, with a known truth.
 
-``python -m monai_cpic.apps.phantoms osic DIR --patients 40 --seed 0`` writes an OSIC-like cohort.
+``python -m monai_cpic.apps.phantoms osic DIR --patients 40 --seed 0`` writes an OSIC-like cohort, with ``brats`` in place of
+``osic`` a BraTS-like one.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import logging
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,13 +15,13 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from monai_cpic.apps.brats_phantoms import simulate_brats
 from monai_cpic.apps.dicom_writer import write_ct_series
 from monai_cpic.apps.osic_table import COLUMNS
-from monai_cpic.apps.thorax import Grid, render_thorax
+from monai_cpic.apps.rendering import Grid
+from monai_cpic.apps.simulation import checked_settings, ensure_cohort, generator, write_cohort
+from monai_cpic.apps.thorax import render_thorax
 
-logger = logging.getLogger(__name__)
-
-SETTINGS = "simulation.json"
 _TEST_PATIENTS = 5
 
 
@@ -57,16 +55,9 @@ def simulate_osic(
         FileExistsError: when the folder exists and is not empty.
         ValueError: when ``patients`` or ``resolution`` is not positive.
     """
-    if patients < 1 or resolution <= 0:
-        raise ValueError(f"patients and resolution must be positive, got {patients} and {resolution}.")
-    target = Path(dataset_dir).resolve()
-    if target.exists() and any(target.iterdir()):
-        raise FileExistsError(f"{target} is not empty: name another folder, or delete it to simulate a cohort there.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Written aside and renamed at the end, so that an interrupted cohort is never taken for a complete one.
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-unfinished-") as staging:
-        cohort = Path(staging) / "cohort"
-        cohort.mkdir()
+    settings = checked_settings("osic", patients, seed, resolution)
+
+    def write(cohort: Path) -> None:
         train, truth = simulate_visits(patients, seed)
         train.to_csv(cohort / "train.csv", index=False)
         truth.to_csv(cohort / "truth.csv", index=False)
@@ -78,18 +69,14 @@ def simulate_osic(
         test.to_csv(cohort / "test.csv", index=False)
         for patient in test["Patient"]:
             shutil.copytree(cohort / "train" / patient, cohort / "test" / patient)
-        (cohort / SETTINGS).write_text(json.dumps(_settings(patients, seed, resolution), indent=2) + "\n")
-        if target.exists():
-            target.rmdir()
-        cohort.replace(target)
-    return target
+
+    return write_cohort(dataset_dir, settings, write)
 
 
 def ensure_osic(dataset_dir: str | Path, patients: int = 40, seed: int = 0, resolution: float = 1.0) -> Path:
     """Return a folder with an OSIC cohort: the one that is there, else a simulated one.
 
-    A folder with ``train.csv`` but no ``simulation.json`` is a real download and is returned as it is. Several
-    processes may call this at once: the first to finish provides the cohort.
+    See :func:`~monai_cpic.apps.simulation.ensure_cohort`.
 
     Args:
         dataset_dir: the folder.
@@ -103,22 +90,8 @@ def ensure_osic(dataset_dir: str | Path, patients: int = 40, seed: int = 0, reso
     Raises:
         FileExistsError: when the folder holds a cohort simulated with other settings, or something else.
     """
-    target = Path(dataset_dir).resolve()
-    if not (target / "train.csv").is_file():
-        logger.warning("%s holds no cohort: simulating %d patients there.", target, patients)
-        try:
-            return simulate_osic(target, patients, seed, resolution)
-        except OSError:
-            if not (target / SETTINGS).is_file():  # else another process has finished in the meantime
-                raise
-    if (target / SETTINGS).is_file():
-        found, asked = json.loads((target / SETTINGS).read_text()), _settings(patients, seed, resolution)
-        if found != asked:
-            raise FileExistsError(
-                f"{target} holds a cohort simulated with {found}, asked for was {asked}: "
-                "name another folder, or delete it to simulate it anew."
-            )
-    return target
+    settings = checked_settings("osic", patients, seed, resolution)
+    return ensure_cohort(dataset_dir, "train.csv", settings, lambda folder: simulate_osic(folder, patients, seed, resolution))
 
 
 def simulate_visits(patients: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -135,7 +108,7 @@ def simulate_visits(patients: int, seed: int) -> tuple[pd.DataFrame, pd.DataFram
     visits: list[pd.DataFrame] = []
     truth: list[dict[str, str | float]] = []
     for number in range(patients):
-        rng = _generator(seed, number, "visits")
+        rng = generator(seed, number, "visits")
         patient = f"ID{7 + 3 * number:05d}637{rng.integers(10**15):015d}"
         male = rng.random() < 0.79
         age = int(np.clip(np.rint(rng.normal(67, 7)), 49, 88))
@@ -177,7 +150,7 @@ def simulate_visits(patients: int, seed: int) -> tuple[pd.DataFrame, pd.DataFram
 
 
 def _simulate_scan(folder: Path, number: int, extent: float, seed: int, resolution: float) -> None:
-    rng = _generator(seed, number, "scan")
+    rng = generator(seed, number, "scan")
     slice_spacing = float(rng.choice([5.0, 6.0, 7.0, 7.5, 8.0, 10.0]))
     matrix = {2: 192, 3: 320}.get(number, int(rng.choice([240, 256, 256, 256])))
     field_of_view = rng.uniform(365, 395)  # mm
@@ -205,24 +178,19 @@ def _simulate_scan(folder: Path, number: int, extent: float, seed: int, resoluti
     )
 
 
-def _generator(seed: int, patient: int, purpose: str) -> np.random.Generator:
-    return np.random.default_rng([seed, patient, *purpose.encode()])
-
-
-def _settings(patients: int, seed: int, resolution: float) -> dict[str, str | float]:
-    return {"cohort": "osic", "patients": patients, "seed": seed, "resolution": resolution}
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line: ``python -m monai_cpic.apps.phantoms osic DIR [--patients N] [--seed N]``."""
+    """Command line: ``python -m monai_cpic.apps.phantoms osic|brats DIR [--patients N] [--seed N]``."""
     parser = argparse.ArgumentParser(prog="python -m monai_cpic.apps.phantoms", description=__doc__)
     cohorts = parser.add_subparsers(dest="cohort", required=True)
     osic = cohorts.add_parser("osic", help="CT scans and lung function over time, in the layout of the OSIC download")
-    osic.add_argument("dataset_dir", type=Path, help="folder to create")
-    osic.add_argument("--patients", type=int, default=40)
-    osic.add_argument("--seed", type=int, default=0)
+    brats = cohorts.add_parser("brats", help="brain MRI and survival, in the layout of the BraTS 2020 download")
+    for cohort in (osic, brats):
+        cohort.add_argument("dataset_dir", type=Path, help="folder to create")
+        cohort.add_argument("--patients", type=int, default=40)
+        cohort.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(arguments)
-    print(simulate_osic(asked.dataset_dir, asked.patients, asked.seed))
+    simulate = {"osic": simulate_osic, "brats": simulate_brats}[asked.cohort]
+    print(simulate(asked.dataset_dir, asked.patients, asked.seed))
 
 
 if __name__ == "__main__":

@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from monai.networks.layers import GaussianFilter
-from torch.nn.functional import interpolate
+
+from monai_cpic.apps.rendering import Grid, mix, smooth_noise, standardise
 
 AIR, LUNG, FAT, SOFT, MARROW, CORTEX = -1000.0, -850.0, -100.0, 45.0, 220.0, 650.0  # HU
 _TEXTURE = 450.0  # HU between the septa of the fibrotic network and the holes that they enclose
 _SEPTA = (9.0, 2.6, 2.6)  # mm: smoothness along z, y, x; gives holes of about 10 mm, longer than a slice is thick
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Voxel grid of a scan: patient coordinates in mm, x to the left, y to the back, z to the head.
-
-    Args:
-        shape: slices, rows, columns.
-        spacing: distance of slices, rows and columns in mm.
-    """
-
-    shape: tuple[int, int, int]
-    spacing: tuple[float, float, float]
-
-    @property
-    def origin(self) -> tuple[float, float, float]:
-        """Centre (z, y, x) of the first voxel; the middle of the grid is at zero."""
-        z, y, x = (-(n - 1) / 2 * step for n, step in zip(self.shape, self.spacing, strict=True))
-        return z, y, x
-
-    def axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Coordinates z [Z, 1, 1], y [1, Y, 1] and x [1, 1, X], float32."""
-        z, y, x = (
-            (start + step * np.arange(n)).astype(np.float32)
-            for start, n, step in zip(self.origin, self.shape, self.spacing, strict=True)
-        )
-        return z[:, None, None], y[None, :, None], x[None, None, :]
 
 
 def render_thorax(grid: Grid, extent: float, rng: np.random.Generator) -> np.ndarray:
@@ -70,42 +42,26 @@ def render_thorax(grid: Grid, extent: float, rng: np.random.Generator) -> np.nda
     lung = np.clip(lungs / 1.6 + 0.5, 0, 1)
 
     hu = np.full(grid.shape, AIR, np.float32)
-    muscle = cylinder + 18 + 8 * _smooth_noise(grid, 40, rng)
-    soft = SOFT + 10 * _smooth_noise(grid, 12, rng)
-    _mix(hu, np.clip(body / 2 + 0.5, 0, 1), FAT + 0.15 * (soft - SOFT))
-    _mix(hu, np.clip(muscle / 2 + 0.5, 0, 1) * (body > 4), soft)
+    muscle = cylinder + 18 + 8 * smooth_noise(grid, 40, rng)
+    soft = SOFT + 10 * smooth_noise(grid, 12, rng)
+    mix(hu, np.clip(body / 2 + 0.5, 0, 1), FAT + 0.15 * (soft - SOFT))
+    mix(hu, np.clip(muscle / 2 + 0.5, 0, 1) * (body > 4), soft)
     _bones(hu, z, y, x, cage, spine, depth)
     vessels = _vessels(grid, rng) * (spine > 20)
-    parenchyma = LUNG + rng.normal(0, 20) + 0.25 * y + 18 * _smooth_noise(grid, 30, rng)
+    parenchyma = LUNG + rng.normal(0, 20) + 0.25 * y + 18 * smooth_noise(grid, 30, rng)
     weight = lung * (1 - vessels)
     parenchyma = parenchyma + _fibrosis(grid, extent, weight, cage, diaphragm, z, rng)
-    _mix(hu, lung, parenchyma * (1 - vessels) + SOFT * vessels)
-    _mix(hu, _airways(grid), np.float32(AIR))
-    _mix(hu, _couch(y, x, depth + 26 + fat), np.float32(-150))
+    mix(hu, lung, parenchyma * (1 - vessels) + SOFT * vessels)
+    mix(hu, _airways(grid), np.float32(AIR))
+    mix(hu, _couch(y, x, depth + 26 + fat), np.float32(-150))
 
     noise = torch.from_numpy(rng.standard_normal(grid.shape, dtype=np.float32))
-    hu += rng.uniform(8, 20) * _standardise(GaussianFilter(2, sigma=0.6)(noise[:, None])[:, 0]).numpy()
+    hu += rng.uniform(8, 20) * standardise(GaussianFilter(2, sigma=0.6)(noise[:, None])[:, 0]).numpy()
     return np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
 
 
 def _superellipse(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return (np.abs(u) ** 2.3 + np.abs(v) ** 2.3) ** (1 / 2.3)
-
-
-def _mix(hu: np.ndarray, fraction: np.ndarray, value: np.ndarray | float) -> None:
-    """Fill a fraction of each voxel with ``value``, in place."""
-    hu += fraction * (value - hu)
-
-
-def _standardise(noise: torch.Tensor) -> torch.Tensor:
-    return (noise - noise.mean()) / noise.std()
-
-
-def _smooth_noise(grid: Grid, length: float, rng: np.random.Generator) -> np.ndarray:
-    """Noise of unit variance that varies over ``length`` mm."""
-    coarse = [max(int(n * step / length), 1) + 2 for n, step in zip(grid.shape, grid.spacing, strict=True)]
-    values = torch.from_numpy(rng.standard_normal(coarse, dtype=np.float32))
-    return interpolate(values[None, None], size=grid.shape, mode="trilinear", align_corners=True)[0, 0].numpy()
 
 
 def _lungs(
@@ -139,9 +95,9 @@ def _bones(
     arch = 5 - np.abs(np.hypot(x, y - 0.78 * depth - 27) - 13)
     process = np.minimum(4 - np.abs(x), 9 - np.abs(y - 0.78 * depth - 41))
     for bone in (ribs, sternum, vertebra, arch, process):
-        _mix(hu, np.clip(bone / 1.5 + 0.5, 0, 1), np.where(bone < 2.5, CORTEX, MARROW).astype(np.float32))
+        mix(hu, np.clip(bone / 1.5 + 0.5, 0, 1), np.where(bone < 2.5, CORTEX, MARROW).astype(np.float32))
     canal = 9 - np.hypot(x, y - 0.78 * depth - 27)
-    _mix(hu, np.clip(canal / 1.5 + 0.5, 0, 1), 25.0)
+    mix(hu, np.clip(canal / 1.5 + 0.5, 0, 1), 25.0)
 
 
 def _couch(y: np.ndarray, x: np.ndarray, back: float) -> np.ndarray:
@@ -159,10 +115,10 @@ def _fibrosis(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """HU to add: a zero-mean network where the ranking of lung voxels, outer and lower first, is below ``extent``."""
-    rank = np.minimum(cage, diaphragm) / 30 + z / 180 + 0.3 * _smooth_noise(grid, 30, rng)
+    rank = np.minimum(cage, diaphragm) / 30 + z / 180 + 0.3 * smooth_noise(grid, 30, rng)
     noise = torch.from_numpy(rng.standard_normal(grid.shape, dtype=np.float32))
     sigma = [length / step for length, step in zip(_SEPTA, grid.spacing, strict=True)]
-    waves = _standardise(GaussianFilter(3, sigma=sigma)(noise[None, None])[0, 0]).numpy()
+    waves = standardise(GaussianFilter(3, sigma=sigma)(noise[None, None])[0, 0]).numpy()
     septa = np.exp(-((waves / 0.35) ** 2))  # thin ridges along the zero crossings
     limit = np.quantile(rank[weight > 0.5], extent) if extent > 0 else -np.inf
     affected = (rank <= limit).astype(np.float32)

@@ -21,16 +21,20 @@ class PrepareRows(PrepareBatch):
     Args:
         image_key: volumes, a list of ``B``.
         covariates_key: for each patient a float tensor ``[V_b, F]``.
-        label_key: for each patient a float tensor ``[V_b]``.
+        label_key: for each patient a float tensor ``[V_b, …]``.
+        use_covariates: give the covariates to the network; otherwise it sees the volumes only.
 
     Returns of a call:
-        ``(volumes, targets [R], (covariates [R, F],), {})`` with ``R = Σ V_b``.
+        ``(volumes, targets [R, …], (covariates [R, F],), {})`` with ``R = Σ V_b``; without covariates the tuple is empty.
     """
 
-    def __init__(self, image_key: str = "image", covariates_key: str = "covariates", label_key: str = "label") -> None:
+    def __init__(
+        self, image_key: str = "image", covariates_key: str = "covariates", label_key: str = "label", use_covariates: bool = True
+    ) -> None:
         self.image_key = image_key
         self.covariates_key = covariates_key
         self.label_key = label_key
+        self.use_covariates = use_covariates
 
     def __call__(
         self,
@@ -38,8 +42,9 @@ class PrepareRows(PrepareBatch):
         device: str | torch.device | None = None,
         non_blocking: bool = False,
         **kwargs: Any,
-    ) -> tuple[list[Any], Tensor, tuple[Tensor], dict[str, Any]]:
+    ) -> tuple[list[Any], Tensor, tuple[Tensor, ...], dict[str, Any]]:
         covariates: Sequence[Tensor] = batchdata[self.covariates_key]
         volumes = [volume for volume, rows in zip(batchdata[self.image_key], covariates, strict=True) for _ in range(len(rows))]
         targets = torch.cat(list(batchdata[self.label_key])).to(device, non_blocking=non_blocking)
-        return volumes, targets, (torch.cat(list(covariates)).to(device, non_blocking=non_blocking),), {}
+        seen = (torch.cat(list(covariates)).to(device, non_blocking=non_blocking),) if self.use_covariates else ()
+        return volumes, targets, seen, {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from monai_cpic.losses.censored import CensoredMSELoss
 from monai_cpic.losses.pinball import PinballLoss
 
-__all__ = ["PinballLoss"]
+__all__ = ["CensoredMSELoss", "PinballLoss"]

@@ -33,7 +33,7 @@ class NormalizeIntensityLazyd(LazyIntensityTransform):
 
     Args:
         keys: volumes of :class:`FreezeLazyVolumed`.
-        subtrahend: in place of the mean; one number per channel if ``channel_wise``.
+        subtrahend: in place of the mean; one number per channel if ``channel_wise``, None for channels whose mean it is.
         divisor: in place of the standard deviation; likewise.
         nonzero: voxels that are 0 stay 0 and do not count, such as those outside of a mask (:class:`MaskIntensityLazyd`).
         channel_wise: each channel by its own statistics.
@@ -46,8 +46,8 @@ class NormalizeIntensityLazyd(LazyIntensityTransform):
     def __init__(
         self,
         keys: KeysCollection,
-        subtrahend: float | Sequence[float] | None = None,
-        divisor: float | Sequence[float] | None = None,
+        subtrahend: float | Sequence[float | None] | None = None,
+        divisor: float | Sequence[float | None] | None = None,
         nonzero: bool = False,
         channel_wise: bool = False,
         samples: int = SAMPLES,
@@ -70,17 +70,20 @@ class NormalizeIntensityLazyd(LazyIntensityTransform):
         """
         rows = volume.shape[0] if self.channel_wise else 1
         given = [self._given(self.subtrahend, rows, volume), self._given(self.divisor, rows, volume)]
-        if None in given:
+        if any(None in column for column in given):
             name = f"mean and deviation, {self.nonzero=}, {self.channel_wise=}"
             moments = estimated(volume, name, self._moments, *self.sample)
-            given = [column or list(found) for column, found in zip(given, zip(*moments, strict=True), strict=True)]
+            given = [
+                [estimate if number is None else number for number, estimate in zip(column, found, strict=True)]
+                for column, found in zip(given, zip(*moments, strict=True), strict=True)
+            ]
         functions = [NormalizeIntensity(mean, deviation, self.nonzero) for mean, deviation in zip(*given, strict=True)]
         return volume.scaled(_per_channel(functions, self.channel_wise))
 
-    def _given(self, value: float | Sequence[float] | None, rows: int, volume: LazyVolume) -> list[float] | None:
+    def _given(self, value: float | Sequence[float | None] | None, rows: int, volume: LazyVolume) -> list[float | None]:
         if value is None:
-            return None
-        numbers = [float(number) for number in np.ravel(value)]
+            return [None] * rows
+        numbers = [None if number is None else float(number) for number in np.ravel(np.array(value, dtype=object))]
         if len(numbers) != rows:
             raise ValueError(f"{volume!r} needs {rows} numbers to normalize with, got {numbers}")
         return numbers

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monai_cpic.apps.thorax import Grid, render_thorax
+from monai_cpic.apps.rendering import Grid
+from monai_cpic.apps.thorax import render_thorax
 
 GRID = Grid((30, 128, 128), (9.0, 3.0, 3.0))
 

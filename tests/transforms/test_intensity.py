@@ -68,6 +68,10 @@ PAIRS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         lambda: NormalizeIntensityLazyd(KEY, subtrahend=[4.0, 5.0], channel_wise=True),
         lambda: mt.NormalizeIntensityd(KEY, subtrahend=[4.0, 5.0], channel_wise=True),
     ),
+    "given of one channel": (
+        lambda: NormalizeIntensityLazyd(KEY, [None, 5.0], [None, 4.0], nonzero=True, channel_wise=True),
+        lambda: mt.NormalizeIntensityd(KEY, [None, 5.0], [None, 4.0], nonzero=True, channel_wise=True),
+    ),
     "percentiles": (
         lambda: ScaleIntensityRangePercentilesLazyd(KEY, 5, 90, -1, 1),
         lambda: mt.ScaleIntensityRangePercentilesd(KEY, 5, 90, -1, 1),

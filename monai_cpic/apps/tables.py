@@ -1,0 +1,104 @@
+"""CSV tables of cohorts as they stand: every line kept as text, and errors that name file, line and patient."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+logger = logging.getLogger(__name__)
+
+_SHOWN = 20  # problems listed in one error message
+
+
+def read_lines(
+    path: Path, columns: Sequence[str], optional: Collection[str] = (), synonyms: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """Read a table with a header line.
+
+    Args:
+        path: the CSV file; further columns are ignored, and so are empty lines.
+        columns: names of the columns; the first one holds the patient.
+        optional: of them those that the file may lack; they are then empty.
+        synonyms: other names of columns, and which of ``columns`` they stand for.
+
+    Returns:
+        The columns as text, indexed by the line number in the file.
+
+    Raises:
+        FileNotFoundError: when the file does not exist.
+        ValueError: when a column is missing, or a line has more or fewer fields than the header.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist: dataset_dir must hold the cohort's tables and scans.")
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, restkey="surplus", skipinitialspace=True)
+        names = {(synonyms or {}).get(name, name): name for name in reader.fieldnames or ()}
+        missing = [column for column in columns if column not in names and column not in optional]
+        if missing:
+            raise ValueError(f"{path}: no column {', '.join(missing)}; the header must name {', '.join(columns)}.")
+        lines: list[int] = []
+        rows: list[list[str]] = []
+        for row in reader:
+            if "surplus" in row or None in row.values():
+                raise ValueError(
+                    f"{path}, line {reader.line_num}, patient {row[names[columns[0]]]}: "
+                    f"the number of fields differs from the header's {len(reader.fieldnames or ())}."
+                )
+            lines.append(reader.line_num)
+            rows.append([row[names[column]].strip() if column in names else "" for column in columns])
+    return pd.DataFrame(rows, columns=list(columns), index=lines, dtype=str)
+
+
+class Problems:
+    """Broken entries of a table, collected to be reported at once.
+
+    Args:
+        path: of the table, for the message.
+        lines: lines of :func:`read_lines`.
+    """
+
+    def __init__(self, path: Path, lines: pd.DataFrame) -> None:
+        self.path = path
+        self.lines = lines
+        self.found: list[str] = []
+
+    def add(self, bad: pd.Series, column: str, expected: str) -> None:
+        """Note the entries of a column that are ``bad``, and what was expected of them."""
+        for line, row in self.lines[bad].iterrows():
+            patient = row.iloc[0] or "(none)"
+            self.found.append(f"line {line}, patient {patient}: {column} is {row[column]!r}, {expected}")
+
+    def raise_if_any(self) -> None:
+        """Raise a ValueError that names them, if there are some."""
+        if self.found:
+            hidden = [f"and {len(self.found) - _SHOWN} more"] if len(self.found) > _SHOWN else []
+            raise ValueError(
+                f"{self.path}: {len(self.found)} broken entries. Correct them, or leave the patients out with exclude=[...]:\n  "
+                + "\n  ".join(self.found[:_SHOWN] + hidden)
+            )
+
+
+def known_exclusions(exclude: Collection[str], known: Collection[str], table: Path) -> list[str]:
+    """Return the excluded patients, sorted, after checking that each exists and logging their names.
+
+    Args:
+        exclude: patients to leave out.
+        known: all patients.
+        table: for messages.
+
+    Raises:
+        ValueError: when ``exclude`` is not a collection of names, or one is unknown.
+    """
+    if isinstance(exclude, str):
+        raise ValueError(f"exclude must be a list of patients, got the string {exclude!r}.")
+    excluded = sorted(set(exclude))
+    unknown = [patient for patient in excluded if patient not in known]
+    if unknown:
+        raise ValueError(f"{table}: exclude names unknown patients: {', '.join(unknown)}.")
+    if excluded:
+        logger.info("%s: %d patients left out as asked: %s.", table, len(excluded), ", ".join(excluded))
+    return excluded

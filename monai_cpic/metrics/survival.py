@@ -1,0 +1,104 @@
+"""Scores of predicted survival times: those of the BraTS challenge, and the concordance index."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+
+CLASS_LIMITS = (300.0, 450.0)  # days: 10 and 15 months, as the challenge counts them
+
+
+def survival_classes(days: Tensor) -> Tensor:
+    """Short (0: less than 10 months), medium (1) and long (2: more than 15 months) survival, with months of 30 days.
+
+    Args:
+        days: survival, any shape.
+
+    Returns:
+        int64, of the same shape.
+
+    Example:
+        >>> survival_classes(torch.tensor([299.0, 300.0, 450.0, 451.0]))
+        tensor([0, 1, 1, 2])
+    """
+    short, long = CLASS_LIMITS
+    return (days >= short).long() + (days > long).long()
+
+
+def survival_scores(days: Tensor, days_true: Tensor) -> dict[str, float]:
+    """The scores of the BraTS challenge's survival task, which it computes on patients of gross total resection.
+
+    Reference: S. Bakas et al., "Identifying the best machine learning algorithms for brain tumor segmentation, progression
+    assessment, and overall survival prediction in the BRATS challenge", arXiv:1811.02629, 2018.
+
+    Args:
+        days: predicted survival, ``[N]``.
+        days_true: survival, ``[N]``; of patients who died.
+
+    Returns:
+        ``accuracy`` (of :func:`survival_classes`), ``MSE``, ``medianSE`` and ``stdSE`` (mean, median and standard deviation of
+        the squared error, days²) and ``SpearmanR``; NaN where it is not defined: for no patient, and the correlation for less
+        than two patients or constant values.
+
+    Raises:
+        ValueError: when the shapes do not fit.
+
+    Example:
+        >>> survival_scores(torch.tensor([100.0, 400.0, 500.0]), torch.tensor([110.0, 380.0, 300.0]))["accuracy"]
+        0.6666666865348816
+    """
+    _check(days, days_true)
+    days, days_true = days.double(), days_true.double()
+    squared = (days - days_true).square()
+    ranked = min(len(set(days.tolist())), len(set(days_true.tolist()))) > 1
+    return {
+        "accuracy": (survival_classes(days) == survival_classes(days_true)).float().mean().item(),
+        "MSE": squared.mean().item(),
+        "medianSE": squared.quantile(0.5).item() if len(squared) else math.nan,
+        "stdSE": squared.std(correction=0).item() if len(squared) else math.nan,
+        "SpearmanR": float(spearmanr(days, days_true).statistic) if ranked else math.nan,
+    }
+
+
+def concordance_index(days: Tensor, days_true: Tensor, died: Tensor) -> float:
+    """Harrell's concordance index: among pairs of patients of whom it is known who died first, those predicted in that order.
+
+    Patients who live when last seen are known to have lived longer than those who died until that day. Equal predictions count
+    half. 0.5 is chance, 1 the best.
+
+    Reference: F. E. Harrell et al., "Evaluating the yield of medical tests", JAMA 247(18), 1982.
+
+    Args:
+        days: predicted survival, ``[N]``; higher is longer.
+        days_true: days until death, or until last seen, ``[N]``.
+        died: bool ``[N]``; False: alive when last seen.
+
+    Returns:
+        The index; NaN where the order of no pair is known.
+
+    Raises:
+        ValueError: when the shapes do not fit.
+
+    Example:
+        >>> concordance_index(torch.tensor([1.0, 3.0, 2.0]), torch.tensor([10.0, 20.0, 30.0]), torch.tensor([True, True, False]))
+        0.6666666666666666
+    """
+    _check(days, days_true)
+    _check(died, days_true)
+    first, second = days_true[:, None], days_true[None, :]
+    known = died[:, None] & ((first < second) | ((first == second) & ~died[None, :]))
+    if not known.any():
+        return math.nan
+    lead = days[None, :] - days[:, None]
+    agreement = (lead > 0).double() + 0.5 * (lead == 0).double()
+    return agreement[known].mean().item()
+
+
+def _check(values: Tensor, days_true: Tensor) -> None:
+    if days_true.ndim != 1 or values.shape != days_true.shape:
+        raise ValueError(f"expected a value [N] for each patient, got {tuple(values.shape)} and {tuple(days_true.shape)}.")
+    if values.is_floating_point() and not torch.isfinite(values).all():
+        raise ValueError(f"{(~torch.isfinite(values)).sum().item()} of {len(values)} predictions are NaN or infinite.")
