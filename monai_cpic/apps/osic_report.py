@@ -18,7 +18,7 @@ from monai_cpic.apps.sampling_figures import sample_positions
 from monai_cpic.handlers import History
 from monai_cpic.losses import PinballLoss
 from monai_cpic.metrics import laplace_log_likelihood
-from monai_cpic.networks import CPICNet
+from monai_cpic.networks import CPICNet, VolumeRegressor
 
 __all__ = ["scores", "write_evaluation", "write_inference"]
 
@@ -41,7 +41,7 @@ def write_evaluation(
     training: Sequence[dict[str, Any]],
     predictions: FVCPredictions,
     covariates_only: FVCPredictions,
-    network: CPICNet,
+    network: VolumeRegressor,
     history: History,
 ) -> dict[str, Any]:
     """Compare the network with the covariates-only model and a constant on the evaluated patients, and write the run's files.
@@ -51,7 +51,7 @@ def write_evaluation(
         training: the training patients, of which the constant knows the quantiles.
         predictions: of the network.
         covariates_only: of the model that does not see the scan, for the same patients.
-        network: for the picture of where it looked.
+        network: for the picture of where it looked, if it chose.
         history: the learning curve; empty if the run did not train.
 
     Returns:
@@ -86,7 +86,7 @@ def write_evaluation(
     return metrics
 
 
-def write_inference(output_dir: str | Path, predictions: FVCPredictions, network: CPICNet) -> dict[str, Any]:
+def write_inference(output_dir: str | Path, predictions: FVCPredictions, network: VolumeRegressor) -> dict[str, Any]:
     """Write the files of a run that only predicts; metrics.json then says how much was predicted."""
     table = predictions.table()
     metrics: dict[str, Any] = {"predicted_patients": len(predictions.items), "predicted_visits": len(table)}
@@ -101,12 +101,13 @@ def _finish(
     table: pd.DataFrame,
     metrics: dict[str, Any],
     predictions: FVCPredictions,
-    network: CPICNet,
+    network: VolumeRegressor,
 ) -> None:
     """Patients' curves and sampled voxels, then the files."""
     caption = "Median and 20 to 80 % interval, and what was measured."
     report.add_figure("FVC of each patient", fvc_curves(_by_patient(table)), caption)
-    add_sampled_voxels(report, predictions.items, network, sample_positions)
+    if isinstance(network, CPICNet):  # other networks look everywhere
+        add_sampled_voxels(report, predictions.items, network, sample_positions)
     write_run(output_dir, table, metrics, report)
 
 

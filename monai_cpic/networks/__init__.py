@@ -1,7 +1,15 @@
 """Torch modules on tensor trains and lazy volumes."""
 
-from monai_cpic.networks.blocks import IndexStore, LatentField, PatchEncoder, TTBottleneck, TTProjection, TwoBranchHead
-from monai_cpic.networks.nets import CovariatesOnlyNet, CPICNet
+from monai_cpic.networks.blocks import (
+    IndexStore,
+    LatentField,
+    PatchEncoder,
+    TTBottleneck,
+    TTProjection,
+    TwoBranchHead,
+    VoxelEncoder,
+)
+from monai_cpic.networks.nets import CovariatesOnlyNet, CPICNet, ResNetRegressor, VolumeRegressor
 
 __all__ = [
     "CPICNet",
@@ -9,7 +17,10 @@ __all__ = [
     "IndexStore",
     "LatentField",
     "PatchEncoder",
+    "ResNetRegressor",
     "TTBottleneck",
     "TTProjection",
     "TwoBranchHead",
+    "VolumeRegressor",
+    "VoxelEncoder",
 ]

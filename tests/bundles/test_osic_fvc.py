@@ -18,6 +18,7 @@ BUNDLE = REPOSITORY / "bundles" / "osic_fvc"
 CONFIGS = BUNDLE / "configs"
 SIMULATION = {"patients": 10, "seed": 0, "resolution": 0.25}
 NETWORK = ["--spatial_shape", "[64,64,16]", "--n_dims", "4", "--rank", "4"]
+VOXELS = "{'_target_': 'monai_cpic.networks.VoxelEncoder'}"
 PREDICTION_COLUMNS = ["Patient_Week", "FVC", "Confidence", "q20", "q50", "q80"]
 
 
@@ -70,6 +71,20 @@ def test_the_whole_road(cohort: Path, tmp_path: Path) -> None:
     assert list(predicted.columns)[:6] == PREDICTION_COLUMNS and len(predicted) == 2 * 5
     assert json.loads((inference / "metrics.json").read_text())["predicted_patients"] == 5
     assert (inference / "report.html").is_file()
+
+
+def test_baselines_are_a_line_apart(cohort: Path, tmp_path: Path) -> None:
+    small: dict[str, object] = {"spatial_shape": "[16,16,8]", "network_def": "@resnet_def"}
+    model, inference = tmp_path / "resnet", tmp_path / "inference"
+    succeed("train", dataset_dir=cohort, output_dir=model, max_epochs=1, val_interval=1, **small)
+    assert json.loads((model / "metrics.json").read_text())["evaluated_patients"] == 2
+    assert (model / "report.html").read_text().count("data:image/png") == 3  # curves, scatter, patients
+    succeed("inference", dataset_dir=cohort, output_dir=inference, model=model / "model.pt", weeks="[0,52]", **small)
+    assert len(pd.read_csv(inference / "predictions.csv")) == 2 * 5
+
+    small = {"spatial_shape": "[16,16,8]", "network_def::decomposition": "svd", "network_def::encoder": VOXELS}
+    succeed("train", dataset_dir=cohort, output_dir=tmp_path / "voxels", max_epochs=1, val_interval=1, **small)
+    assert (tmp_path / "voxels" / "report.html").read_text().count("data:image/png") == 5
 
 
 def test_a_broken_scan_stops_the_run_before_training(tmp_path: Path) -> None:

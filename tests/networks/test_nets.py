@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from monai_cpic.data import open_volume
-from monai_cpic.networks import CovariatesOnlyNet, CPICNet, TwoBranchHead
+from monai_cpic.networks import CovariatesOnlyNet, CPICNet, ResNetRegressor, TTBottleneck, TwoBranchHead, VoxelEncoder
 
 SHAPE = (8, 8, 8)
 
@@ -71,3 +71,51 @@ def test_covariates_may_be_left_out_but_not_miscounted() -> None:
 def test_covariates_only_does_not_look_at_volumes() -> None:
     module = CovariatesOnlyNet(covariates=2, out_channels=3)
     assert module(None, torch.rand(4, 2)).shape == (4, 3)
+
+
+@pytest.mark.parametrize("decomposition", ["cross", "svd"])
+@pytest.mark.parametrize("tensorization", ["qtt", "tt"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_tensor_trains_of_voxels(channels: int, tensorization: str, decomposition: str) -> None:
+    options = {"rank": 4, "tensorization": tensorization, "decomposition": decomposition}
+    module, x = CPICNet((8, 8, 4), encoder=VoxelEncoder(channels), **options), torch.rand(5, channels, 8, 8, 4)
+    module(x).square().sum().backward()
+    assert all(parameter.grad.abs().max() > 0 for parameter in module.parameters())
+    with torch.no_grad():
+        predictions = module.eval()(x)
+    assert predictions.shape == (5, 1) and predictions.std() > 0
+
+
+def test_the_voxels_of_a_tensor_train_of_full_rank_are_the_scan() -> None:
+    bottleneck, x = TTBottleneck(VoxelEncoder(2), (8, 4, 4), rank=1000, decomposition="svd"), torch.rand(3, 2, 8, 4, 4)
+    found = bottleneck([open_volume(v) for v in x]).to_dense().reshape(3, 8, 4, 4, 2).movedim(-1, 1)
+    standard = bottleneck.standardise
+    expected = (x - standard.running_mean.reshape(2, 1, 1, 1)) / (standard.running_var + standard.eps).sqrt().reshape(2, 1, 1, 1)
+    torch.testing.assert_close(found, expected.double(), rtol=1e-5, atol=1e-5)
+
+
+def test_resnet_sees_small_volumes_padded_by_their_border_and_each_once() -> None:
+    module = ResNetRegressor((16, 16, 8), in_channels=2, out_channels=3, covariates=2).eval()
+    x, covariates = torch.rand(2, 2, 13, 16, 7), torch.rand(3, 2)
+    padded = torch.nn.functional.pad(x, (0, 1, 0, 0, 0, 3), mode="replicate")
+    a, b = (open_volume(v) for v in x)
+    with torch.no_grad():
+        found = module([a, b, a], covariates)
+        torch.testing.assert_close(found, module.head(module.resnet(padded)[[0, 1, 0]], covariates))
+        torch.testing.assert_close(found, module(x[[0, 1, 0]], covariates))
+
+
+def test_a_step_trains_the_whole_resnet() -> None:
+    module = ResNetRegressor((16, 16, 8), covariates=2)
+    module(torch.rand(3, 1, 16, 16, 8), torch.rand(3, 2)).square().sum().backward()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad.isfinite().all() and parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("network", [CPICNet, ResNetRegressor])
+def test_volumes_that_do_not_fit_are_refused(network: type[CPICNet | ResNetRegressor]) -> None:
+    module = network((16, 16, 8))
+    with pytest.raises(ValueError, match=r"\(17, 16, 8\), larger than the grid \(16, 16, 8\)"):
+        module(torch.rand(1, 1, 17, 16, 8))
+    with pytest.raises(ValueError, match="2 channels, the network takes 1"):
+        module(torch.rand(1, 2, 16, 16, 8))

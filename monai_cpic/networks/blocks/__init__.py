@@ -1,10 +1,21 @@
-"""Building blocks: patch encoder, tensor-train bottleneck, projection and head."""
+"""Building blocks: encoders, tensor-train bottleneck, projection and head."""
 
+from monai_cpic.networks.blocks.grid import check_volume
 from monai_cpic.networks.blocks.index_store import IndexStore
 from monai_cpic.networks.blocks.latent_field import LatentField
 from monai_cpic.networks.blocks.patch_encoder import PatchEncoder
 from monai_cpic.networks.blocks.tt_bottleneck import TTBottleneck
 from monai_cpic.networks.blocks.tt_projection import TTProjection
 from monai_cpic.networks.blocks.two_branch_head import TwoBranchHead
+from monai_cpic.networks.blocks.voxel_encoder import VoxelEncoder
 
-__all__ = ["IndexStore", "LatentField", "PatchEncoder", "TTBottleneck", "TTProjection", "TwoBranchHead"]
+__all__ = [
+    "IndexStore",
+    "LatentField",
+    "PatchEncoder",
+    "TTBottleneck",
+    "TTProjection",
+    "TwoBranchHead",
+    "VoxelEncoder",
+    "check_volume",
+]

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from monai_cpic.data import LazyVolume
+from monai_cpic.networks.blocks.grid import check_volume
 from monai_cpic.networks.blocks.index_store import IndexStore
 from monai_cpic.networks.blocks.latent_field import LatentField
 from monai_cpic.networks.blocks.patch_encoder import PatchEncoder
+from monai_cpic.networks.blocks.voxel_encoder import VoxelEncoder
 from monai_cpic.tensor_train import CrossIndices, Sweep, TensorTrain, cross_approximate, mode_sizes, qtt_modes, tt_modes
 
 __all__ = ["TTBottleneck"]
@@ -45,7 +47,7 @@ class TTBottleneck(nn.Module):
 
     def __init__(
         self,
-        encoder: PatchEncoder,
+        encoder: PatchEncoder | VoxelEncoder,
         spatial_shape: Sequence[int],
         rank: int = 10,
         tensorization: str = "qtt",
@@ -82,7 +84,7 @@ class TTBottleneck(nn.Module):
             ValueError: if a volume has other channels than the encoder or is larger than the grid.
         """
         for volume in volumes:
-            self._check(volume)
+            check_volume(volume, self.encoder.in_channels, self.spatial_shape)
         if self.training:
             self._update_statistics(volumes)
         if self.decomposition == "svd":
@@ -174,13 +176,3 @@ class TTBottleneck(nn.Module):
         assert running.num_batches_tracked is not None
         running.momentum = 1.0 if running.num_batches_tracked == 0 else 0.1
         running.train()(torch.cat(latent))
-
-    def _check(self, volume: LazyVolume) -> None:
-        channels, *shape = volume.shape
-        if channels != self.encoder.in_channels:
-            raise ValueError(f"{volume.key or 'a volume'} has {channels} channels, the encoder takes {self.encoder.in_channels}")
-        if len(shape) != len(self.spatial_shape) or any(n > m for n, m in zip(shape, self.spatial_shape, strict=True)):
-            raise ValueError(
-                f"{volume.key or 'a volume'} has the shape {tuple(shape)}, larger than the grid {self.spatial_shape}; resample "
-                "or crop it lazily, or build the network with a larger spatial_shape"
-            )

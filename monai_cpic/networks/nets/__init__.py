@@ -2,5 +2,7 @@
 
 from monai_cpic.networks.nets.covariates_only import CovariatesOnlyNet
 from monai_cpic.networks.nets.cpic import CPICNet
+from monai_cpic.networks.nets.resnet import ResNetRegressor
+from monai_cpic.networks.nets.volume_regressor import VolumeRegressor
 
-__all__ = ["CPICNet", "CovariatesOnlyNet"]
+__all__ = ["CPICNet", "CovariatesOnlyNet", "ResNetRegressor", "VolumeRegressor"]

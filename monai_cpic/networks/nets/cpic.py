@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from monai_cpic.data import LazyVolume, open_volume
-from monai_cpic.networks.blocks import IndexStore, PatchEncoder, TTBottleneck, TTProjection, TwoBranchHead
+from monai_cpic.data import LazyVolume
+from monai_cpic.networks.blocks import IndexStore, PatchEncoder, TTBottleneck, TTProjection, TwoBranchHead, VoxelEncoder
+from monai_cpic.networks.nets.volume_regressor import VolumeRegressor
 
 __all__ = ["CPICNet"]
 
 
-class CPICNet(nn.Module):
+class CPICNet(VolumeRegressor):
     """Encoder at chosen voxels → tensor train → canonical features → head (paper, section 3.1 and figure 2).
 
     Args:
@@ -29,8 +29,10 @@ class CPICNet(nn.Module):
         passes: passes of a cold start.
         indices: where the next training step of each volume starts; default: an :class:`~monai_cpic.networks.IndexStore` in
             memory.
+        encoder: default the paper's, ``PatchEncoder(in_channels, n_dims)``; another brings its own numbers of channels.
 
     Example:
+        >>> import torch
         >>> net = CPICNet(spatial_shape=(16, 16, 8), n_dims=4, rank=3)
         >>> net(torch.rand(2, 1, 16, 16, 8)).shape  # in-memory volumes; usually a list of LazyVolume
         torch.Size([2, 1])
@@ -49,31 +51,15 @@ class CPICNet(nn.Module):
         oversampling: float = 1.5,
         passes: int = 2,
         indices: IndexStore | None = None,
+        encoder: PatchEncoder | VoxelEncoder | None = None,
     ) -> None:
         super().__init__()
-        self.encoder = PatchEncoder(in_channels, n_dims, spatial_dims=len(spatial_shape))
+        self.encoder = PatchEncoder(in_channels, n_dims, spatial_dims=len(spatial_shape)) if encoder is None else encoder
         self.bottleneck = TTBottleneck(
             self.encoder, spatial_shape, rank, tensorization, decomposition, oversampling, passes, indices
         )
         self.projection = TTProjection(rank, self.bottleneck.mode_sizes, rank)
         self.head = TwoBranchHead(rank, covariates, out_channels)
-
-    def forward(self, volumes: Sequence[LazyVolume] | Tensor, covariates: Tensor | None = None) -> Tensor:
-        """Outputs ``[B, out_channels]``.
-
-        Args:
-            volumes: ``B`` volumes or a dense tensor ``[B, C, *spatial]``.  A volume that stands in the batch several times (one
-                row per visit, say) is evaluated once.
-            covariates: ``[B, covariates]``.
-        """
-        if isinstance(volumes, Tensor):
-            volumes = [open_volume(volume) for volume in volumes]
-        distinct = list({id(volume): volume for volume in volumes}.values())
-        place = {id(volume): position for position, volume in enumerate(distinct)}
-        rows = torch.tensor([place[id(volume)] for volume in volumes])
-        parameter = next(self.head.parameters())
-        features = self.features(distinct)[rows].to(parameter.device, parameter.dtype)
-        return self.head(features, covariates)
 
     def features(self, volumes: Sequence[LazyVolume]) -> Tensor:
         """Canonical features ``[B, rank]`` of different volumes."""

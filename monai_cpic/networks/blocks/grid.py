@@ -1,0 +1,30 @@
+"""The grid that a network is built for, and the volumes it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from monai_cpic.data import LazyVolume
+
+__all__ = ["check_volume"]
+
+
+def check_volume(volume: LazyVolume, in_channels: int, spatial_shape: Sequence[int]) -> None:
+    """Refuse a volume that a network cannot see whole; a smaller one is padded by its border.
+
+    Args:
+        volume: to be checked.
+        in_channels: that the network takes.
+        spatial_shape: the network's grid.
+
+    Raises:
+        ValueError: if the volume has other channels or is larger than the grid.
+    """
+    channels, *shape = volume.shape
+    if channels != in_channels:
+        raise ValueError(f"{volume.key or 'a volume'} has {channels} channels, the network takes {in_channels}")
+    if len(shape) != len(spatial_shape) or any(n > m for n, m in zip(shape, spatial_shape, strict=True)):
+        raise ValueError(
+            f"{volume.key or 'a volume'} has the shape {tuple(shape)}, larger than the grid {tuple(spatial_shape)}; resample "
+            "or crop it lazily, or build the network with a larger spatial_shape"
+        )

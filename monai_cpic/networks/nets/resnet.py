@@ -1,0 +1,62 @@
+"""The baseline that looks at every voxel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from monai.networks.nets import resnet34
+from torch import Tensor
+
+from monai_cpic.data import LazyVolume
+from monai_cpic.networks.blocks import TwoBranchHead, check_volume
+from monai_cpic.networks.nets.volume_regressor import VolumeRegressor
+
+__all__ = ["ResNetRegressor"]
+
+FEATURES = 512  # that ResNet-34 ends with
+
+
+class ResNetRegressor(VolumeRegressor):
+    """MONAI's ResNet-34 with the head and the interface of :class:`~monai_cpic.networks.CPICNet` (paper, section 4.1).
+
+    Volumes are read whole and brought to the grid as that network sees them, by repeating their border.
+
+    Args:
+        spatial_shape: the grid, ``D`` sizes; volumes may be smaller (padding), not larger.
+        in_channels: channels of the volumes.
+        out_channels: number of outputs.
+        covariates: number of covariates given beside each volume.
+
+    Example:
+        >>> net = ResNetRegressor(spatial_shape=(16, 16, 8))
+        >>> net(torch.rand(2, 1, 16, 16, 8)).shape
+        torch.Size([2, 1])
+    """
+
+    def __init__(self, spatial_shape: Sequence[int], in_channels: int = 1, out_channels: int = 1, covariates: int = 0) -> None:
+        super().__init__()
+        self.spatial_shape = tuple(spatial_shape)
+        self.in_channels = in_channels
+        self.resnet = resnet34(
+            spatial_dims=len(self.spatial_shape),
+            n_input_channels=in_channels,
+            feed_forward=False,
+            shortcut_type="A",
+            bias_downsample=True,
+        )
+        self.head = TwoBranchHead(FEATURES, covariates, out_channels)
+
+    def features(self, volumes: Sequence[LazyVolume]) -> Tensor:
+        """Features ``[B, 512]`` of different volumes.
+
+        Raises:
+            ValueError: if a volume has other channels or is larger than the grid.
+        """
+        parameter = next(self.resnet.parameters())
+        return self.resnet(torch.cat([self._dense(volume) for volume in volumes]).to(parameter.device, parameter.dtype))
+
+    def _dense(self, volume: LazyVolume) -> Tensor:
+        """The whole grid as one cube, ``[1, C, *spatial_shape]``."""
+        check_volume(volume, self.in_channels, self.spatial_shape)
+        return volume.gather(torch.tensor([[size // 2 for size in self.spatial_shape]]), self.spatial_shape)

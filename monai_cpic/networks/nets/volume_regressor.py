@@ -1,0 +1,43 @@
+"""What networks on volumes share: one way to call them, and the head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from monai_cpic.data import LazyVolume, open_volume
+from monai_cpic.networks.blocks import TwoBranchHead
+
+__all__ = ["VolumeRegressor"]
+
+
+class VolumeRegressor(nn.Module):
+    """Features of volumes, joined with covariates in a :class:`~monai_cpic.networks.TwoBranchHead`.
+
+    A network derived from it has :meth:`features` and ``head``.
+    """
+
+    head: TwoBranchHead
+
+    def features(self, volumes: Sequence[LazyVolume]) -> Tensor:
+        """Features ``[B, F]`` of different volumes."""
+        raise NotImplementedError
+
+    def forward(self, volumes: Sequence[LazyVolume] | Tensor, covariates: Tensor | None = None) -> Tensor:
+        """Outputs ``[B, out_channels]``.
+
+        Args:
+            volumes: ``B`` volumes or a dense tensor ``[B, C, *spatial]``.  A volume that stands in the batch several times (one
+                row per visit, say) is evaluated once.
+            covariates: ``[B, covariates]``.
+        """
+        if isinstance(volumes, Tensor):
+            volumes = [open_volume(volume) for volume in volumes]
+        distinct = list({id(volume): volume for volume in volumes}.values())
+        place = {id(volume): position for position, volume in enumerate(distinct)}
+        rows = torch.tensor([place[id(volume)] for volume in volumes])
+        parameter = next(self.head.parameters())
+        features = self.features(distinct)[rows].to(parameter.device, parameter.dtype)
+        return self.head(features, covariates)
