@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from monai_cpic.losses.alignment import AlignedLoss, kernel_alignment
 from monai_cpic.losses.censored import CensoredMSELoss
 from monai_cpic.losses.pinball import PinballLoss
 
-__all__ = ["CensoredMSELoss", "PinballLoss"]
+__all__ = ["AlignedLoss", "CensoredMSELoss", "PinballLoss", "kernel_alignment"]

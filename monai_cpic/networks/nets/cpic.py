@@ -9,6 +9,7 @@ from torch import Tensor
 from monai_cpic.data import LazyVolume
 from monai_cpic.networks.blocks import IndexStore, PatchEncoder, TTBottleneck, TTProjection, TwoBranchHead, VoxelEncoder
 from monai_cpic.networks.nets.volume_regressor import VolumeRegressor
+from monai_cpic.tensor_train import TensorTrain
 
 __all__ = ["CPICNet"]
 
@@ -60,7 +61,16 @@ class CPICNet(VolumeRegressor):
         )
         self.projection = TTProjection(rank, self.bottleneck.mode_sizes, rank)
         self.head = TwoBranchHead(rank, covariates, out_channels)
+        self._trains: TensorTrain | None = None
 
     def features(self, volumes: Sequence[LazyVolume]) -> Tensor:
         """Canonical features ``[B, rank]`` of different volumes."""
-        return self.projection(self.bottleneck(volumes))
+        trains = self.bottleneck(volumes)
+        self._trains = trains if self.training else None
+        return self.projection(trains)
+
+    def gram(self) -> Tensor | None:
+        """Inner products ``[B, B]`` of the tensor trains of the last call's rows, with their graph; None after evaluation."""
+        if self._trains is None:
+            return None
+        return self._trains.inner(self._trains)[self.rows][:, self.rows]

@@ -17,9 +17,13 @@ class VolumeRegressor(nn.Module):
     """Features of volumes, joined with covariates in a :class:`~monai_cpic.networks.TwoBranchHead`.
 
     A network derived from it has :meth:`features` and ``head``.
+
+    Attributes:
+        rows: which of the different volumes of the last call each of its rows saw, int64 ``[B]``.
     """
 
     head: TwoBranchHead
+    rows: Tensor
 
     def features(self, volumes: Sequence[LazyVolume]) -> Tensor:
         """Features ``[B, F]`` of different volumes."""
@@ -37,7 +41,7 @@ class VolumeRegressor(nn.Module):
             volumes = [open_volume(volume) for volume in volumes]
         distinct = list({id(volume): volume for volume in volumes}.values())
         place = {id(volume): position for position, volume in enumerate(distinct)}
-        rows = torch.tensor([place[id(volume)] for volume in volumes])
+        self.rows = torch.tensor([place[id(volume)] for volume in volumes])
         parameter = next(self.head.parameters())
-        features = self.features(distinct)[rows].to(parameter.device, parameter.dtype)
+        features = self.features(distinct)[self.rows].to(parameter.device, parameter.dtype)
         return self.head(features, covariates)
