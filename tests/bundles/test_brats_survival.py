@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
+from bundle_run import BundleRun
 
 from monai_cpic.apps.brats_phantoms import simulate_brats
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-BUNDLE = REPOSITORY / "bundles" / "brats_survival"
-CONFIGS = BUNDLE / "configs"
 SIMULATION = {"patients": 10, "seed": 0, "resolution": 0.2}
-NETWORK = {"spatial_shape": "[64,64,32]", "n_dims": 4, "rank": 4}
+BUNDLE = BundleRun("brats_survival", SIMULATION, {"spatial_shape": "[64,64,32]", "n_dims": 4, "rank": 4})
 COLUMNS = ["Brats20ID", "Survival_days", "Age", "Extent_of_Resection", "Survival_days_true", "died"]
 CHALLENGE = ["accuracy", "MSE", "medianSE", "stdSE", "SpearmanR"]
 
@@ -33,24 +28,9 @@ def _cache(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MONAI_CPIC_CACHE", str(cohort.parent / "cache"))
 
 
-def run(*names: str, dataset_dir: Path, output_dir: Path, **options: object) -> subprocess.CompletedProcess[str]:
-    files = [str(CONFIGS / f"{name}.yaml") for name in names]
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files), "--bundle_root", str(BUNDLE)]
-    options = {"dataset_dir": dataset_dir, "output_dir": output_dir, **NETWORK, **options}
-    if "train" in names:
-        options = {"simulation": SIMULATION, **options}
-    command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def succeed(*names: str, **options) -> None:
-    finished = run(*names, **options)
-    assert finished.returncode == 0, finished.stderr[-3000:]
-
-
 def test_the_whole_road(cohort: Path, tmp_path: Path) -> None:
     whole, parts, evaluation, inference = (tmp_path / name for name in ("whole", "parts", "evaluation", "inference"))
-    succeed("train", dataset_dir=cohort, output_dir=whole, max_epochs=2, val_interval=1)
+    BUNDLE.succeed("train", dataset_dir=cohort, output_dir=whole, max_epochs=2, val_interval=1)
     metrics = json.loads((whole / "metrics.json").read_text())
     table = pd.read_csv(whole / "predictions.csv", keep_default_na=False)
     assert metrics["training_patients"] + metrics["evaluated_patients"] == 9  # one is alive
@@ -62,16 +42,16 @@ def test_the_whole_road(cohort: Path, tmp_path: Path) -> None:
     assert list(table.columns) == COLUMNS
     assert (whole / "report.html").read_text().count("data:image/png") == 4  # curves, scatter, two scans
 
-    succeed("train", dataset_dir=cohort, output_dir=parts, max_epochs=1, val_interval=1)
-    succeed("train", dataset_dir=cohort, output_dir=parts, max_epochs=2, val_interval=1, resume=True)
+    BUNDLE.succeed("train", dataset_dir=cohort, output_dir=parts, max_epochs=1, val_interval=1)
+    BUNDLE.succeed("train", dataset_dir=cohort, output_dir=parts, max_epochs=2, val_interval=1, resume=True)
     assert (parts / "metrics.json").read_text() == (whole / "metrics.json").read_text()
     assert (parts / "predictions.csv").read_text() == (whole / "predictions.csv").read_text()
 
-    succeed("train", "evaluate", dataset_dir=cohort, output_dir=evaluation, model_dir=whole)
+    BUNDLE.succeed("train", "evaluate", dataset_dir=cohort, output_dir=evaluation, model_dir=whole)
     assert (evaluation / "metrics.json").read_text() == (whole / "metrics.json").read_text()
 
     model = whole / "model.pt"
-    succeed("inference", dataset_dir=cohort, output_dir=inference, model=model, table="survival_info.csv")
+    BUNDLE.succeed("inference", dataset_dir=cohort, output_dir=inference, model=model, table="survival_info.csv")
     predicted = pd.read_csv(inference / "predictions.csv", keep_default_na=False).set_index("Brats20ID")
     assert len(predicted) == json.loads((inference / "metrics.json").read_text())["predicted_patients"] == 10
     for patient, days in zip(table["Brats20ID"], table["Survival_days"], strict=True):
@@ -81,7 +61,9 @@ def test_the_whole_road(cohort: Path, tmp_path: Path) -> None:
 
 def test_segmentation_zoom_and_censored_patients(cohort: Path, tmp_path: Path) -> None:
     options = {"modalities": "['t1ce']", "segmentation": True, "alive": "censored", "zoom": 2, "spatial_shape": "[128,128,64]"}
-    succeed("train", dataset_dir=cohort, output_dir=tmp_path, max_epochs=1, val_interval=1, use_covariates=False, **options)
+    BUNDLE.succeed(
+        "train", dataset_dir=cohort, output_dir=tmp_path, max_epochs=1, val_interval=1, use_covariates=False, **options
+    )
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["training_patients"] + metrics["evaluated_patients"] == 10
 
@@ -90,7 +72,7 @@ def test_a_broken_scan_stops_the_run_before_training(cohort: Path, tmp_path: Pat
     broken = shutil.copytree(cohort, tmp_path / "data")
     scan = broken / "BraTS20_Training_005" / "BraTS20_Training_005_t2.nii"
     scan.write_bytes(scan.read_bytes()[:-100])
-    finished = run("train", dataset_dir=broken, output_dir=tmp_path / "runs", max_epochs=1)
+    finished = BUNDLE("train", dataset_dir=broken, output_dir=tmp_path / "runs", max_epochs=1)
     assert finished.returncode != 0 and "is truncated" in finished.stderr and scan.name in finished.stderr
     assert not list(tmp_path.glob("runs/*")), "training began"
 
@@ -104,28 +86,12 @@ def test_real_brain_under_the_names_of_brats(cohort: Path, real_data: Path, tmp_
     for path in (real_data / "brain_openms_4mod" / "patient07").iterdir():
         (tmp_path / patient / f"{patient}_{names[path.name.split('_')[0]]}.nii.gz").symlink_to(path)
     options = {"spatial_shape": "[256,256,256]", "segmentation": True}
-    succeed("train", dataset_dir=cohort, output_dir=tmp_path, max_epochs=1, val_interval=1, **options)
-    succeed("inference", dataset_dir=tmp_path, output_dir=tmp_path / "real", model=tmp_path / "model.pt", **options)
+    BUNDLE.succeed("train", dataset_dir=cohort, output_dir=tmp_path, max_epochs=1, val_interval=1, **options)
+    BUNDLE.succeed("inference", dataset_dir=tmp_path, output_dir=tmp_path / "real", model=tmp_path / "model.pt", **options)
     (predicted,) = pd.read_csv(tmp_path / "real" / "predictions.csv").to_dict("records")
     assert predicted["Brats20ID"] == patient and 0 <= predicted["Survival_days"] < 5000
     assert (tmp_path / "real" / "report.html").read_text().count("data:image/png") == 1
 
 
 def test_monais_own_checks(cohort: Path) -> None:
-    for name, kind in (("train", "train"), ("inference", "infer")):
-        workflow = ConfigWorkflow(
-            str(CONFIGS / f"{name}.yaml"),
-            str(CONFIGS / "metadata.json"),
-            logging_file=False,
-            workflow_type=kind,
-            bundle_root=str(BUNDLE),
-            dataset_dir=str(cohort),
-            table="survival_info.csv",
-            model="untrained",
-            simulation=SIMULATION,
-        )
-        workflow.initialize()
-        assert not workflow.check_properties()
-    verify_metadata(str(CONFIGS / "metadata.json"), str(REPOSITORY / "tests" / "bundles" / "metadata_schema.json"))
-    for name in ("train", "inference"):
-        verify_net_in_out("network_def", str(CONFIGS / "metadata.json"), str(CONFIGS / f"{name}.yaml"), device="cpu")
+    BUNDLE.pass_monais_own_checks(cohort, table="survival_info.csv")

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
+from bundle_run import BundleRun
 
 from monai_cpic.apps.phantoms import simulate_osic
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-BUNDLE = REPOSITORY / "bundles" / "osic_fvc"
-CONFIGS = BUNDLE / "configs"
 SIMULATION = {"patients": 10, "seed": 0, "resolution": 0.25}
-NETWORK = ["--spatial_shape", "[64,64,16]", "--n_dims", "4", "--rank", "4"]
+BUNDLE = BundleRun("osic_fvc", SIMULATION, {"spatial_shape": "[64,64,16]", "n_dims": 4, "rank": 4})
 VOXELS = "{'_target_': 'monai_cpic.networks.VoxelEncoder'}"
 PREDICTION_COLUMNS = ["Patient_Week", "FVC", "Confidence", "q20", "q50", "q80"]
 
@@ -32,24 +27,9 @@ def _cache(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MONAI_CPIC_CACHE", str(cohort.parent / "cache"))
 
 
-def run(*names: str, dataset_dir: Path, output_dir: Path, **options: object) -> subprocess.CompletedProcess[str]:
-    files = [str(CONFIGS / f"{name}.yaml") for name in names]
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files), "--bundle_root", str(BUNDLE)]
-    command += ["--dataset_dir", str(dataset_dir), "--output_dir", str(output_dir), *NETWORK]
-    if "train" in names:
-        options = {"simulation": SIMULATION, **options}
-    command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def succeed(*names: str, **options) -> None:
-    finished = run(*names, **options)
-    assert finished.returncode == 0, finished.stderr[-3000:]
-
-
 def test_the_whole_road(cohort: Path, tmp_path: Path) -> None:
     whole, parts, evaluation, inference = (tmp_path / name for name in ("whole", "parts", "evaluation", "inference"))
-    succeed("train", dataset_dir=cohort, output_dir=whole, max_epochs=2, val_interval=1)
+    BUNDLE.succeed("train", dataset_dir=cohort, output_dir=whole, max_epochs=2, val_interval=1)
     metrics = json.loads((whole / "metrics.json").read_text())
     assert (metrics["training_patients"], metrics["evaluated_patients"]) == (8, 2)
     for model in ("c_pic", "covariates_only", "constant"):
@@ -58,15 +38,15 @@ def test_the_whole_road(cohort: Path, tmp_path: Path) -> None:
     assert list(table.columns)[:6] == PREDICTION_COLUMNS and len(table) == metrics["evaluated_visits"]
     assert (whole / "report.html").read_text().count("data:image/png") == 5  # curves, scatter, patients, two scans
 
-    succeed("train", dataset_dir=cohort, output_dir=parts, max_epochs=1, val_interval=1)
-    succeed("train", dataset_dir=cohort, output_dir=parts, max_epochs=2, val_interval=1, resume=True)
+    BUNDLE.succeed("train", dataset_dir=cohort, output_dir=parts, max_epochs=1, val_interval=1)
+    BUNDLE.succeed("train", dataset_dir=cohort, output_dir=parts, max_epochs=2, val_interval=1, resume=True)
     assert (parts / "metrics.json").read_text() == (whole / "metrics.json").read_text()
     assert (parts / "predictions.csv").read_text() == (whole / "predictions.csv").read_text()
 
-    succeed("train", "evaluate", dataset_dir=cohort, output_dir=evaluation, model_dir=whole)
+    BUNDLE.succeed("train", "evaluate", dataset_dir=cohort, output_dir=evaluation, model_dir=whole)
     assert (evaluation / "metrics.json").read_text() == (whole / "metrics.json").read_text()
 
-    succeed("inference", dataset_dir=cohort, output_dir=inference, model=whole / "model.pt", weeks="[0,52]")
+    BUNDLE.succeed("inference", dataset_dir=cohort, output_dir=inference, model=whole / "model.pt", weeks="[0,52]")
     predicted = pd.read_csv(inference / "predictions.csv")
     assert list(predicted.columns)[:6] == PREDICTION_COLUMNS and len(predicted) == 2 * 5
     assert json.loads((inference / "metrics.json").read_text())["predicted_patients"] == 5
@@ -76,14 +56,14 @@ def test_the_whole_road(cohort: Path, tmp_path: Path) -> None:
 def test_baselines_are_a_line_apart(cohort: Path, tmp_path: Path) -> None:
     small: dict[str, object] = {"spatial_shape": "[16,16,8]", "network_def": "@resnet_def"}
     model, inference = tmp_path / "resnet", tmp_path / "inference"
-    succeed("train", dataset_dir=cohort, output_dir=model, max_epochs=1, val_interval=1, **small)
+    BUNDLE.succeed("train", dataset_dir=cohort, output_dir=model, max_epochs=1, val_interval=1, **small)
     assert json.loads((model / "metrics.json").read_text())["evaluated_patients"] == 2
     assert (model / "report.html").read_text().count("data:image/png") == 3  # curves, scatter, patients
-    succeed("inference", dataset_dir=cohort, output_dir=inference, model=model / "model.pt", weeks="[0,52]", **small)
+    BUNDLE.succeed("inference", dataset_dir=cohort, output_dir=inference, model=model / "model.pt", weeks="[0,52]", **small)
     assert len(pd.read_csv(inference / "predictions.csv")) == 2 * 5
 
     small = {"spatial_shape": "[16,16,8]", "network_def::decomposition": "svd", "network_def::encoder": VOXELS}
-    succeed("train", dataset_dir=cohort, output_dir=tmp_path / "voxels", max_epochs=1, val_interval=1, **small)
+    BUNDLE.succeed("train", dataset_dir=cohort, output_dir=tmp_path / "voxels", max_epochs=1, val_interval=1, **small)
     assert (tmp_path / "voxels" / "report.html").read_text().count("data:image/png") == 5
 
 
@@ -92,25 +72,10 @@ def test_a_broken_scan_stops_the_run_before_training(tmp_path: Path) -> None:
     scan = sorted((broken / "train").iterdir())[4]
     slices = sorted(scan.iterdir(), key=lambda path: int(path.stem))
     slices[len(slices) // 2].unlink()
-    finished = run("train", dataset_dir=broken, output_dir=tmp_path / "runs", max_epochs=1)
+    finished = BUNDLE("train", dataset_dir=broken, output_dir=tmp_path / "runs", max_epochs=1)
     assert finished.returncode != 0 and "a slice is missing" in finished.stderr and scan.name in finished.stderr
     assert not list(tmp_path.glob("runs/*")), "training began"
 
 
 def test_monais_own_checks(cohort: Path) -> None:
-    for name, kind in (("train", "train"), ("inference", "infer")):
-        workflow = ConfigWorkflow(
-            str(CONFIGS / f"{name}.yaml"),
-            str(CONFIGS / "metadata.json"),
-            logging_file=False,
-            workflow_type=kind,
-            bundle_root=str(BUNDLE),
-            dataset_dir=str(cohort),
-            model="untrained",
-            simulation=SIMULATION,
-        )
-        workflow.initialize()
-        assert not workflow.check_properties()
-    verify_metadata(str(CONFIGS / "metadata.json"), str(REPOSITORY / "tests" / "bundles" / "metadata_schema.json"))
-    for name in ("train", "inference"):
-        verify_net_in_out("network_def", str(CONFIGS / "metadata.json"), str(CONFIGS / f"{name}.yaml"), device="cpu")
+    BUNDLE.pass_monais_own_checks(cohort)
