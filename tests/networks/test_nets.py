@@ -119,3 +119,20 @@ def test_volumes_that_do_not_fit_are_refused(network: type[CPICNet | ResNetRegre
         module(torch.rand(1, 1, 17, 16, 8))
     with pytest.raises(ValueError, match="2 channels, the network takes 1"):
         module(torch.rand(1, 2, 16, 16, 8))
+
+
+def test_precision_of_the_encoder() -> None:
+    x = torch.rand(5, 1, *SHAPE)
+    single, double = net(), net().double()
+    torch.testing.assert_close(double(x), single(x).double(), rtol=1e-3, atol=1e-3)
+    half = net()
+    with torch.autocast("cpu", torch.bfloat16):
+        output = half(x)
+    assert output.isfinite().all()
+    output.float().square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in half.parameters())
+    latent = [
+        module._latent(torch.rand(20, 1, 9, 9, 9, generator=torch.Generator().manual_seed(0)))
+        for module in (single.bottleneck, double.bottleneck)
+    ]
+    torch.testing.assert_close(latent[0].double(), latent[1], rtol=1e-4, atol=1e-5)

@@ -44,12 +44,14 @@ def test_full_rank_svd_is_the_standardised_encoder_output(tensorization: str) ->
 
 
 def test_cross_approaches_the_svd_with_the_rank() -> None:
-    exact = bottleneck(decomposition="svd", rank=10**4)(volumes(2)).to_dense().flatten(1)
+    coarse = torch.rand(2, 1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    smooth = [open_volume(v) for v in torch.nn.functional.interpolate(coarse, SHAPE, mode="trilinear")]
+    exact = bottleneck(decomposition="svd", rank=10**4)(smooth).to_dense().flatten(1)
     errors = []
     for rank in (2, 8, 24):
-        found = bottleneck(rank=rank, oversampling=2.0)(volumes(2)).to_dense().flatten(1)
+        found = bottleneck(rank=rank, oversampling=2.0)(smooth).to_dense().flatten(1)
         errors.append(((found - exact).norm() / exact.norm()).item())
-    assert errors[2] < errors[1] < errors[0] < 1.2
+    assert errors[2] < errors[1] < errors[0] < 0.8 and errors[2] < 0.2
 
 
 def test_batched_equals_per_item_and_evaluation_repeats() -> None:

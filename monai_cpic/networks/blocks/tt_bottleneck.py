@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
+from monai.utils import evenly_divisible_all_gather
 from torch import Tensor, nn
 
 from monai_cpic.data import LazyVolume
@@ -158,21 +159,30 @@ class TTBottleneck(nn.Module):
     def _field(self, volumes: Sequence[LazyVolume]) -> LatentField:
         return LatentField(volumes, self.spatial_shape, self._encode, self.encoder.receptive_field)
 
+    def _latent(self, cubes: Tensor) -> Tensor:
+        """Latent vectors, computed where and in what precision the encoder lives; under autocast they come back in the latter."""
+        mean = self.standardise.running_mean
+        return self.encoder(cubes.to(mean)).to(mean)
+
     def _encode(self, cubes: Tensor) -> Tensor:
-        """Standardised latent vectors, computed where the encoder lives and returned to the CPU, where the index sets are."""
+        """Standardised latent vectors, returned to the CPU, where the index sets are."""
         running = self.standardise
-        latent = self.encoder(cubes.to(running.running_mean.device))
-        return nn.functional.batch_norm(latent, running.running_mean, running.running_var, eps=running.eps).cpu()
+        return nn.functional.batch_norm(self._latent(cubes), running.running_mean, running.running_var, eps=running.eps).cpu()
 
     @torch.no_grad()
     def _update_statistics(self, volumes: Sequence[LazyVolume]) -> None:
-        """Running mean and variance of each latent channel from random points; the first batch sets them."""
+        """Running mean and variance of each latent channel from random points; the first batch sets them.
+
+        The points depend on the step alone and the batch is that of all processes: its parts give what it gives as a whole.
+        """
         running = self.standardise
+        assert running.num_batches_tracked is not None
+        step = int(running.num_batches_tracked)
         shape = torch.tensor(self.spatial_shape)
+        places = torch.rand(STATISTICS_POINTS, len(shape), generator=torch.Generator().manual_seed(step))
         latent = []
         for volume in volumes:
-            points = (torch.rand(STATISTICS_POINTS, len(shape)) * torch.minimum(shape, torch.tensor(volume.shape[1:]))).long()
-            latent.append(self.encoder(volume.gather(points, self.encoder.receptive_field).to(running.running_mean.device)))
-        assert running.num_batches_tracked is not None
-        running.momentum = 1.0 if running.num_batches_tracked == 0 else 0.1
-        running.train()(torch.cat(latent))
+            points = (places * torch.minimum(shape, torch.tensor(volume.shape[1:]))).long()
+            latent.append(self._latent(volume.gather(points, self.encoder.receptive_field)))
+        running.momentum = 0.1 if step else 1.0
+        running.train()(evenly_divisible_all_gather(torch.cat(latent)))

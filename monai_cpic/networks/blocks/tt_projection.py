@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from monai_cpic.networks.blocks.ranks import joint_mean, joint_trains
 from monai_cpic.tensor_train import TensorTrain, bond_ranks
 
 __all__ = ["TTProjection"]
@@ -29,7 +30,8 @@ class TTProjection(nn.Module):
     used unchanged.  :meth:`refresh` makes it from tensor trains of the present weights, which belongs before every evaluation.
     The basis is part of the state dict.
 
-    A batch of one volume has no mean of its own: such batches are centred together.
+    A batch of one volume has no mean of its own: such batches are centred together.  In a distributed training the batch is that
+    of all processes together, and their bases are the same.
 
     Args:
         rank: number of features.
@@ -65,16 +67,15 @@ class TTProjection(nn.Module):
         Raises:
             ValueError: in training, if the batch is larger than the bank.
         """
-        trains = trains.to(self.coefficients.device)
+        trains, joint = trains.to(self.coefficients.device), 0
         if self.training:
-            self._update(trains.detach())
+            joint = self._update(joint_trains(trains))
         elif self.scale == 0:
             message = "the projection has no basis yet, its features are 0: train the network or load a checkpoint"
             warnings.warn(message, stacklevel=2)
             return self.coefficients.new_zeros(len(trains), self.rank)
         features = self._project(trains)
-        own_mean = self.training and len(trains) > 1
-        return (features - (features.mean(0) if own_mean else self.mean)) / self.scale
+        return (features - (joint_mean(features) if joint > 1 else self.mean)) / self.scale
 
     @torch.no_grad()
     def refresh(self, trains: TensorTrain) -> None:
@@ -99,8 +100,8 @@ class TTProjection(nn.Module):
         return TensorTrain([self.get_buffer(f"bank_{k}")[self.group != EMPTY] for k in range(self.cores)])
 
     @torch.no_grad()
-    def _update(self, trains: TensorTrain) -> None:
-        """One training step: the batch goes to the front of the bank, the oldest trains leave it."""
+    def _update(self, trains: TensorTrain) -> int:
+        """One training step: the batch goes to the front of the bank, the oldest trains leave it; the size of the batch."""
         size = len(trains)
         if size > self.capacity:
             raise ValueError(f"a batch of {size} volumes does not fit the bank of {self.capacity}: enlarge its capacity")
@@ -114,6 +115,7 @@ class TTProjection(nn.Module):
         spread = _spread(features)
         self.mean.copy_(features.mean(0))
         self.scale.copy_(spread if self.scale == 0 else 0.9 * self.scale + 0.1 * spread)
+        return size
 
     def _make_basis(self, bank: TensorTrain, groups: Tensor) -> None:
         """Principal components of the bank, centred group by group, turned towards the present basis; then keep both."""

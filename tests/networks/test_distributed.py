@@ -1,0 +1,59 @@
+"""Training in two processes with half of the batch each is training in one process with the whole batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from monai_cpic.data import open_volume
+from monai_cpic.networks import CPICNet
+
+SHAPE = (8, 8, 8)
+STEPS = 4
+
+pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch is built without torch.distributed")
+
+
+def _train(batches: list[slice], ranks: int) -> tuple[list[float], dict[str, Tensor], dict[str, Tensor]]:
+    """Losses, the last gradients and the state after some steps on the given part of each batch."""
+    torch.manual_seed(0)
+    net = CPICNet(SHAPE, n_dims=4, rank=4, covariates=2).double()
+    model = net if ranks == 1 else nn.parallel.DistributedDataParallel(net)
+    generator = torch.Generator().manual_seed(1)
+    volumes = [open_volume(v) for v in torch.rand(12, 1, *SHAPE, generator=generator, dtype=torch.float64)]
+    covariates, targets = (torch.rand(12, n, generator=generator, dtype=torch.float64) for n in (2, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    losses = []
+    for step in range(STEPS):
+        part = batches[step % len(batches)]
+        loss = (model(volumes[part], covariates[part]) - targets[part]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    gradients = {name: parameter.grad for name, parameter in net.named_parameters()}
+    return losses, gradients, net.state_dict()
+
+
+def _work(rank: int, folder: str, sizes: tuple[int, int]) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    first = [slice(0, sizes[0]), slice(sizes[0], sum(sizes))][rank]
+    second = [slice(6, 6 + sizes[0]), slice(6 + sizes[0], 6 + sum(sizes))][rank]
+    torch.save(_train([first, second], 2), Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("each", [3, 1])
+def test_two_processes_train_as_one(tmp_path: Path, each: int) -> None:
+    torch.multiprocessing.spawn(_work, (str(tmp_path), (each, each)), nprocs=2)
+    parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    losses, gradients, state = _train([slice(0, 2 * each), slice(6, 6 + 2 * each)], 1)
+    torch.testing.assert_close(torch.tensor([part[0] for part in parts]).mean(0), torch.tensor(losses))
+    for part in parts:
+        torch.testing.assert_close(part[1], gradients, rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(part[2], state, rtol=1e-6, atol=1e-9)
