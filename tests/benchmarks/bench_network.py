@@ -5,8 +5,9 @@
 
 Scans of one channel, int16, in ``.npy`` files that the system has in its cache; both networks read them through the same handle,
 ResNet-34 whole.  Batches of one scan.  Seconds are medians of repetitions that take turns in one process, after a warm-up: for
-CPICNet until its projection has filled its bank; ResNet-34 trains for a single step, without a warm-up.  Memory is the largest
-resident memory of a process of its own above that after the imports: with weights, optimizer, and code loaded at the first use.
+CPICNet until its projection has filled its bank; ResNet-34 trains for a single step, without a warm-up.  CPU seconds, of all
+threads, tell whether other work disturbed the clock.  Memory is the largest resident memory of a process of its own above that
+after the imports: with weights, optimizer, and code loaded at the first use.
 At 512×512×32 the step of ResNet-34 takes about seven minutes and 11 GB; the whole about a quarter of an hour.
 """
 
@@ -171,8 +172,8 @@ def scales(cases: Sequence[Case], threads: int) -> dict:
     """Seconds and memory of CPICNet at four sizes, and ratios of the second to the first and the fourth to the third."""
     trainings = {case.name: Training(case) for case in cases}
     result: dict = {
-        "training step, seconds": medians({name: t.step for name, t in trainings.items()}, REPEATS),
-        "prediction, seconds": medians({name: t.predict for name, t in trainings.items()}, REPEATS),
+        **medians("training step", {name: t.step for name, t in trainings.items()}, REPEATS),
+        **medians("prediction", {name: t.predict for name, t in trainings.items()}, REPEATS),
         "voxels encoded by a prediction": {name: len(t.network.bottleneck.sampled[0]) for name, t in trainings.items()},
         "training step, MiB": {case.name: apart(training_memory, case, threads) for case in cases},
         "prediction, MiB": {case.name: apart(prediction_memory, case, threads) for case in cases},
@@ -194,46 +195,52 @@ def huge(work: Path, edge: int, threads: int) -> dict:
             with case.scan.open("wb") as file:
                 np.lib.format.write_array_header_1_0(file, header)
                 file.truncate(file.tell() + 2 * math.prod(case.shape))
-        seconds, memory = apart(first_step, case, threads)
-        result[f"{kind} {case.name}"] = {"first step, seconds": seconds, "first step, MiB": memory}
+        (seconds, processor), memory = apart(first_step, case, threads)
+        result[f"{kind} {case.name}"] = {"seconds": seconds, "CPU seconds": processor, "MiB": memory}
     return result
 
 
 def against(resnet: Case, ours: Case, threads: int) -> dict:
     """ResNet-34 and CPICNet, and the ratios of the former to the latter."""
     one, other = Training(resnet), Training(ours)
-    predictions = medians({"ResNet-34": one.predict, "CPICNet": other.predict}, REPEATS_RESNET)
-    steps = medians({"CPICNet": other.step}, REPEATS)
+    result: dict = medians("prediction", {"ResNet-34": one.predict, "CPICNet": other.predict}, REPEATS_RESNET)
+    result |= medians("training step", {"CPICNet": other.step}, REPEATS)
     del one
-    memory = {"ResNet-34": apart(prediction_memory, resnet, threads), "CPICNet": apart(prediction_memory, ours, threads)}
-    step_memory = {"CPICNet": apart(training_memory, ours, threads)}
+    result["prediction, MiB"] = {
+        "ResNet-34": apart(prediction_memory, resnet, threads),
+        "CPICNet": apart(prediction_memory, ours, threads),
+    }
+    result["training step, MiB"] = {"CPICNet": apart(training_memory, ours, threads)}
     need, available = RESNET_BYTES + RESNET_BYTES_PER_VOXEL * math.prod(resnet.shape), available_bytes()
-    result = {"prediction, seconds": predictions, "prediction, MiB": memory}
     if need > available:
         result["left out"] = f"the step of ResNet-34 needs about {need / 2**30:.1f} GiB, {available / 2**30:.1f} are available"
     else:
-        steps["ResNet-34"], step_memory["ResNet-34"] = apart(first_step, resnet, threads)
-    result |= {"training step, seconds": steps, "training step, MiB": step_memory}
+        (seconds, processor), memory = apart(first_step, resnet, threads)
+        for unit, value in (("seconds", seconds), ("CPU seconds", processor), ("MiB", memory)):
+            result[f"training step, {unit}"]["ResNet-34"] = value
     for figures in result.values():
         if isinstance(figures, dict) and "ResNet-34" in figures:
             figures["ratio"] = figures["ResNet-34"] / figures["CPICNet"]
     return result
 
 
-def medians(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Seconds of functions that take turns; the first turn is a warm-up."""
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
+def medians(what: str, functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, dict[str, float]]:
+    """Seconds and CPU seconds of functions that take turns; the first turn is a warm-up."""
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
     for _ in tqdm(range(repeats + 1), leave=False, disable=None):
         for name, function in functions.items():
             seconds[name].append(elapsed(function))
-    return {name: statistics.median(values[1:]) for name, values in seconds.items()}
+    return {
+        f"{what}, {unit}": {name: statistics.median(value[k] for value in values[1:]) for name, values in seconds.items()}
+        for k, unit in enumerate(("seconds", "CPU seconds"))
+    }
 
 
-def elapsed(function: Callable[[], object]) -> float:
-    """Seconds of one call."""
-    start = time.perf_counter()
+def elapsed(function: Callable[[], object]) -> tuple[float, float]:
+    """Seconds and CPU seconds of one call."""
+    start, processor = time.perf_counter(), time.process_time()
     function()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, time.process_time() - processor
 
 
 # ---- in processes of their own --------------------------------------------------------------------------------------------
@@ -263,8 +270,8 @@ def prediction_memory(case: Case) -> float:
     return peak() - start
 
 
-def first_step(case: Case) -> tuple[float, float]:
-    """Seconds of the first step of a training, and MiB that it takes."""
+def first_step(case: Case) -> tuple[tuple[float, float], float]:
+    """Seconds and CPU seconds of the first step of a training, and MiB that it takes."""
     Path("/proc/self/oom_score_adj").write_text("1000")  # should memory run out, this process ends and no other
     start = reset_peak()
     training = Training(case)
