@@ -45,6 +45,21 @@ def test_features_are_invariant_to_the_gauge() -> None:
     torch.testing.assert_close(module(TensorTrain(cores)), module(trains))
 
 
+@pytest.mark.parametrize("batch", [2, 8])  # fewer and more than the features
+def test_the_convex_solver_gives_the_same_features_and_gradients(batch: int) -> None:
+    pytest.importorskip("cvxpylayers", reason="cvxpylayers is not installed")
+    direct, convex = projection(), projection(solver="cvxpylayers")
+    for step in range(3):
+        found = []
+        for module in (direct, convex):
+            trains = TensorTrain([core.clone().requires_grad_() for core in low_rank_trains(batch, seed=step)])
+            features = module(trains)
+            (features * torch.arange(1.0, 4.0)).square().sum().backward()
+            found.append([features, *(core.grad for core in trains)])
+        for exact, solved in zip(*found, strict=True):
+            assert (solved - exact).abs().max() <= 1e-3 * exact.abs().max()
+
+
 def test_training_features_are_centred_and_follow_the_batch_gradient() -> None:
     module = projection()
     trains = low_rank_trains(8)
@@ -108,5 +123,7 @@ def test_limits_are_named() -> None:
         module.refresh(low_rank_trains(1))
     with pytest.raises(ValueError, match="rank"):
         projection(rank=0)
+    with pytest.raises(ValueError, match="cvxpylayers"):
+        projection(solver="scs")
     with pytest.warns(UserWarning, match="no basis yet"):
         assert module.eval()(low_rank_trains(2)).abs().max() == 0

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from monai_cpic.networks.blocks.convex_solver import ConvexSolver
 from monai_cpic.networks.blocks.ranks import joint_mean, joint_trains
 from monai_cpic.tensor_train import TensorTrain, bond_ranks
 
@@ -38,15 +39,21 @@ class TTProjection(nn.Module):
         mode_sizes: mode sizes of the tensor trains.
         bond_rank: bond rank of the tensor trains.
         capacity: tensor trains in the bank, which bounds their age; at least the batch size, ideally twice.
+        solver: ``"direct"``, or ``"cvxpylayers"`` as in the paper, with the same features and gradients.
 
     Raises:
-        ValueError: if ``rank`` is below 1 or ``capacity`` below 2.
+        ValueError: if ``rank`` is below 1, ``capacity`` below 2 or the solver unknown.
     """
 
-    def __init__(self, rank: int, mode_sizes: Sequence[int], bond_rank: int = 10, capacity: int = 40) -> None:
+    def __init__(
+        self, rank: int, mode_sizes: Sequence[int], bond_rank: int = 10, capacity: int = 40, solver: str = "direct"
+    ) -> None:
         super().__init__()
         if rank < 1 or capacity < 2:
             raise ValueError(f"rank must be at least 1 and capacity at least 2, got {rank} and {capacity}")
+        if solver not in ("direct", "cvxpylayers"):
+            raise ValueError(f'solver is "direct" or "cvxpylayers", got {solver!r}')
+        self.solver = ConvexSolver(rank) if solver == "cvxpylayers" else None
         self.rank = rank
         self.capacity = capacity
         self.cores = len(mode_sizes)
@@ -94,7 +101,9 @@ class TTProjection(nn.Module):
         self.scale.copy_(_spread(features))
 
     def _project(self, trains: TensorTrain) -> Tensor:
-        return trains.inner(self._bank()) @ self.coefficients[self.group != EMPTY]
+        bank, coefficients = self._bank(), self.coefficients[self.group != EMPTY]
+        overlap = trains.inner(bank) @ coefficients
+        return overlap if self.solver is None else self.solver(overlap, coefficients.mT @ bank.inner(bank) @ coefficients)
 
     def _bank(self) -> TensorTrain:
         return TensorTrain([self.get_buffer(f"bank_{k}")[self.group != EMPTY] for k in range(self.cores)])

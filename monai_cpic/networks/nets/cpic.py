@@ -30,6 +30,7 @@ class CPICNet(VolumeRegressor):
         passes: passes of a cold start.
         indices: where the next training step of each volume starts; default: an :class:`~monai_cpic.networks.IndexStore` in
             memory.
+        solver: of the projection, ``"direct"`` or ``"cvxpylayers"``, see :class:`~monai_cpic.networks.TTProjection`.
         encoder: default the paper's, ``PatchEncoder(in_channels, n_dims)``; another brings its own numbers of channels.
 
     Example:
@@ -52,6 +53,7 @@ class CPICNet(VolumeRegressor):
         oversampling: float = 1.5,
         passes: int = 2,
         indices: IndexStore | None = None,
+        solver: str = "direct",
         encoder: PatchEncoder | VoxelEncoder | None = None,
     ) -> None:
         super().__init__()
@@ -59,7 +61,7 @@ class CPICNet(VolumeRegressor):
         self.bottleneck = TTBottleneck(
             self.encoder, spatial_shape, rank, tensorization, decomposition, oversampling, passes, indices
         )
-        self.projection = TTProjection(rank, self.bottleneck.mode_sizes, rank)
+        self.projection = TTProjection(rank, self.bottleneck.mode_sizes, rank, solver=solver)
         self.head = TwoBranchHead(rank, covariates, out_channels)
         self._trains: TensorTrain | None = None
 
