@@ -6,8 +6,9 @@
 Scans of one channel, int16, in ``.npy`` files that the system has in its cache; both networks read them through the same handle,
 ResNet-34 whole.  Batches of one scan.  Seconds are medians of repetitions that take turns in one process, after a warm-up: for
 CPICNet until its projection has filled its bank; ResNet-34 trains for a single step, without a warm-up.  CPU seconds, of all
-threads, tell whether other work disturbed the clock.  Memory is the largest resident memory of a process of its own above that
-after the imports: with weights, optimizer, and code loaded at the first use.
+threads, tell whether other work disturbed the clock.  Memory is the largest of a process of its own above that after the
+imports: with weights, optimizer, and code loaded at the first use; resident, which counts the pages of the scan that the system
+has in its cache, and private, which does not.
 At 512×512×32 the step of ResNet-34 takes about seven minutes and 11 GB; the whole about a quarter of an hour.
 """
 
@@ -27,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from memory import Peaks
 from monai.transforms import ScaleIntensityRange
 from torch import nn
 from tqdm import tqdm
@@ -175,8 +177,8 @@ def scales(cases: Sequence[Case], threads: int) -> dict:
         **medians("training step", {name: t.step for name, t in trainings.items()}, REPEATS),
         **medians("prediction", {name: t.predict for name, t in trainings.items()}, REPEATS),
         "voxels encoded by a prediction": {name: len(t.network.bottleneck.sampled[0]) for name, t in trainings.items()},
-        "training step, MiB": {case.name: apart(training_memory, case, threads) for case in cases},
-        "prediction, MiB": {case.name: apart(prediction_memory, case, threads) for case in cases},
+        **memory("training step", {case.name: apart(training_memory, case, threads) for case in cases}),
+        **memory("prediction", {case.name: apart(prediction_memory, case, threads) for case in cases}),
     }
     names = list(trainings)
     for figures in result.values():
@@ -195,8 +197,8 @@ def huge(work: Path, edge: int, threads: int) -> dict:
             with case.scan.open("wb") as file:
                 np.lib.format.write_array_header_1_0(file, header)
                 file.truncate(file.tell() + 2 * math.prod(case.shape))
-        (seconds, processor), memory = apart(first_step, case, threads)
-        result[f"{kind} {case.name}"] = {"seconds": seconds, "CPU seconds": processor, "MiB": memory}
+        (seconds, processor), peaks = apart(first_step, case, threads)
+        result[f"{kind} {case.name}"] = {"seconds": seconds, "CPU seconds": processor, **peaks}
     return result
 
 
@@ -206,22 +208,26 @@ def against(resnet: Case, ours: Case, threads: int) -> dict:
     result: dict = medians("prediction", {"ResNet-34": one.predict, "CPICNet": other.predict}, REPEATS_RESNET)
     result |= medians("training step", {"CPICNet": other.step}, REPEATS)
     del one
-    result["prediction, MiB"] = {
-        "ResNet-34": apart(prediction_memory, resnet, threads),
-        "CPICNet": apart(prediction_memory, ours, threads),
-    }
-    result["training step, MiB"] = {"CPICNet": apart(training_memory, ours, threads)}
+    predictions = {"ResNet-34": resnet, "CPICNet": ours}
+    result |= memory("prediction", {name: apart(prediction_memory, case, threads) for name, case in predictions.items()})
+    result |= memory("training step", {"CPICNet": apart(training_memory, ours, threads)})
     need, available = RESNET_BYTES + RESNET_BYTES_PER_VOXEL * math.prod(resnet.shape), available_bytes()
     if need > available:
         result["left out"] = f"the step of ResNet-34 needs about {need / 2**30:.1f} GiB, {available / 2**30:.1f} are available"
     else:
-        (seconds, processor), memory = apart(first_step, resnet, threads)
-        for unit, value in (("seconds", seconds), ("CPU seconds", processor), ("MiB", memory)):
+        (seconds, processor), peaks = apart(first_step, resnet, threads)
+        for unit, value in {"seconds": seconds, "CPU seconds": processor, **peaks}.items():
             result[f"training step, {unit}"]["ResNet-34"] = value
     for figures in result.values():
         if isinstance(figures, dict) and "ResNet-34" in figures:
             figures["ratio"] = figures["ResNet-34"] / figures["CPICNet"]
     return result
+
+
+def memory(what: str, peaks: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Kind of memory by case instead of case by kind."""
+    kinds = next(iter(peaks.values()))
+    return {f"{what}, {kind}": {name: found[kind] for name, found in peaks.items()} for kind in kinds}
 
 
 def medians(what: str, functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, dict[str, float]]:
@@ -252,51 +258,34 @@ def apart(measure: Callable[[Case], object], case: Case, threads: int):
         return pool.apply(measure, (case,))
 
 
-def training_memory(case: Case) -> float:
+def training_memory(case: Case) -> dict[str, float]:
     """MiB that a training takes: a cold start and a few steps."""
-    start = reset_peak()
-    training = Training(case)
-    for _ in range(5):
-        training.step()
-    return peak() - start
+    with Peaks() as peaks:
+        training = Training(case)
+        for _ in range(5):
+            training.step()
+    return peaks.above_start()
 
 
-def prediction_memory(case: Case) -> float:
+def prediction_memory(case: Case) -> dict[str, float]:
     """MiB that a prediction from a checkpoint takes."""
-    start = reset_peak()
-    network = case.build().eval()
-    with torch.no_grad():
-        network([case.volume()])
-    return peak() - start
+    with Peaks() as peaks, torch.no_grad():
+        case.build().eval()([case.volume()])
+    return peaks.above_start()
 
 
-def first_step(case: Case) -> tuple[tuple[float, float], float]:
+def first_step(case: Case) -> tuple[tuple[float, float], dict[str, float]]:
     """Seconds and CPU seconds of the first step of a training, and MiB that it takes."""
     Path("/proc/self/oom_score_adj").write_text("1000")  # should memory run out, this process ends and no other
-    start = reset_peak()
-    training = Training(case)
-    return elapsed(training.step), peak() - start
-
-
-def reset_peak() -> float:
-    """Forget what was resident before; MiB that are resident now."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return peak()
-
-
-def peak() -> float:
-    """Largest resident memory of this process since :func:`reset_peak`, MiB; getrusage would give a child its parent's."""
-    return kib("/proc/self/status", "VmHWM") / 1024
+    with Peaks() as peaks:
+        seconds = elapsed(Training(case).step)
+    return seconds, peaks.above_start()
 
 
 def available_bytes() -> int:
     """Memory of the machine that is free or can be freed."""
-    return kib("/proc/meminfo", "MemAvailable") * 1024
-
-
-def kib(file: str, name: str) -> int:
-    """One line of the system's accounts."""
-    return next(int(line.split()[1]) for line in Path(file).read_text().splitlines() if line.startswith(name))
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) * 1024
 
 
 if __name__ == "__main__":
