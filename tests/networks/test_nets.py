@@ -136,3 +136,22 @@ def test_precision_of_the_encoder() -> None:
         for module in (single.bottleneck, double.bottleneck)
     ]
     torch.testing.assert_close(latent[0].double(), latent[1], rtol=1e-4, atol=1e-5)
+
+
+def test_index_batching_gives_the_same_gradients_from_the_memory_of_one_chunk() -> None:
+    x, gradients, kept = torch.rand(3, 1, *SHAPE), [], []
+    for index_batching in (False, True):
+        module = net(index_batching=index_batching)
+        sizes: list[int] = []
+
+        def pack(tensor: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            output = module(x)
+        output.square().sum().backward()
+        gradients.append([parameter.grad for parameter in module.parameters()])
+        kept.append(sum(sizes))
+    torch.testing.assert_close(gradients[1], gradients[0])
+    assert kept[1] < kept[0] / 5

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from monai_cpic.data import LazyVolume
 from monai_cpic.tensor_train import Memory
@@ -27,14 +28,21 @@ class LatentField:
         spatial_shape: the grid; points beyond a volume are read by its border mode.
         encode: latent vectors ``[N, n_dims]`` of cubes ``[N, C, *size]``.
         size: edge of the cubes.
+        recompute: read and encode again in the backward pass, chunk by chunk, instead of keeping what it needs.
     """
 
     def __init__(
-        self, volumes: Sequence[LazyVolume], spatial_shape: Sequence[int], encode: Callable[[Tensor], Tensor], size: int
+        self,
+        volumes: Sequence[LazyVolume],
+        spatial_shape: Sequence[int],
+        encode: Callable[[Tensor], Tensor],
+        size: int,
+        recompute: bool = False,
     ) -> None:
         self.volumes = volumes
         self.encode = encode
         self.size = size
+        self.recompute = recompute
         self.strides = torch.tensor([math.prod(spatial_shape[axis + 1 :]) for axis in range(len(spatial_shape))])
         self.points = math.prod(spatial_shape)
         # Of vectors, by volume · points + row-major position; those without a graph are of no use where one is wanted.
@@ -58,7 +66,10 @@ class LatentField:
         return [points[volume == b] for b in range(len(self.volumes))]
 
     def _new(self, keys: Tensor) -> Tensor:
-        return torch.cat([self._encode(chunk) for chunk in keys.split(POINTS_PER_CHUNK)])
+        chunks = keys.split(POINTS_PER_CHUNK)
+        if self.recompute and torch.is_grad_enabled():
+            return torch.cat([checkpoint(self._encode, chunk, use_reentrant=False) for chunk in chunks])
+        return torch.cat([self._encode(chunk) for chunk in chunks])
 
     def _encode(self, keys: Tensor) -> Tensor:
         """Latent vectors of sorted keys, read volume by volume and encoded together."""

@@ -38,6 +38,9 @@ class TTBottleneck(nn.Module):
         oversampling: see :func:`~monai_cpic.tensor_train.cross_approximate`; 1 is the paper's plain cross.
         passes: passes of a cold start.
         indices: where the next training steps start; default: an :class:`IndexStore` in memory that chooses anew every step.
+        index_batching: bound the memory of a training step: the encoder's intermediate values are kept for one chunk of points
+            at a time, and computed again from the volumes in the backward pass (paper, section 4).  The gradients are the same,
+            the time that of one more forward pass.
 
     Attributes:
         sampled: for each volume of the last call, the grid points that were encoded, int64 ``[N, D]``.
@@ -56,6 +59,7 @@ class TTBottleneck(nn.Module):
         oversampling: float = 1.5,
         passes: int = 2,
         indices: IndexStore | None = None,
+        index_batching: bool = False,
     ) -> None:
         super().__init__()
         if tensorization not in ("qtt", "tt") or decomposition not in ("cross", "svd"):
@@ -71,6 +75,7 @@ class TTBottleneck(nn.Module):
         self.passes = passes
         self.standardise = nn.BatchNorm1d(encoder.n_dims, affine=False)
         self.indices = IndexStore() if indices is None else indices
+        self.index_batching = index_batching
         self.sampled: list[Tensor] = []
 
     @property
@@ -157,7 +162,7 @@ class TTBottleneck(nn.Module):
     # ---- the field -----------------------------------------------------------------------------------------------------
 
     def _field(self, volumes: Sequence[LazyVolume]) -> LatentField:
-        return LatentField(volumes, self.spatial_shape, self._encode, self.encoder.receptive_field)
+        return LatentField(volumes, self.spatial_shape, self._encode, self.encoder.receptive_field, self.index_batching)
 
     def _latent(self, cubes: Tensor) -> Tensor:
         """Latent vectors, computed where and in what precision the encoder lives; under autocast they come back in the latter."""

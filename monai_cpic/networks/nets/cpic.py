@@ -30,6 +30,7 @@ class CPICNet(VolumeRegressor):
         passes: passes of a cold start.
         indices: where the next training step of each volume starts; default: an :class:`~monai_cpic.networks.IndexStore` in
             memory.
+        index_batching: bound the memory of a training step, see :class:`~monai_cpic.networks.TTBottleneck`.
         solver: of the projection, ``"direct"`` or ``"cvxpylayers"``, see :class:`~monai_cpic.networks.TTProjection`.
         encoder: default the paper's, ``PatchEncoder(in_channels, n_dims)``; another brings its own numbers of channels.
 
@@ -53,13 +54,14 @@ class CPICNet(VolumeRegressor):
         oversampling: float = 1.5,
         passes: int = 2,
         indices: IndexStore | None = None,
+        index_batching: bool = False,
         solver: str = "direct",
         encoder: PatchEncoder | VoxelEncoder | None = None,
     ) -> None:
         super().__init__()
         self.encoder = PatchEncoder(in_channels, n_dims, spatial_dims=len(spatial_shape)) if encoder is None else encoder
         self.bottleneck = TTBottleneck(
-            self.encoder, spatial_shape, rank, tensorization, decomposition, oversampling, passes, indices
+            self.encoder, spatial_shape, rank, tensorization, decomposition, oversampling, passes, indices, index_batching
         )
         self.projection = TTProjection(rank, self.bottleneck.mode_sizes, rank, solver=solver)
         self.head = TwoBranchHead(rank, covariates, out_channels)
