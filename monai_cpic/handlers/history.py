@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
 __all__ = ["History"]
 
 
 class History:
-    """Mean training loss of every epoch, and the metrics of every validation, as rows that a checkpoint keeps.
+    """Mean training loss of every epoch (of all processes) and the metrics of every validation, as rows that a checkpoint keeps.
 
     Attributes:
         rows: dictionaries with ``epoch``, ``loss`` and, after a validation, its metrics.
@@ -39,7 +40,8 @@ class History:
         self.losses.append(engine.state.output["loss"].item())
 
     def _epoch(self, engine: Engine) -> None:
-        self.rows.append({"epoch": engine.state.epoch, "loss": sum(self.losses) / len(self.losses)})
+        loss = idist.all_reduce(sum(self.losses) / len(self.losses)) / idist.get_world_size()
+        self.rows.append({"epoch": engine.state.epoch, "loss": loss})
         self.losses.clear()
 
     def _metrics(self, engine: Engine) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from monai_cpic.losses.alignment import AlignedLoss, kernel_alignment
 from monai_cpic.losses.censored import CensoredMSELoss
+from monai_cpic.losses.joint import JointMean
 from monai_cpic.losses.pinball import PinballLoss
 
-__all__ = ["AlignedLoss", "CensoredMSELoss", "PinballLoss", "kernel_alignment"]
+__all__ = ["AlignedLoss", "CensoredMSELoss", "JointMean", "PinballLoss", "kernel_alignment"]

@@ -13,6 +13,7 @@ from torch import Tensor
 __all__ = ["select_rows"]
 
 SWAP_TOLERANCE = 1.05  # a swap must enlarge the volume by more than this factor
+TREMBLE = 1e-6  # relative to the largest value
 SWAPS = 4  # after the pivots of LU, which are nearly of maximal volume, further swaps gain nothing
 
 
@@ -44,6 +45,9 @@ def select_rows(matrix: Tensor, count: int, first: int | None = None, among: int
             f"{count} rows of a {size} x {columns} matrix, {first} of them pivots among the leading {among}: choose between 1 "
             f"and {min(among, columns)} pivots, and between {first} and {size} rows in all"
         )
+    # Flat regions lack rank, and there rounding would choose: other rows for another batch size.  So a fixed matrix chooses.
+    fixed = torch.randn(size, columns, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(matrix)
+    matrix = matrix + TREMBLE * matrix.abs().amax((1, 2), keepdim=True) * fixed
     # The orthonormal factor has full column rank even where the matrix has not, so every step below is well posed.
     # Of more columns than pivots wanted, the leading singular vectors carry most.
     head = matrix[:, :among]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -9,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+import torch
 from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -33,10 +37,14 @@ class BundleRun:
         """The folder."""
         return REPOSITORY / "bundles" / self.name
 
-    def __call__(self, *names: str, dataset_dir: Path, output_dir: Path, **options: object) -> subprocess.CompletedProcess[str]:
-        """Run configurations in a process of their own."""
+    def __call__(
+        self, *names: str, dataset_dir: Path, output_dir: Path, processes: int = 0, **options: object
+    ) -> subprocess.CompletedProcess[str]:
+        """Run configurations in a process of their own, or in several of a distributed training."""
         files = [str(self.root / "configs" / f"{name}.yaml") for name in names]
-        command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(files), "--bundle_root", str(self.root)]
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes else []
+        bundle = ["-m", "monai.bundle", "run", "--config_file", str(files), "--bundle_root", str(self.root)]
+        command = [sys.executable, *torchrun, *bundle]
         options = {"dataset_dir": dataset_dir, "output_dir": output_dir, **self.network, **options}
         if "train" in names:
             options = {"simulation": dict(self.simulation), **options}
@@ -47,6 +55,29 @@ class BundleRun:
         """Run, and fail with what it said."""
         finished = self(*names, dataset_dir=dataset_dir, output_dir=output_dir, **options)
         assert finished.returncode == 0, finished.stderr[-3000:]
+
+    def train_in_processes_as_in_one(self, dataset_dir: Path, output_dir: Path) -> None:
+        """Two processes with half of the batch each, and one with all of it: the same losses and metrics.
+
+        In float64: in float32 the rounding of a smaller batch may choose another of two equally good pivots.
+        """
+        one, two = output_dir / "one", output_dir / "two"
+        for folder, processes in ((one, 1), (two, 2)):
+            self.succeed(
+                "train",
+                "multi_gpu_train",
+                dataset_dir=dataset_dir,
+                output_dir=folder,
+                processes=processes,
+                batch_size=4 // processes,
+                max_epochs=2,
+                val_interval=1,
+                **{"network::module": "$@network_def.to(@device).double()"},
+            )
+        assert _numbers(two) == pytest.approx(_numbers(one), rel=1e-5, nan_ok=True)
+        (checkpoint,) = one.glob("checkpoint_*.pt")
+        histories = [torch.load(folder / checkpoint.name)["history"]["rows"] for folder in (one, two)]
+        assert [row["loss"] for row in histories[1]] == pytest.approx([row["loss"] for row in histories[0]], rel=1e-5)
 
     def pass_monais_own_checks(self, cohort: Path, **options: object) -> None:
         """Properties, metadata, and the network's input and output."""
@@ -69,3 +100,14 @@ class BundleRun:
         verify_metadata(metadata, str(REPOSITORY / "tests" / "bundles" / "metadata_schema.json"))
         for name in ("train", "inference"):
             verify_net_in_out("network_def", metadata, str(configs / f"{name}.yaml"), device="cpu")
+
+
+def _numbers(output_dir: Path) -> dict[str, float]:
+    """All of a run's metrics."""
+    metrics = json.loads((output_dir / "metrics.json").read_text())
+    nested = {key: value if isinstance(value, dict) else {"": value} for key, value in metrics.items()}
+    return {
+        f"{model} {name}": math.nan if value is None else value
+        for model, values in nested.items()
+        for name, value in values.items()
+    }

@@ -93,5 +93,9 @@ def test_real_brain_under_the_names_of_brats(cohort: Path, real_data: Path, tmp_
     assert (tmp_path / "real" / "report.html").read_text().count("data:image/png") == 1
 
 
+def test_two_processes_train_as_one(cohort: Path, tmp_path: Path) -> None:
+    BUNDLE.train_in_processes_as_in_one(cohort, tmp_path)
+
+
 def test_monais_own_checks(cohort: Path) -> None:
     BUNDLE.pass_monais_own_checks(cohort, table="survival_info.csv")

@@ -77,5 +77,9 @@ def test_a_broken_scan_stops_the_run_before_training(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("runs/*")), "training began"
 
 
+def test_two_processes_train_as_one(cohort: Path, tmp_path: Path) -> None:
+    BUNDLE.train_in_processes_as_in_one(cohort, tmp_path)
+
+
 def test_monais_own_checks(cohort: Path) -> None:
     BUNDLE.pass_monais_own_checks(cohort)

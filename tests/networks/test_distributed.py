@@ -39,18 +39,17 @@ def _train(batches: list[slice], ranks: int) -> tuple[list[float], dict[str, Ten
     return losses, gradients, net.state_dict()
 
 
-def _work(rank: int, folder: str, sizes: tuple[int, int]) -> None:
+def _work(rank: int, folder: str, each: int) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    first = [slice(0, sizes[0]), slice(sizes[0], sum(sizes))][rank]
-    second = [slice(6, 6 + sizes[0]), slice(6 + sizes[0], 6 + sum(sizes))][rank]
-    torch.save(_train([first, second], 2), Path(folder) / f"{rank}.pt")
+    dealt = [slice(rank, 2 * each, 2), slice(6 + rank, 6 + 2 * each, 2)]
+    torch.save(_train(dealt, 2), Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("each", [3, 1])
 def test_two_processes_train_as_one(tmp_path: Path, each: int) -> None:
-    torch.multiprocessing.spawn(_work, (str(tmp_path), (each, each)), nprocs=2)
+    torch.multiprocessing.spawn(_work, (str(tmp_path), each), nprocs=2)
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     losses, gradients, state = _train([slice(0, 2 * each), slice(6, 6 + 2 * each)], 1)
     torch.testing.assert_close(torch.tensor([part[0] for part in parts]).mean(0), torch.tensor(losses))

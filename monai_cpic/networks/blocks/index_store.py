@@ -78,7 +78,7 @@ class IndexStore:
         self._kept = {}
         if self.folder is not None:
             for path in self.folder.glob("*.pt"):
-                path.unlink()
+                path.unlink(missing_ok=True)  # another process may load the same state
         for key, kept in state.items():
             self._write(key, kept)
 

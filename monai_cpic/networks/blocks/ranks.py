@@ -13,9 +13,13 @@ __all__ = ["joint_mean", "joint_trains"]
 
 
 def joint_trains(trains: TensorTrain) -> TensorTrain:
-    """The tensor trains of all processes, in the order of their ranks, without gradient."""
+    """The tensor trains of all processes, without gradient, in the order in which a DistributedSampler deals them out."""
     cores = [core.detach() for core in trains]
-    flat = evenly_divisible_all_gather(torch.cat([core.flatten(1) for core in cores], 1))
+    flat = torch.cat([core.flatten(1) for core in cores], 1)
+    gathered = evenly_divisible_all_gather(flat, concat=False)
+    if not isinstance(gathered, Tensor):  # there are several processes
+        dealt = sorted((place, rank) for rank, part in enumerate(gathered) for place in range(len(part)))
+        flat = torch.stack([gathered[rank][place] for place, rank in dealt])
     parts = flat.split([core[0].numel() for core in cores], 1)
     return TensorTrain([part.reshape(-1, *core.shape[1:]) for part, core in zip(parts, cores, strict=True)])
 

@@ -35,7 +35,7 @@ class VolumeRegressor(nn.Module):
         Args:
             volumes: ``B`` volumes or a dense tensor ``[B, C, *spatial]``.  A volume that stands in the batch several times (one
                 row per visit, say) is evaluated once.
-            covariates: ``[B, covariates]``.
+            covariates: ``[B, covariates]``, brought to the head's device and dtype.
         """
         if isinstance(volumes, Tensor):
             volumes = [open_volume(volume) for volume in volumes]
@@ -44,4 +44,4 @@ class VolumeRegressor(nn.Module):
         self.rows = torch.tensor([place[id(volume)] for volume in volumes])
         parameter = next(self.head.parameters())
         features = self.features(distinct)[self.rows].to(parameter.device, parameter.dtype)
-        return self.head(features, covariates)
+        return self.head(features, None if covariates is None else covariates.to(features))
