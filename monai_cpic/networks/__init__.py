@@ -1,9 +1,11 @@
 """Torch modules on tensor trains and lazy volumes."""
 
 from monai_cpic.networks.blocks import (
+    ChannelMeans,
     IndexStore,
     LatentField,
     PatchEncoder,
+    PooledEncoder,
     TTBottleneck,
     TTProjection,
     TwoBranchHead,
@@ -13,10 +15,12 @@ from monai_cpic.networks.nets import CovariatesOnlyNet, CPICNet, ResNetRegressor
 
 __all__ = [
     "CPICNet",
+    "ChannelMeans",
     "CovariatesOnlyNet",
     "IndexStore",
     "LatentField",
     "PatchEncoder",
+    "PooledEncoder",
     "ResNetRegressor",
     "TTBottleneck",
     "TTProjection",

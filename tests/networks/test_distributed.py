@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from monai_cpic.data import open_volume
-from monai_cpic.networks import CPICNet
+from monai_cpic.networks import CPICNet, PooledEncoder
 
 SHAPE = (8, 8, 8)
 STEPS = 4
@@ -18,10 +19,17 @@ STEPS = 4
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch is built without torch.distributed")
 
 
-def _train(batches: list[slice], ranks: int) -> tuple[list[float], dict[str, Tensor], dict[str, Tensor]]:
+SETTINGS: dict[str, dict[str, Any]] = {
+    "cross": {},
+    "stratified": {"decomposition": "stratified", "projection": "means", "linear_path": True},
+}
+
+
+def _train(batches: list[slice], ranks: int, kind: str) -> tuple[list[float], dict[str, Tensor], dict[str, Tensor]]:
     """Losses, the last gradients and the state after some steps on the given part of each batch."""
     torch.manual_seed(0)
-    net = CPICNet(SHAPE, n_dims=4, rank=4, covariates=2).double()
+    encoder = PooledEncoder(n_dims=4) if kind == "stratified" else None
+    net = CPICNet(SHAPE, n_dims=4, rank=4, covariates=2, encoder=encoder, **SETTINGS[kind]).double()
     model = net if ranks == 1 else nn.parallel.DistributedDataParallel(net)
     generator = torch.Generator().manual_seed(1)
     volumes = [open_volume(v) for v in torch.rand(12, 1, *SHAPE, generator=generator, dtype=torch.float64)]
@@ -39,19 +47,19 @@ def _train(batches: list[slice], ranks: int) -> tuple[list[float], dict[str, Ten
     return losses, gradients, net.state_dict()
 
 
-def _work(rank: int, folder: str, each: int) -> None:
+def _work(rank: int, folder: str, each: int, kind: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     dealt = [slice(rank, 2 * each, 2), slice(6 + rank, 6 + 2 * each, 2)]
-    torch.save(_train(dealt, 2), Path(folder) / f"{rank}.pt")
+    torch.save(_train(dealt, 2, kind), Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("each", [3, 1])
-def test_two_processes_train_as_one(tmp_path: Path, each: int) -> None:
-    torch.multiprocessing.spawn(_work, (str(tmp_path), each), nprocs=2)
+@pytest.mark.parametrize(("each", "kind"), [(3, "cross"), (1, "cross"), (3, "stratified")])
+def test_two_processes_train_as_one(tmp_path: Path, each: int, kind: str) -> None:
+    torch.multiprocessing.spawn(_work, (str(tmp_path), each, kind), nprocs=2)
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
-    losses, gradients, state = _train([slice(0, 2 * each), slice(6, 6 + 2 * each)], 1)
+    losses, gradients, state = _train([slice(0, 2 * each), slice(6, 6 + 2 * each)], 1, kind)
     torch.testing.assert_close(torch.tensor([part[0] for part in parts]).mean(0), torch.tensor(losses))
     for part in parts:
         torch.testing.assert_close(part[1], gradients, rtol=1e-6, atol=1e-9)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from monai_cpic.tensor_train import TensorTrain
 
-__all__ = ["joint_mean", "joint_trains"]
+__all__ = ["joint_mean", "joint_size", "joint_trains"]
 
 
 def joint_trains(trains: TensorTrain) -> TensorTrain:
@@ -30,4 +30,13 @@ def joint_mean(values: Tensor) -> Tensor:
         return values.mean(0)
     from torch.distributed.nn.functional import all_reduce  # a module that is not there where distribution is not built in
 
-    return all_reduce(values.sum(0)) / all_reduce(values.new_tensor(len(values)))
+    return all_reduce(values.sum(0)) / joint_size(values)
+
+
+def joint_size(values: Tensor) -> int:
+    """The number of rows of all processes."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return len(values)
+    size = torch.tensor(len(values), device=values.device)
+    torch.distributed.all_reduce(size)
+    return int(size)

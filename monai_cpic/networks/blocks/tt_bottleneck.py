@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
 from monai.utils import evenly_divisible_all_gather
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from monai_cpic.data import LazyVolume
 from monai_cpic.networks.blocks.grid import check_volume
 from monai_cpic.networks.blocks.index_store import IndexStore
 from monai_cpic.networks.blocks.latent_field import LatentField
 from monai_cpic.networks.blocks.patch_encoder import PatchEncoder
+from monai_cpic.networks.blocks.pooled_encoder import PooledEncoder
+from monai_cpic.networks.blocks.strata import cell_counts, stratified_places
 from monai_cpic.networks.blocks.voxel_encoder import VoxelEncoder
 from monai_cpic.tensor_train import CrossIndices, Sweep, TensorTrain, cross_approximate, mode_sizes, qtt_modes, tt_modes
 
@@ -34,16 +38,24 @@ class TTBottleneck(nn.Module):
         spatial_shape: the grid.  Smaller volumes are padded virtually by their border mode, larger ones are refused.
         rank: bond rank of the tensor trains.
         tensorization: ``"qtt"`` or ``"tt"``.
-        decomposition: ``"cross"``, or ``"svd"`` for the exact TT-SVD of the dense field, for small grids.
+        decomposition: ``"cross"``; ``"svd"`` for the exact TT-SVD of the dense field, for small grids; ``"stratified"`` for the
+            field at one random point of each cell of a coarse partition of the volume, as a tensor train of two modes, the cells
+            and the channels.  New places in each training step, the same in every evaluation.
         oversampling: see :func:`~monai_cpic.tensor_train.cross_approximate`; 1 is the paper's plain cross.
         passes: passes of a cold start.
         indices: where the next training steps start; default: an :class:`IndexStore` in memory that chooses anew every step.
         index_batching: bound the memory of a training step: the encoder's intermediate values are kept for one chunk of points
             at a time, and computed again from the volumes in the backward pass (paper, section 4).  The gradients are the same,
             the time that of one more forward pass.
+        cells: most cells of ``"stratified"``.
 
     Attributes:
+        mode_sizes: mode sizes of the tensor trains.
+        bond_rank: bond rank of the tensor trains.
         sampled: for each volume of the last call, the grid points that were encoded, int64 ``[N, D]``.
+
+    Encoders may have batch normalization.  A latent field is a function of the cube alone, so it sees running statistics, also in
+    training; they are updated once in a step, from random cubes.
 
     Raises:
         ValueError: for an unknown tensorization or decomposition.
@@ -51,7 +63,7 @@ class TTBottleneck(nn.Module):
 
     def __init__(
         self,
-        encoder: PatchEncoder | VoxelEncoder,
+        encoder: PatchEncoder | PooledEncoder | VoxelEncoder,
         spatial_shape: Sequence[int],
         rank: int = 10,
         tensorization: str = "qtt",
@@ -60,28 +72,29 @@ class TTBottleneck(nn.Module):
         passes: int = 2,
         indices: IndexStore | None = None,
         index_batching: bool = False,
+        cells: int = 1024,
     ) -> None:
         super().__init__()
-        if tensorization not in ("qtt", "tt") or decomposition not in ("cross", "svd"):
+        if tensorization not in ("qtt", "tt") or decomposition not in ("cross", "svd", "stratified"):
             raise ValueError(
-                f'tensorization is "qtt" or "tt" and decomposition "cross" or "svd", got {tensorization!r} and {decomposition!r}'
+                f'tensorization is "qtt" or "tt" and decomposition "cross", "svd" or "stratified", got {tensorization!r} and '
+                f"{decomposition!r}"
             )
         self.encoder = encoder
         self.spatial_shape = tuple(spatial_shape)
         self.rank = rank
         self.modes = {"qtt": qtt_modes, "tt": tt_modes}[tensorization](self.spatial_shape, encoder.n_dims)
         self.decomposition = decomposition
+        self.cells = cell_counts(self.spatial_shape, cells)
+        stratified = decomposition == "stratified"
+        self.mode_sizes = [math.prod(self.cells), encoder.n_dims] if stratified else mode_sizes(self.modes)
+        self.bond_rank = encoder.n_dims if stratified else rank
         self.oversampling = oversampling
         self.passes = passes
         self.standardise = nn.BatchNorm1d(encoder.n_dims, affine=False)
         self.indices = IndexStore() if indices is None else indices
         self.index_batching = index_batching
         self.sampled: list[Tensor] = []
-
-    @property
-    def mode_sizes(self) -> list[int]:
-        """Mode sizes of the tensor trains."""
-        return mode_sizes(self.modes)
 
     def forward(self, volumes: Sequence[LazyVolume]) -> TensorTrain:
         """Tensor trains (float64, on the CPU) of the volumes' standardised latent fields, in the order of ``volumes``.
@@ -91,8 +104,11 @@ class TTBottleneck(nn.Module):
         """
         for volume in volumes:
             check_volume(volume, self.encoder.in_channels, self.spatial_shape)
+        self.encoder.eval()
         if self.training:
             self._update_statistics(volumes)
+        if self.decomposition == "stratified":
+            return self._stratified(volumes)
         if self.decomposition == "svd":
             return self._svd(volumes)
         if self.training:
@@ -159,6 +175,15 @@ class TTBottleneck(nn.Module):
             trains.append(TensorTrain.from_dense(dense.double(), self.modes, self.rank))
         return TensorTrain.cat(trains)
 
+    def _stratified(self, volumes: Sequence[LazyVolume]) -> TensorTrain:
+        """The field at one point of each cell; the second core, of the channels, is the identity."""
+        places = stratified_places(self.cells, seed=int(self._steps) if self.training else 0)
+        field = self._field(volumes)
+        values = field.at(torch.stack([(places * self._extent(volume)).long() for volume in volumes])).double()
+        self.sampled = field.sampled()
+        identity = torch.eye(values.shape[2], dtype=values.dtype)[..., None]
+        return TensorTrain([values[:, None], identity.expand(len(volumes), -1, -1, 1)])
+
     # ---- the field -----------------------------------------------------------------------------------------------------
 
     def _field(self, volumes: Sequence[LazyVolume]) -> LatentField:
@@ -174,20 +199,30 @@ class TTBottleneck(nn.Module):
         running = self.standardise
         return nn.functional.batch_norm(self._latent(cubes), running.running_mean, running.running_var, eps=running.eps).cpu()
 
+    @property
+    def _steps(self) -> Tensor:
+        """Training steps so far."""
+        assert self.standardise.num_batches_tracked is not None
+        return self.standardise.num_batches_tracked
+
+    def _extent(self, volume: LazyVolume) -> Tensor:
+        """The part of the grid that a volume fills, ``[D]``."""
+        return torch.minimum(torch.tensor(self.spatial_shape), torch.tensor(volume.shape[1:]))
+
     @torch.no_grad()
     def _update_statistics(self, volumes: Sequence[LazyVolume]) -> None:
-        """Running mean and variance of each latent channel from random points; the first batch sets them.
+        """Running statistics of the encoder and of each latent channel from random points; the first batch sets them.
 
         The points depend on the step alone and the batch is that of all processes: its parts give what it gives as a whole.
         """
-        running = self.standardise
-        assert running.num_batches_tracked is not None
-        step = int(running.num_batches_tracked)
-        shape = torch.tensor(self.spatial_shape)
-        places = torch.rand(STATISTICS_POINTS, len(shape), generator=torch.Generator().manual_seed(step))
-        latent = []
-        for volume in volumes:
-            points = (places * torch.minimum(shape, torch.tensor(volume.shape[1:]))).long()
-            latent.append(self._latent(volume.gather(points, self.encoder.receptive_field)))
-        running.momentum = 0.1 if step else 1.0
-        running.train()(evenly_divisible_all_gather(torch.cat(latent)))
+        step = int(self._steps)
+        generator = torch.Generator().manual_seed(step)
+        places = torch.rand(STATISTICS_POINTS, len(self.spatial_shape), generator=generator)
+        cubes = [volume.gather((places * self._extent(volume)).long(), self.encoder.receptive_field) for volume in volumes]
+        running = [layer for layer in self.modules() if isinstance(layer, _BatchNorm)]
+        for layer in running:
+            layer.momentum = 0.1 if step else 1.0
+            layer.train()
+        self.standardise(self._latent(evenly_divisible_all_gather(torch.cat(cubes))))
+        for layer in running:
+            layer.eval()

@@ -15,6 +15,7 @@ class TwoBranchHead(nn.Module):
         features: number of image features; 0 for a head that sees covariates only.
         covariates: number of covariates; 0 for a head that sees features only.
         out_channels: number of outputs: quantiles, a time, logits.
+        linear_path: add a linear function of the features to the outputs, which learns first.
 
     Raises:
         ValueError: if there is neither a feature nor a covariate.
@@ -24,12 +25,13 @@ class TwoBranchHead(nn.Module):
         torch.Size([4, 3])
     """
 
-    def __init__(self, features: int, covariates: int, out_channels: int) -> None:
+    def __init__(self, features: int, covariates: int, out_channels: int, linear_path: bool = False) -> None:
         super().__init__()
         if features + covariates < 1:
             raise ValueError("a head needs features or covariates")
         self.covariates = covariates
         self.branch = nn.Sequential(nn.Linear(covariates, 500), nn.ReLU(), nn.Linear(500, 100), nn.ReLU()) if covariates else None
+        self.linear = nn.Linear(features, out_channels) if linear_path else None
         joined = features + (100 if covariates else 0)
         self.trunk = nn.Sequential(nn.Linear(joined, 100), nn.ReLU(), nn.Linear(100, 20), nn.ReLU(), nn.Linear(20, out_channels))
 
@@ -45,6 +47,6 @@ class TwoBranchHead(nn.Module):
             covariates = features.new_zeros(len(features), self.covariates)
         if covariates.shape[1] != self.covariates:
             raise ValueError(f"the head takes {self.covariates} covariates, got {covariates.shape[1]}")
-        if self.branch is not None:
-            features = torch.cat([features, self.branch(covariates)], 1)
-        return self.trunk(features)
+        joined = features if self.branch is None else torch.cat([features, self.branch(covariates)], 1)
+        outputs = self.trunk(joined)
+        return outputs if self.linear is None else outputs + self.linear(features)

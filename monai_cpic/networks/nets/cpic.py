@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from monai_cpic.data import LazyVolume
-from monai_cpic.networks.blocks import IndexStore, PatchEncoder, TTBottleneck, TTProjection, TwoBranchHead, VoxelEncoder
+from monai_cpic.networks.blocks import (
+    ChannelMeans,
+    IndexStore,
+    PatchEncoder,
+    PooledEncoder,
+    TTBottleneck,
+    TTProjection,
+    TwoBranchHead,
+    VoxelEncoder,
+)
 from monai_cpic.networks.nets.volume_regressor import VolumeRegressor
 from monai_cpic.tensor_train import TensorTrain
 
@@ -22,17 +31,24 @@ class CPICNet(VolumeRegressor):
         in_channels: channels of the volumes.
         out_channels: number of outputs.
         n_dims: channels of the latent field.
-        rank: bond rank of the tensor trains and number of features.
+        rank: bond rank of the tensor trains and number of canonical features.
         covariates: number of covariates given beside each volume.
-        decomposition: ``"cross"``, or ``"svd"`` for the exact decomposition of small grids.
+        decomposition: ``"cross"``, ``"svd"`` for the exact decomposition of small grids, or ``"stratified"`` for a field of one
+            random point in each of about 1 000 cells, see :class:`~monai_cpic.networks.TTBottleneck`.
+        projection: ``"canonical"`` for ``rank`` features, see :class:`~monai_cpic.networks.TTProjection`, or ``"means"`` for the
+            mean of each channel, see :class:`~monai_cpic.networks.ChannelMeans`.
         tensorization: ``"qtt"`` or ``"tt"``.
         oversampling: rows per bond in units of ``rank``; 1 is the paper's plain cross.
         passes: passes of a cold start.
         indices: where the next training step of each volume starts; default: an :class:`~monai_cpic.networks.IndexStore` in
             memory.
         index_batching: bound the memory of a training step, see :class:`~monai_cpic.networks.TTBottleneck`.
-        solver: of the projection, ``"direct"`` or ``"cvxpylayers"``, see :class:`~monai_cpic.networks.TTProjection`.
+        linear_path: let the head add a linear function of the features, see :class:`~monai_cpic.networks.TwoBranchHead`.
+        solver: of the canonical projection, ``"direct"`` or ``"cvxpylayers"``, see :class:`~monai_cpic.networks.TTProjection`.
         encoder: default the paper's, ``PatchEncoder(in_channels, n_dims)``; another brings its own numbers of channels.
+
+    Raises:
+        ValueError: for an unknown tensorization, decomposition, projection or solver.
 
     Example:
         >>> import torch
@@ -50,25 +66,34 @@ class CPICNet(VolumeRegressor):
         rank: int = 10,
         covariates: int = 0,
         decomposition: str = "cross",
+        projection: str = "canonical",
         tensorization: str = "qtt",
         oversampling: float = 1.5,
         passes: int = 2,
         indices: IndexStore | None = None,
         index_batching: bool = False,
+        linear_path: bool = False,
         solver: str = "direct",
-        encoder: PatchEncoder | VoxelEncoder | None = None,
+        encoder: PatchEncoder | PooledEncoder | VoxelEncoder | None = None,
     ) -> None:
         super().__init__()
+        if projection not in ("canonical", "means"):
+            raise ValueError(f'projection is "canonical" or "means", got {projection!r}')
         self.encoder = PatchEncoder(in_channels, n_dims, spatial_dims=len(spatial_shape)) if encoder is None else encoder
         self.bottleneck = TTBottleneck(
             self.encoder, spatial_shape, rank, tensorization, decomposition, oversampling, passes, indices, index_batching
         )
-        self.projection = TTProjection(rank, self.bottleneck.mode_sizes, rank, solver=solver)
-        self.head = TwoBranchHead(rank, covariates, out_channels)
+        channels = self.encoder.n_dims
+        self.projection = (
+            TTProjection(rank, self.bottleneck.mode_sizes, self.bottleneck.bond_rank, solver=solver)
+            if projection == "canonical"
+            else ChannelMeans(channels)
+        )
+        self.head = TwoBranchHead(rank if projection == "canonical" else channels, covariates, out_channels, linear_path)
         self._trains: TensorTrain | None = None
 
     def features(self, volumes: Sequence[LazyVolume]) -> Tensor:
-        """Canonical features ``[B, rank]`` of different volumes."""
+        """Features ``[B, rank]`` or ``[B, n_dims]`` of different volumes, as the projection gives them."""
         trains = self.bottleneck(volumes)
         self._trains = trains if self.training else None
         return self.projection(trains)

@@ -1,0 +1,52 @@
+"""An encoder that learns faster than the paper's: normalised, and averaged over its last map."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from monai.networks.layers.factories import Conv, Norm, Pool
+from torch import nn
+
+__all__ = ["PooledEncoder"]
+
+
+class PooledEncoder(nn.Sequential):
+    """3×3×3 convolutions without padding, each with ReLU and batch normalization, the mean over the last map, a linear layer.
+
+    In :class:`~monai_cpic.networks.TTBottleneck` the normalization uses running statistics.
+
+    Args:
+        in_channels: channels of the volume.
+        n_dims: length of the latent vector.
+        hidden_channels: widths of the convolutions.
+        spatial_dims: 2 or 3.
+        receptive_field: edge of the cubes; odd, at least ``1 + 2 * len(hidden_channels)``.
+
+    Raises:
+        ValueError: if the receptive field is even or too small.
+
+    Example:
+        >>> import torch
+        >>> PooledEncoder(in_channels=1, n_dims=4)(torch.rand(9, 1, 7, 7, 7)).shape
+        torch.Size([9, 4])
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        n_dims: int = 16,
+        hidden_channels: tuple[int, ...] = (8, 16),
+        spatial_dims: int = 3,
+        receptive_field: int = 7,
+    ) -> None:
+        smallest = 1 + 2 * len(hidden_channels)
+        if receptive_field < smallest or receptive_field % 2 == 0:
+            raise ValueError(f"receptive_field must be odd and at least {smallest}, got {receptive_field}")
+        conv, norm, pool = Conv[Conv.CONV, spatial_dims], Norm[Norm.BATCH, spatial_dims], Pool[Pool.ADAPTIVEAVG, spatial_dims]
+        layers: list[nn.Module] = []
+        for width, following in pairwise((in_channels, *hidden_channels)):
+            layers += [conv(width, following, kernel_size=3), nn.ReLU(), norm(following)]
+        super().__init__(*layers, pool(1), nn.Flatten(1), nn.Linear(hidden_channels[-1], n_dims))
+        self.in_channels = in_channels
+        self.n_dims = n_dims
+        self.receptive_field = receptive_field
