@@ -1,46 +1,161 @@
-"""Does CPICNet learn what a scan shows?  Two dimensions, a few minutes on one thread.
+"""Does it learn from scans?  C-PIC, its ablations and ResNet-34 for the same processor time, five folds by patient.
 
-    python tests/benchmarks/bench_learning.py [--seed 0] [--epochs 12] [--oversampling 1.5] [--alignment 1.0]
+    python tests/benchmarks/bench_learning.py RESULTS.jsonl [--cohorts osic hippocampus] [--methods ...] [--seconds 300]
 
-The target is how much of two ellipses ("lungs") is covered by a texture that leaves their mean unchanged.  Prints one JSON
-object: the test R² of the network and of a cross-validated ridge regression on its features, every second epoch.
+osic: 200 simulated chest CTs at half resolution, resized to 64×64×16, -1000 … -440 HU; the target is the extent of fibrosis.
+hippocampus: 260 real MRI crops (MONAI_CPIC_DATA, else ../shared/data), padded by their border to 48×64×48; the target is the
+volume of the hippocampus.  One thread; the budget is processor time of this process, reading included, so that other work on
+the machine does not count.  Every finished training is a line of RESULTS.jsonl, and one that is there is not repeated.  Prints a
+table.
+--smoke: small cohort, seconds of training, two minutes in all.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+import monai.transforms as mt
+import nibabel as nib
+import numpy as np
+import pandas as pd
 import torch
-from torch import Tensor
-from tqdm import trange
+from torch import Tensor, nn
+from tqdm import tqdm
 
-from monai_cpic.data import ArraySource, LazyVolume
+from monai_cpic.apps.folds import folds
+from monai_cpic.apps.osic import read_cohort
+from monai_cpic.apps.phantoms import ensure_osic
+from monai_cpic.data import LazyVolume
 from monai_cpic.losses import AlignedLoss
-from monai_cpic.networks import CPICNet
+from monai_cpic.networks import CPICNet, PooledEncoder, ResNetRegressor, TTBottleneck, TTProjection, VolumeRegressor
 from monai_cpic.tensor_train import TensorTrain
+from monai_cpic.transforms import FreezeLazyVolumed, LoadLazyVolumed
 
-SIZE, BATCH = 64, 32
+CACHE = Path(os.environ.get("MONAI_CPIC_CACHE", Path.home() / ".cache" / "monai_cpic")) / "bench_learning"
+DATA = Path(os.environ.get("MONAI_CPIC_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+MISALIGNED = {"rotate_range": (0.0, 0.0, math.radians(10)), "translate_range": (8, 8, 2)}
 
 
-def cohort(count: int, seed: int) -> tuple[list[LazyVolume], Tensor]:
-    """``count`` images and the covered fraction of each."""
-    random = torch.Generator().manual_seed(seed)
-    rows, columns = torch.meshgrid(torch.linspace(-1, 1, SIZE), torch.linspace(-1, 1, SIZE), indexing="ij")
-    covered = torch.rand(count, generator=random)
-    volumes = []
-    for number, fraction in enumerate(covered.tolist()):
-        wobble = 1 + 0.1 * (torch.rand(8, generator=random) - 0.5)
-        image = 0.6 * ((columns / (0.85 * wobble[0])).square() + (rows / (0.65 * wobble[1])).square() < 1)
-        for side in (0, 1):
-            centre = (0.4 if side else -0.4) * wobble[2 + side]
-            radius = ((columns - centre) / (0.28 * wobble[4 + side])).square() + (rows / (0.45 * wobble[6 + side])).square()
-            texture = 0.25 * torch.randn(SIZE, SIZE, generator=random)
-            image = torch.where(radius < 1, 0.15 + texture * (radius > 1 - 0.8 * fraction), image)
-        image += 0.02 * torch.randn(SIZE, SIZE, generator=random)
-        volumes.append(LazyVolume(ArraySource(image[None].numpy()), torch.eye(3, dtype=torch.float64), key=f"{seed}/{number}"))
-    return volumes, covered
+# ---- cohorts: scans [N, 1, *shape] and targets [N] -------------------------------------------------------------------------
+
+
+def osic(patients: int, resolution: float) -> tuple[Tensor, Tensor]:
+    """Simulated chest CTs and the extent of fibrosis in them."""
+    shape, file = (64, 64, 16), CACHE / f"osic_{patients}_{resolution}.pt"
+    if not file.exists():
+        folder = ensure_osic(CACHE / f"osic_{patients}_{resolution}", patients, 0, resolution)
+        truth = pd.read_csv(folder / "truth.csv").set_index("Patient")["extent"]
+        window = mt.ScaleIntensityRange(-1000.0, -440.0, 0.0, 1.0, clip=True)
+        prepare = mt.Compose([LoadLazyVolumed("image"), mt.Resized("image", shape), FreezeLazyVolumed("image")], lazy=True)
+        items = tqdm(read_cohort(folder), desc="reading")
+        pairs = [(window(whole(prepare(dict(item))["image"])), truth[item["patient"]]) for item in items]
+        torch.save((torch.stack([torch.as_tensor(x) for x, _ in pairs]), torch.tensor([y for _, y in pairs])), file)
+    return torch.load(file)
+
+
+def hippocampus(patients: int) -> tuple[Tensor, Tensor]:
+    """Real MRI crops, each of zero mean and unit variance, and the volume of the hippocampus in mm³."""
+    folder = DATA / "cohort_hippocampus_msd"
+    table = pd.read_csv(folder / "targets.csv").head(patients)
+    pad = mt.SpatialPad((48, 64, 48), mode="edge")
+    scans = [np.asarray(nib.load(folder / "images" / f"{name}.nii.gz").dataobj, dtype=np.float32) for name in table["id"]]
+    padded = [torch.as_tensor(pad(((scan - scan.mean()) / scan.std())[None])) for scan in scans]
+    return torch.stack(padded), torch.tensor(table["volume_mm3"].to_numpy(), dtype=torch.float32)
+
+
+def whole(volume: LazyVolume) -> Tensor:
+    """All voxels, ``[C, *spatial]``."""
+    return volume.gather(torch.tensor([[size // 2 for size in volume.shape[1:]]]), volume.shape[1:])[0]
+
+
+# ---- methods ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Method:
+    """A network and how it is trained: AdamW, one cycle of the learning rate."""
+
+    network: Callable[[Sequence[int], int], VolumeRegressor]
+    rate: float
+    batch: int
+    alignment: float = 0.0
+
+
+def stratified(shape: Sequence[int], cells: int) -> VolumeRegressor:
+    """The recipe: channel means over one random voxel per cell, a normalised encoder, a linear path in the head."""
+    return CPICNet(shape, decomposition="stratified", projection="means", cells=cells, linear_path=True, encoder=PooledEncoder())
+
+
+METHODS = {
+    "C-PIC": Method(stratified, 5e-3, 16),
+    "cross, 15 rows, aligned": Method(lambda shape, _: CPICNet(shape), 3e-3, 16, alignment=1.0),
+    "paper: plain cross": Method(lambda shape, _: CPICNet(shape, oversampling=1), 3e-3, 16),
+    "ResNet-34": Method(lambda shape, _: ResNetRegressor(shape), 1e-3, 8),
+}
+
+
+def pipeline(misaligned: bool, flips: bool) -> mt.Compose:
+    """Augmentation, recorded lazily: only the cubes that are read are resampled."""
+    flip = [mt.RandFlipd("image", prob=0.5, spatial_axis=axis) for axis in range(3)] if flips else []
+    affine = [mt.RandAffined("image", prob=1.0, padding_mode="border", **MISALIGNED)] if misaligned else []
+    return mt.Compose([LoadLazyVolumed("image"), *flip, *affine, FreezeLazyVolumed("image")], lazy=True)
+
+
+def train(
+    network: VolumeRegressor, method: Method, scans: Tensor, target: Tensor, seconds: float, augment: bool, seed: int
+) -> int:
+    """Train for some processor time; the number of epochs begun."""
+    loss_function: nn.Module = nn.MSELoss()
+    if isinstance(network, CPICNet) and method.alignment:
+        loss_function = AlignedLoss(loss_function, network.gram, method.alignment)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=method.rate, weight_decay=0.1)
+    load = pipeline(misaligned=augment, flips=True).set_random_state(seed)
+    network.train()
+    start, epochs = time.process_time(), 0
+    with tqdm(total=round(seconds), unit="s", leave=False) as bar:
+        while True:
+            epochs += 1
+            for rows in torch.randperm(len(scans)).split(method.batch):
+                done = (time.process_time() - start) / seconds
+                if done >= 1:
+                    return epochs
+                bar.update(round(done * seconds) - bar.n)
+                if len(rows) == 1:
+                    continue  # a batch of one has no statistics; another epoch puts this scan elsewhere
+                for group in optimizer.param_groups:
+                    group["lr"] = method.rate * (done / 0.3 if done < 0.3 else (1 + math.cos(math.pi * (done - 0.3) / 0.7)) / 2)
+                volumes = [load({"image": scans[row]})["image"] for row in rows]
+                loss = loss_function(network(volumes)[:, 0], target[rows])
+                optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(network.parameters(), 20.0)
+                optimizer.step()
+                bar.set_postfix(epoch=epochs, loss=f"{loss.item():.2f}")
+
+
+@torch.no_grad()
+def predict(network: VolumeRegressor, scans: Tensor, load: mt.Compose) -> Tensor:
+    """Predictions ``[N]``."""
+    volumes = [load({"image": scan})["image"] for scan in scans]
+    return torch.cat([network(volumes[i : i + 16])[:, 0] for i in range(0, len(volumes), 16)])
+
+
+@torch.no_grad()
+def refresh(network: VolumeRegressor, scans: Tensor) -> None:
+    """Statistics or basis from frozen weights."""
+    network.eval()
+    if isinstance(network, CPICNet):
+        volumes = [
+            pipeline(misaligned=False, flips=False)({"image": scan})["image"] for scan in scans[: network.projection.capacity]
+        ]
+        network.projection.refresh(TensorTrain.cat([network.bottleneck([volume]) for volume in volumes]))
 
 
 def r_squared(prediction: Tensor, target: Tensor) -> float:
@@ -48,55 +163,112 @@ def r_squared(prediction: Tensor, target: Tensor) -> float:
     return 1 - ((prediction - target).square().mean() / target.var(correction=0)).item()
 
 
-def probe(features: Tensor, target: Tensor, folds: int = 8) -> float:
-    """R² of ridge regression, each sample predicted from the other folds."""
-    target, fold = target.double(), torch.arange(len(target)) % folds
+def probe(features: Tensor, target: Tensor) -> float:
+    """R² of ridge regression, each sample predicted from seven eighths of the others."""
+    target, fold = target.double(), torch.arange(len(target)) % 8
     prediction = torch.empty_like(target)
-    for k in range(folds):
-        known, mean = features[fold != k], target[fold != k].mean()
+    for k in range(8):
+        centre, scale, mean = features[fold != k].mean(0), features[fold != k].std(0) + 1e-9, target[fold != k].mean()
+        known = (features[fold != k] - centre) / scale
         normal = known.mT @ known + torch.eye(features.shape[1], dtype=features.dtype)
-        prediction[fold == k] = features[fold == k] @ torch.linalg.solve(normal, known.mT @ (target[fold != k] - mean)) + mean
+        weights = torch.linalg.solve(normal, known.mT @ (target[fold != k] - mean))
+        prediction[fold == k] = (features[fold == k] - centre) / scale @ weights + mean
     return r_squared(prediction, target)
 
 
+@torch.no_grad()
+def probes(network: CPICNet, scans: Tensor, target: Tensor) -> dict[str, float]:
+    """Probes of the network's features and of 10 principal components of the same encoder at every voxel, on the same scans."""
+    load = pipeline(misaligned=False, flips=False)
+    volumes = [load({"image": scan})["image"] for scan in scans]
+    shape = scans.shape[2:]
+    dense = TTBottleneck(network.encoder, shape, decomposition="stratified", cells=math.prod(shape)).eval()
+    dense.standardise = network.bottleneck.standardise
+    trains = TensorTrain.cat([dense([volume]) for volume in tqdm(volumes, desc="dense", leave=False)])
+    components = TTProjection(10, dense.mode_sizes, dense.bond_rank, capacity=len(trains))
+    components.refresh(trains)
+    features = torch.cat([network.features([volume]) for volume in volumes])
+    return {"probe": probe(features, target), "probe_dense_pca": probe(components.eval()(trains), target)}
+
+
+def run(
+    cohort: str, name: str, fold: int, seed: int, arguments: argparse.Namespace, data: tuple[Tensor, Tensor]
+) -> dict[str, object]:
+    """One training and its figures."""
+    scans, target = data
+    known, new = folds([{"patient": i} for i in range(len(scans))], 5, fold, seed=0)
+    known, new = (torch.tensor([item["patient"] for item in part]) for part in (known, new))
+    mean, scale = target[known].mean(), target[known].std()
+    torch.manual_seed(seed)
+    method = METHODS[name]
+    network = method.network(scans.shape[2:], 4096 if cohort == "hippocampus" else 1024)
+    epochs = train(network, method, scans[known], (target[known] - mean) / scale, arguments.seconds, arguments.augment, seed)
+    refresh(network, scans[known])
+    aligned, moved = pipeline(False, flips=False), pipeline(True, flips=False).set_random_state(0)
+    result: dict[str, object] = {
+        "epochs": epochs,
+        "train_r2": r_squared(predict(network, scans[known], aligned) * scale + mean, target[known]),
+        "test_r2": r_squared(predict(network, scans[new], aligned) * scale + mean, target[new]),
+        "moved_r2": r_squared(predict(network, scans[new], moved) * scale + mean, target[new]),
+    }
+    if name == "C-PIC" and fold == 0 and cohort == "osic" and not arguments.augment:
+        result |= probes(network, scans, target)
+    return result
+
+
+def table(rows: Sequence[dict[str, object]]) -> str:
+    """Mean ± standard deviation over folds and seeds."""
+    frame = pd.DataFrame(rows)
+    grouped = frame.groupby(["cohort", "method", "augment", "seconds"], sort=False)
+    figures = ["epochs", "train_r2", "test_r2", "moved_r2"]
+    mean, deviation = grouped[figures].mean(), grouped[figures].std()
+    lines = ["| cohort | method | augmented | seconds | runs | " + " | ".join(figures) + " |", "|" + "---|" * (5 + len(figures))]
+    for key, values in mean.iterrows():
+        shown = [f"{values[f]:.2f} ± {deviation.loc[key, f]:.2f}" for f in figures]
+        lines.append("| " + " | ".join([*map(str, key), str(len(grouped.get_group(key))), *shown]) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Train and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--oversampling", type=float, default=1.5)
-    parser.add_argument("--alignment", type=float, default=1.0)
+    """Run what is missing, then print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--cohorts", nargs="+", default=["osic", "hippocampus"], choices=["osic", "hippocampus"])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--augment", action="store_true", help="train on shifted and rotated scans")
+    parser.add_argument("--smoke", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    torch.manual_seed(arguments.seed)
-    train, target = cohort(256, 2 * arguments.seed + 1)
-    test, test_target = cohort(128, 2 * arguments.seed + 2)
-    network = CPICNet((SIZE, SIZE), n_dims=4, oversampling=arguments.oversampling)
-    loss_function = AlignedLoss(torch.nn.MSELoss(), network.gram, arguments.alignment)
-    optimizer = torch.optim.RAdam(network.parameters(), lr=3e-3)
-    start, curve = time.perf_counter(), []
-    for epoch in trange(1, arguments.epochs + 1):
-        network.train()
-        for batch in torch.randperm(len(train)).split(BATCH):
-            prediction = network([train[i] for i in batch])[:, 0]
-            loss = loss_function(prediction, (target[batch] - target.mean()) / target.std())
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-        if epoch % 2 == 0:
-            network.eval()
-            with torch.no_grad():
-                known = TensorTrain.cat([network.bottleneck(train[i : i + BATCH]) for i in range(0, len(train), BATCH)])
-                network.projection.refresh(known[: network.projection.capacity])
-                prediction = torch.cat([network(test[i : i + BATCH]) for i in range(0, len(test), BATCH)])[:, 0]
-                found = {
-                    "epoch": epoch,
-                    "test_r2": r_squared(prediction * target.std() + target.mean(), test_target),
-                    "probe_r2": probe(network.projection(known), target),
-                }
-            curve.append(found)
-    print(json.dumps({**vars(arguments), "threads": 1, "seconds": time.perf_counter() - start, "curve": curve}, indent=2))
+    CACHE.mkdir(parents=True, exist_ok=True)
+    if arguments.smoke:
+        arguments.seconds, arguments.folds = 3.0, [0]
+    rows = [json.loads(line) for line in arguments.results.read_text().splitlines()] if arguments.results.exists() else []
+    for cohort in arguments.cohorts:
+        data = (
+            hippocampus(20 if arguments.smoke else 260)
+            if cohort == "hippocampus"
+            else osic(*((10, 0.25) if arguments.smoke else (200, 0.5)))
+        )
+        for seed in arguments.seeds:
+            for fold in arguments.folds:
+                for name in arguments.methods:
+                    what = {
+                        "cohort": cohort,
+                        "method": name,
+                        "fold": fold,
+                        "seed": seed,
+                        "seconds": arguments.seconds,
+                        "augment": arguments.augment,
+                    }
+                    if any(what.items() <= row.items() for row in rows):
+                        continue
+                    rows.append({**what, **run(cohort, name, fold, seed, arguments, data)})
+                    with arguments.results.open("a") as file:
+                        file.write(json.dumps(rows[-1]) + "\n")
+    print(table(rows))
 
 
 if __name__ == "__main__":

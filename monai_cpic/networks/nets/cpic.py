@@ -43,6 +43,7 @@ class CPICNet(VolumeRegressor):
         indices: where the next training step of each volume starts; default: an :class:`~monai_cpic.networks.IndexStore` in
             memory.
         index_batching: bound the memory of a training step, see :class:`~monai_cpic.networks.TTBottleneck`.
+        cells: most cells of ``"stratified"``.
         linear_path: let the head add a linear function of the features, see :class:`~monai_cpic.networks.TwoBranchHead`.
         solver: of the canonical projection, ``"direct"`` or ``"cvxpylayers"``, see :class:`~monai_cpic.networks.TTProjection`.
         encoder: default the paper's, ``PatchEncoder(in_channels, n_dims)``; another brings its own numbers of channels.
@@ -72,6 +73,7 @@ class CPICNet(VolumeRegressor):
         passes: int = 2,
         indices: IndexStore | None = None,
         index_batching: bool = False,
+        cells: int = 1024,
         linear_path: bool = False,
         solver: str = "direct",
         encoder: PatchEncoder | PooledEncoder | VoxelEncoder | None = None,
@@ -81,7 +83,7 @@ class CPICNet(VolumeRegressor):
             raise ValueError(f'projection is "canonical" or "means", got {projection!r}')
         self.encoder = PatchEncoder(in_channels, n_dims, spatial_dims=len(spatial_shape)) if encoder is None else encoder
         self.bottleneck = TTBottleneck(
-            self.encoder, spatial_shape, rank, tensorization, decomposition, oversampling, passes, indices, index_batching
+            self.encoder, spatial_shape, rank, tensorization, decomposition, oversampling, passes, indices, index_batching, cells
         )
         channels = self.encoder.n_dims
         self.projection = (
