@@ -19,7 +19,7 @@ from monai_cpic.apps.sampling_figures import channel_positions
 from monai_cpic.apps.survival_figures import predicted_against_true_days
 from monai_cpic.handlers import History
 from monai_cpic.metrics import concordance_index, survival_classes, survival_scores
-from monai_cpic.networks import CPICNet
+from monai_cpic.networks import CPICNet, VolumeRegressor
 
 __all__ = ["class_table", "scores", "write_evaluation", "write_inference"]
 
@@ -72,7 +72,7 @@ def write_evaluation(
     training: Sequence[dict[str, Any]],
     predictions: SurvivalPredictions,
     covariates_only: SurvivalPredictions,
-    network: CPICNet,
+    network: VolumeRegressor,
     history: History,
     channels: Sequence[str],
 ) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def write_evaluation(
         training: the training patients, from whom the simple models learn.
         predictions: of the network.
         covariates_only: of the head on age and resection only, for the same patients.
-        network: for the picture of where it looked.
+        network: for the picture of where it looked, if it chose.
         history: the learning curve; empty if the run did not train.
         channels: names of the channels.
 
@@ -117,13 +117,14 @@ def write_evaluation(
         caption = "Training loss: squared error in units of five years; RMSE in days on the evaluated patients."
         report.add_figure("Learning curves", learning_curves(history.rows), caption)
     report.add_figure("Predicted against true", predicted_against_true_days(table), "Dotted: limits of the classes.")
-    add_sampled_voxels(report, patients, network, partial(channel_positions, names=channels))
+    if isinstance(network, CPICNet):  # other networks look everywhere
+        add_sampled_voxels(report, patients, network, partial(channel_positions, names=channels))
     write_run(output_dir, table, metrics, report)
     return metrics
 
 
 def write_inference(
-    output_dir: str | Path, predictions: SurvivalPredictions, network: CPICNet, channels: Sequence[str]
+    output_dir: str | Path, predictions: SurvivalPredictions, network: VolumeRegressor, channels: Sequence[str]
 ) -> dict[str, Any]:
     """Write the files of a run that only predicts; metrics.json then says how much was predicted."""
     table = predictions.table()
@@ -131,7 +132,8 @@ def write_inference(
     report = Report(TITLE, f"{len(table)} patients predicted")
     columns = ["Brats20ID", "Survival_days", "Age", "Extent_of_Resection"]
     report.add_table("Predicted survival", table[columns], "In days; age in years.")
-    add_sampled_voxels(report, predictions.items, network, partial(channel_positions, names=channels))
+    if isinstance(network, CPICNet):
+        add_sampled_voxels(report, predictions.items, network, partial(channel_positions, names=channels))
     write_run(output_dir, table, metrics, report)
     return metrics
 

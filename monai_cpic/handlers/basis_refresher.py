@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
+from monai.engines import PrepareBatch
+from torch import Tensor
 
+from monai_cpic.handlers.prepare_batch import PrepareRows
 from monai_cpic.networks import CPICNet
 from monai_cpic.tensor_train import TensorTrain
 
@@ -15,26 +18,33 @@ __all__ = ["BasisRefresher"]
 
 
 class BasisRefresher:
-    """Refresh the network's projection at the end of training epochs from the training volumes under the present weights.
+    """Refresh what predictions rest on at the end of training epochs, from the training volumes under the present weights.
 
     In training the basis follows an encoder that moves; a basis for prediction must belong to the encoder it is used with.
-    Attach it before the validation handler and with the same interval.  As many volumes are used as the projection's bank
-    holds.
+    Attach it before the validation handler and with the same interval.  Of the projection's basis or statistics as many volumes
+    are used as its bank holds; a ridge readout (:class:`~monai_cpic.networks.RidgeReadout`) is fitted to all.
 
     Args:
         network: the network.
         data_loader: batches of training data, in a fixed order.
         interval: epochs between refreshments.
-        image_key: volumes in a batch.
+        prepare_batch: volumes, targets and covariates of a batch, as the trainer's; the volumes as a list.
+        target: what a ridge readout is fitted to, ``[R, out_channels]``, of the targets; rows with NaN are left out.
     """
 
     def __init__(
-        self, network: CPICNet, data_loader: Iterable[Mapping[str, Any]], interval: int = 1, image_key: str = "image"
+        self,
+        network: CPICNet,
+        data_loader: Iterable[Mapping[str, Any]],
+        interval: int = 1,
+        prepare_batch: PrepareBatch | None = None,
+        target: Callable[[Tensor], Tensor] = lambda target: target,
     ) -> None:
         self.network = network
         self.data_loader = data_loader
         self.interval = interval
-        self.image_key = image_key
+        self.prepare_batch = PrepareRows() if prepare_batch is None else prepare_batch
+        self.target = target
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""
@@ -43,12 +53,29 @@ class BasisRefresher:
     @torch.no_grad()
     def __call__(self, engine: Engine) -> None:
         """Refresh now."""
-        capacity = self.network.projection.capacity
+        readout, capacity = self.network.readout, self.network.projection.capacity
         self.network.eval()
         trains: list[TensorTrain] = []
+        targets: list[Tensor] = []
+        covariates: list[Tensor] = []
+        rows: list[int] = []
         for batch in self.data_loader:
-            room = capacity - sum(map(len, trains))
-            if room:
-                trains.append(self.network.bottleneck(batch[self.image_key][:room]))
-        self.network.projection.refresh(TensorTrain.cat(trains))
-        engine.logger.info("Refreshed the basis from %d volumes", sum(map(len, trains)))
+            if readout is None and sum(map(len, trains)) >= capacity:
+                break
+            volumes, target, given, _ = self.prepare_batch(batch)
+            distinct = {id(volume): volume for volume in volumes}
+            place = {key: position for position, key in enumerate(distinct, sum(map(len, trains)))}
+            rows += [place[id(volume)] for volume in volumes]
+            trains.append(self.network.bottleneck(list(distinct.values())))
+            targets.append(target)
+            covariates += given
+        every = TensorTrain.cat(trains)
+        self.network.projection.refresh(every[:capacity])
+        engine.logger.info("Refreshed the basis from %d volumes", min(len(every), capacity))
+        if readout is not None:
+            wanted = self.target(torch.cat(targets))
+            known = ~wanted.isnan().any(1)
+            seen = torch.cat(covariates)[known] if covariates else None
+            readout.fit(every, wanted[known], seen, torch.tensor(rows)[known.cpu()])
+            message = "Fitted the readout to %d rows: penalty %.1e, share of the scans %.2f"
+            engine.logger.info(message, known.sum(), readout.penalty, readout.share)

@@ -166,8 +166,9 @@ class TensorTrain:
         """Inner products of all pairs of the two batches, ``[B, B']``, at cost ``B B' D n r³``."""
         if self.shape != other.shape:
             raise ValueError(f"inner product of tensor trains of different shapes: {self.shape} and {other.shape}")
-        product = self.cores[0].new_ones(self.batch_size, other.batch_size, 1, 1)
-        for a, b in zip(self.cores, other.cores, strict=True):
+        # The first mode may be long: its cores are multiplied as they are, not pair by pair.
+        product = torch.einsum("pink,qinl->pqkl", self.cores[0], other.cores[0])
+        for a, b in zip(self.cores[1:], other.cores[1:], strict=True):
             half = torch.einsum("pqij,pink->pqjnk", product, a)
             product = torch.einsum("pqjnk,qjnl->pqkl", half, b)
         return product[..., 0, 0]

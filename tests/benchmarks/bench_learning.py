@@ -19,6 +19,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import monai.transforms as mt
@@ -88,13 +89,15 @@ class Method:
     alignment: float = 0.0
 
 
-def stratified(shape: Sequence[int], cells: int) -> VolumeRegressor:
-    """The recipe: channel means over one random voxel per cell, a normalised encoder, a linear path in the head."""
-    return CPICNet(shape, decomposition="stratified", projection="means", cells=cells, linear_path=True, encoder=PooledEncoder())
+def stratified(shape: Sequence[int], cells: int, readout: str = "ridge") -> VolumeRegressor:
+    """The recipe: one random voxel per cell, a normalised encoder, channel means with a linear path, and ridge regression."""
+    recipe = {"decomposition": "stratified", "projection": "means", "linear_path": True}
+    return CPICNet(shape, cells=cells, encoder=PooledEncoder(), readout=readout, **recipe)
 
 
 METHODS = {
     "C-PIC": Method(stratified, 5e-3, 16),
+    "C-PIC, read out by its head": Method(partial(stratified, readout="head"), 5e-3, 16),
     "cross, 15 rows, aligned": Method(lambda shape, _: CPICNet(shape), 3e-3, 16, alignment=1.0),
     "paper: plain cross": Method(lambda shape, _: CPICNet(shape, oversampling=1), 3e-3, 16),
     "ResNet-34": Method(lambda shape, _: ResNetRegressor(shape), 1e-3, 8),
@@ -108,15 +111,12 @@ def pipeline(misaligned: bool, flips: bool) -> mt.Compose:
     return mt.Compose([LoadLazyVolumed("image"), *flip, *affine, FreezeLazyVolumed("image")], lazy=True)
 
 
-def train(
-    network: VolumeRegressor, method: Method, scans: Tensor, target: Tensor, seconds: float, augment: bool, seed: int
-) -> int:
+def train(network: VolumeRegressor, method: Method, scans: Tensor, target: Tensor, seconds: float, load: mt.Compose) -> int:
     """Train for some processor time; the number of epochs begun."""
     loss_function: nn.Module = nn.MSELoss()
     if isinstance(network, CPICNet) and method.alignment:
         loss_function = AlignedLoss(loss_function, network.gram, method.alignment)
     optimizer = torch.optim.AdamW(network.parameters(), lr=method.rate, weight_decay=0.1)
-    load = pipeline(misaligned=augment, flips=True).set_random_state(seed)
     network.train()
     start, epochs = time.process_time(), 0
     with tqdm(total=round(seconds), unit="s", leave=False) as bar:
@@ -148,14 +148,16 @@ def predict(network: VolumeRegressor, scans: Tensor, load: mt.Compose) -> Tensor
 
 
 @torch.no_grad()
-def refresh(network: VolumeRegressor, scans: Tensor) -> None:
-    """Statistics or basis from frozen weights."""
+def refresh(network: VolumeRegressor, scans: Tensor, target: Tensor, misaligned: bool) -> None:
+    """Statistics or basis, and the readout, from frozen weights; scans that may be misaligned count three times."""
     network.eval()
     if isinstance(network, CPICNet):
-        volumes = [
-            pipeline(misaligned=False, flips=False)({"image": scan})["image"] for scan in scans[: network.projection.capacity]
-        ]
-        network.projection.refresh(TensorTrain.cat([network.bottleneck([volume]) for volume in volumes]))
+        load = pipeline(misaligned, flips=False).set_random_state(0)
+        rows = torch.arange(len(scans)).repeat(3 if misaligned else 1)
+        trains = TensorTrain.cat([network.bottleneck([load({"image": scans[row]})["image"]]) for row in rows])
+        network.projection.refresh(trains[: network.projection.capacity])
+        if network.readout is not None:
+            network.readout.fit(trains, target[rows, None], patients=rows)
 
 
 def r_squared(prediction: Tensor, target: Tensor) -> float:
@@ -202,8 +204,10 @@ def run(
     torch.manual_seed(seed)
     method = METHODS[name]
     network = method.network(scans.shape[2:], 4096 if cohort == "hippocampus" else 1024)
-    epochs = train(network, method, scans[known], (target[known] - mean) / scale, arguments.seconds, arguments.augment, seed)
-    refresh(network, scans[known])
+    normalised, flips = (target[known] - mean) / scale, cohort == "osic"
+    load = pipeline(arguments.augment, flips).set_random_state(seed)
+    epochs = train(network, method, scans[known], normalised, arguments.seconds, load)
+    refresh(network, scans[known], normalised, arguments.augment)
     aligned, moved = pipeline(False, flips=False), pipeline(True, flips=False).set_random_state(0)
     result: dict[str, object] = {
         "epochs": epochs,
@@ -224,7 +228,8 @@ def table(rows: Sequence[dict[str, object]]) -> str:
     mean, deviation = grouped[figures].mean(), grouped[figures].std()
     lines = ["| cohort | method | augmented | seconds | runs | " + " | ".join(figures) + " |", "|" + "---|" * (5 + len(figures))]
     for key, values in mean.iterrows():
-        shown = [f"{values[f]:.2f} ± {deviation.loc[key, f]:.2f}" for f in figures]
+        several = len(grouped.get_group(key)) > 1
+        shown = [f"{values[f]:.2f}" + f" ± {deviation.loc[key, f]:.2f}" * several for f in figures]
         lines.append("| " + " | ".join([*map(str, key), str(len(grouped.get_group(key))), *shown]) + " |")
     return "\n".join(lines)
 

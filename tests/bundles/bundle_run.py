@@ -72,12 +72,32 @@ class BundleRun:
                 batch_size=4 // processes,
                 max_epochs=2,
                 val_interval=1,
-                **{"network::module": "$@network_def.to(@device).double()"},
+                float64=True,
+                augmentation="[]",  # whose random numbers are each process's own
             )
         assert _numbers(two) == pytest.approx(_numbers(one), rel=1e-5, nan_ok=True)
         (checkpoint,) = one.glob("checkpoint_*.pt")
         histories = [torch.load(folder / checkpoint.name)["history"]["rows"] for folder in (one, two)]
         assert [row["loss"] for row in histories[1]] == pytest.approx([row["loss"] for row in histories[0]], rel=1e-5)
+
+    def resume_as_uninterrupted(self, dataset_dir: Path, uninterrupted: Path, parts: Path) -> None:
+        """Two epochs in one go, and the same training stopped after the first and continued: the same files."""
+        self.succeed("train", dataset_dir=dataset_dir, output_dir=uninterrupted, max_epochs=2, val_interval=1)
+        stop = {"max_epochs": 2, "val_interval": 1, "train::trainer::max_epochs": 1}
+        self.succeed("train", dataset_dir=dataset_dir, output_dir=parts, **stop)
+        self.succeed("train", dataset_dir=dataset_dir, output_dir=parts, max_epochs=2, val_interval=1, resume=True)
+        for name in ("metrics.json", "predictions.csv"):
+            assert (parts / name).read_text() == (uninterrupted / name).read_text()
+
+    def train_and_predict_in_the_papers_setting(self, cohort: Path, output_dir: Path, **inference: object) -> None:
+        """Its configuration after those of training and inference, at a low rank."""
+        model = output_dir / "model.pt"
+        self.succeed("train", "paper", dataset_dir=cohort, output_dir=output_dir, max_epochs=2, val_interval=1, rank=4)
+        state = torch.load(model)
+        assert state["encoder.0.weight"].dtype == torch.float64 and state["projection.coefficients"].shape[1] == 4
+        folder = output_dir / "inference"
+        self.succeed("inference", "paper", dataset_dir=cohort, output_dir=folder, model=model, rank=4, **inference)
+        assert (folder / "predictions.csv").is_file()
 
     def pass_monais_own_checks(self, cohort: Path, **options: object) -> None:
         """Properties, metadata, and the network's input and output."""

@@ -10,10 +10,19 @@ import torch
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import CheckpointSaver, MeanSquaredError, ValidationHandler
+from monai.transforms import Compose, RandScaleIntensityd
 from monai.utils import set_determinism
 
 from monai_cpic.data import list_collate, open_volume
-from monai_cpic.handlers import BasisRefresher, History, PrepareRows, RandomState, latest_checkpoint, resume_training
+from monai_cpic.handlers import (
+    BasisRefresher,
+    History,
+    PrepareRows,
+    RandomState,
+    SeedTransforms,
+    latest_checkpoint,
+    resume_training,
+)
 from monai_cpic.networks import CPICNet
 
 SHAPE = (8, 8, 8)
@@ -102,3 +111,33 @@ def test_latest_checkpoint_is_found_by_number(tmp_path: Path) -> None:
     assert latest_checkpoint(tmp_path).endswith("checkpoint_epoch=10.pt")
     with pytest.raises(FileNotFoundError, match="nothing to resume"):
         latest_checkpoint(tmp_path / "elsewhere")
+
+
+def test_a_ridge_readout_is_fitted_to_the_rows_whose_target_is_known(items: list[dict]) -> None:
+    network = CPICNet(SHAPE, n_dims=3, rank=3, covariates=1, readout="ridge").train()
+    loader = DataLoader(Dataset(items), batch_size=4, collate_fn=list_collate)
+    trainer = SupervisedTrainer("cpu", 1, loader, network, torch.optim.SGD(network.parameters(), 0.1), torch.nn.MSELoss())
+    BasisRefresher(network, loader, target=lambda label: label[:, None].where(label[:, None] < 0.5, torch.nan))(trainer)
+    fitted = network.readout
+    assert fitted is not None and fitted.fitted
+    with torch.no_grad():
+        trains = network.bottleneck([item["image"] for item in items])
+    expected = CPICNet(SHAPE, n_dims=3, rank=3, covariates=1, readout="ridge").readout
+    assert expected is not None
+    target = torch.tensor([[b / 6] for b in range(3)])  # of each patient the second row, and of the last three both, are left out
+    expected.fit(trains[:3], target, target)
+    covariates = torch.stack([item["covariates"][0] for item in items])
+    torch.testing.assert_close(fitted(trains, covariates), expected(trains, covariates))
+
+
+def test_transforms_are_seeded_each_epoch_from_torchs_generator(items: list[dict]) -> None:
+    transform = Compose([RandScaleIntensityd("label", prob=1.0, factors=0.5)])
+    network = CPICNet(SHAPE, n_dims=3, rank=3)
+    trainer = SupervisedTrainer("cpu", 1, [], network, torch.optim.SGD(network.parameters(), 0.1), torch.nn.MSELoss())
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        for _ in range(2):
+            SeedTransforms(transform)(trainer)
+            drawn.append(transform(dict(items[1]))["label"])
+    assert torch.equal(drawn[0], drawn[2]) and torch.equal(drawn[1], drawn[3]) and not torch.equal(drawn[0], drawn[1])

@@ -6,6 +6,7 @@ from monai_cpic.networks.blocks.index_store import IndexStore
 from monai_cpic.networks.blocks.latent_field import LatentField
 from monai_cpic.networks.blocks.patch_encoder import PatchEncoder
 from monai_cpic.networks.blocks.pooled_encoder import PooledEncoder
+from monai_cpic.networks.blocks.ridge_readout import RidgeReadout
 from monai_cpic.networks.blocks.tt_bottleneck import TTBottleneck
 from monai_cpic.networks.blocks.tt_projection import TTProjection
 from monai_cpic.networks.blocks.two_branch_head import TwoBranchHead
@@ -17,6 +18,7 @@ __all__ = [
     "LatentField",
     "PatchEncoder",
     "PooledEncoder",
+    "RidgeReadout",
     "TTBottleneck",
     "TTProjection",
     "TwoBranchHead",

@@ -23,7 +23,7 @@ class ChannelMeans(nn.Module):
     :meth:`refresh`; training with a batch of one does too.
 
     Args:
-        n_dims: channels, the size of the last mode, and number of features.
+        n_dims: channels, the last digit of the last mode, and number of features.
 
     Attributes:
         capacity: how many tensor trains :meth:`refresh` is worth.
@@ -37,13 +37,14 @@ class ChannelMeans(nn.Module):
     def __init__(self, n_dims: int) -> None:
         super().__init__()
         self.capacity = CAPACITY
+        self.n_dims = n_dims
         self.register_buffer("mean", torch.zeros(n_dims, dtype=torch.float64))
         self.register_buffer("variance", torch.ones(n_dims, dtype=torch.float64))
         self.register_buffer("steps", torch.tensor(0))
 
     def forward(self, trains: TensorTrain) -> Tensor:
         """Features ``[B, n_dims]``, float64."""
-        means = _means(trains).to(self.mean.device)
+        means = self._means(trains).to(self.mean.device)
         mean, variance = self.mean, self.variance
         if self.training and joint_size(means) > 1:
             mean = joint_mean(means)
@@ -54,21 +55,21 @@ class ChannelMeans(nn.Module):
     @torch.no_grad()
     def refresh(self, trains: TensorTrain) -> None:
         """Take mean and variance from these tensor trains alone."""
-        means = _means(trains).to(self.mean.device)
+        means = self._means(trains).to(self.mean.device)
         self.mean.copy_(means.mean(0))
         self.variance.copy_(means.var(0, correction=0))
+
+    def _means(self, trains: TensorTrain) -> Tensor:
+        """Mean over all digits but the channel, ``[B, n_dims]``."""
+        *cores, last = trains
+        row = last.new_ones(len(trains), 1, 1)
+        for core in cores:
+            row = row @ core.mean(2)
+        channels = last.squeeze(3).unflatten(2, (-1, self.n_dims)).mean(2)
+        return torch.einsum("bij,bjn->bn", row, channels)
 
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
         momentum = MOMENTUM if self.steps else 1.0
         self.mean.lerp_(mean, momentum)
         self.variance.lerp_(variance, momentum)
         self.steps += 1
-
-
-def _means(trains: TensorTrain) -> Tensor:
-    """Mean over all modes but the last, ``[B, n]``."""
-    *cores, channels = trains
-    row = channels.new_ones(len(trains), 1, 1)
-    for core in cores:
-        row = row @ core.mean(2)
-    return torch.einsum("bij,bjn->bn", row, channels.squeeze(3))

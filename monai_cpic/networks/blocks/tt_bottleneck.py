@@ -39,8 +39,8 @@ class TTBottleneck(nn.Module):
         rank: bond rank of the tensor trains.
         tensorization: ``"qtt"`` or ``"tt"``.
         decomposition: ``"cross"``; ``"svd"`` for the exact TT-SVD of the dense field, for small grids; ``"stratified"`` for the
-            field at one random point of each cell of a coarse partition of the volume, as a tensor train of two modes, the cells
-            and the channels.  New places in each training step, the same in every evaluation.
+            field at one random point of each cell of a coarse partition of the volume, as a tensor train of a single mode, of all
+            channels of all cells.  New places in each training step, the same in every evaluation.
         oversampling: see :func:`~monai_cpic.tensor_train.cross_approximate`; 1 is the paper's plain cross.
         passes: passes of a cold start.
         indices: where the next training steps start; default: an :class:`IndexStore` in memory that chooses anew every step.
@@ -87,8 +87,8 @@ class TTBottleneck(nn.Module):
         self.decomposition = decomposition
         self.cells = cell_counts(self.spatial_shape, cells)
         stratified = decomposition == "stratified"
-        self.mode_sizes = [math.prod(self.cells), encoder.n_dims] if stratified else mode_sizes(self.modes)
-        self.bond_rank = encoder.n_dims if stratified else rank
+        self.mode_sizes = [math.prod(self.cells) * encoder.n_dims] if stratified else mode_sizes(self.modes)
+        self.bond_rank = rank
         self.oversampling = oversampling
         self.passes = passes
         self.standardise = nn.BatchNorm1d(encoder.n_dims, affine=False)
@@ -176,13 +176,12 @@ class TTBottleneck(nn.Module):
         return TensorTrain.cat(trains)
 
     def _stratified(self, volumes: Sequence[LazyVolume]) -> TensorTrain:
-        """The field at one point of each cell; the second core, of the channels, is the identity."""
+        """The field at one point of each cell, as one core."""
         places = stratified_places(self.cells, seed=int(self._steps) if self.training else 0)
         field = self._field(volumes)
         values = field.at(torch.stack([(places * self._extent(volume)).long() for volume in volumes])).double()
         self.sampled = field.sampled()
-        identity = torch.eye(values.shape[2], dtype=values.dtype)[..., None]
-        return TensorTrain([values[:, None], identity.expand(len(volumes), -1, -1, 1)])
+        return TensorTrain([values.reshape(len(volumes), 1, -1, 1)])
 
     # ---- the field -----------------------------------------------------------------------------------------------------
 

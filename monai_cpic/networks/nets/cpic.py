@@ -12,6 +12,7 @@ from monai_cpic.networks.blocks import (
     IndexStore,
     PatchEncoder,
     PooledEncoder,
+    RidgeReadout,
     TTBottleneck,
     TTProjection,
     TwoBranchHead,
@@ -44,12 +45,15 @@ class CPICNet(VolumeRegressor):
             memory.
         index_batching: bound the memory of a training step, see :class:`~monai_cpic.networks.TTBottleneck`.
         cells: most cells of ``"stratified"``.
+        readout: ``"head"``, or ``"ridge"``: the head teaches the encoder, and predictions come from a ridge regression on the
+            tensor trains and covariates that is fitted to the trained encoder, see
+            :class:`~monai_cpic.networks.RidgeReadout`; until then from the head.  For targets of which squared errors count.
         linear_path: let the head add a linear function of the features, see :class:`~monai_cpic.networks.TwoBranchHead`.
         solver: of the canonical projection, ``"direct"`` or ``"cvxpylayers"``, see :class:`~monai_cpic.networks.TTProjection`.
         encoder: default the paper's, ``PatchEncoder(in_channels, n_dims)``; another brings its own numbers of channels.
 
     Raises:
-        ValueError: for an unknown tensorization, decomposition, projection or solver.
+        ValueError: for an unknown tensorization, decomposition, projection, readout or solver.
 
     Example:
         >>> import torch
@@ -75,12 +79,15 @@ class CPICNet(VolumeRegressor):
         index_batching: bool = False,
         cells: int = 1024,
         linear_path: bool = False,
+        readout: str = "head",
         solver: str = "direct",
         encoder: PatchEncoder | PooledEncoder | VoxelEncoder | None = None,
     ) -> None:
         super().__init__()
         if projection not in ("canonical", "means"):
             raise ValueError(f'projection is "canonical" or "means", got {projection!r}')
+        if readout not in ("head", "ridge"):
+            raise ValueError(f'readout is "head" or "ridge", got {readout!r}')
         self.encoder = PatchEncoder(in_channels, n_dims, spatial_dims=len(spatial_shape)) if encoder is None else encoder
         self.bottleneck = TTBottleneck(
             self.encoder, spatial_shape, rank, tensorization, decomposition, oversampling, passes, indices, index_batching, cells
@@ -92,16 +99,24 @@ class CPICNet(VolumeRegressor):
             else ChannelMeans(channels)
         )
         self.head = TwoBranchHead(rank if projection == "canonical" else channels, covariates, out_channels, linear_path)
+        self.readout = RidgeReadout(out_channels, covariates, self.bottleneck.mode_sizes) if readout == "ridge" else None
         self._trains: TensorTrain | None = None
+
+    def forward(self, volumes: Sequence[LazyVolume] | Tensor, covariates: Tensor | None = None) -> Tensor:
+        """See :class:`~monai_cpic.networks.VolumeRegressor`."""
+        outputs = super().forward(volumes, covariates)
+        if self.readout is None or self.training or not self.readout.fitted:
+            return outputs
+        assert self._trains is not None
+        return self.readout(self._trains, covariates, self.rows).to(outputs)
 
     def features(self, volumes: Sequence[LazyVolume]) -> Tensor:
         """Features ``[B, rank]`` or ``[B, n_dims]`` of different volumes, as the projection gives them."""
-        trains = self.bottleneck(volumes)
-        self._trains = trains if self.training else None
-        return self.projection(trains)
+        self._trains = self.bottleneck(volumes)
+        return self.projection(self._trains)
 
     def gram(self) -> Tensor | None:
-        """Inner products ``[B, B]`` of the tensor trains of the last call's rows, with their graph; None after evaluation."""
-        if self._trains is None:
+        """Inner products ``[B, B]`` of the tensor trains of the last call's rows, with their graph; None in evaluation."""
+        if self._trains is None or not self.training:
             return None
         return self._trains.inner(self._trains)[self.rows][:, self.rows]

@@ -1,0 +1,159 @@
+"""A readout without a head: ridge regression on inner products of tensor trains, in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from monai_cpic.tensor_train import TensorTrain, bond_ranks
+
+__all__ = ["RidgeReadout"]
+
+SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of the scans in the kernel; the rest is the covariates'
+PENALTIES = [10.0 ** (k / 4) for k in range(-20, 13)]  # in units of the kernel's mean eigenvalue
+SUMMED = 8  # tensor trains that are added before their sum is rounded
+PRECISION = torch.float64
+
+
+class RidgeReadout(nn.Module):
+    """Targets as a linear function of the whole tensor train and of the covariates.
+
+    A head sees a few features; this sees all that the tensor trains hold, through a template that is a combination of those it
+    was fitted to, ``y = ⟨T, W⟩ + z v + c`` with ``W = Σ_i α_i T_i``: kernel ridge regression (Saunders, Gammerman and Vovk 1998)
+    on inner products, which do not depend on the gauge.  Penalty and share of the scans are those of the smallest error when one
+    patient at a time is left out, known in closed form (Allen 1974); scans that tell nothing get no share.
+
+    Args:
+        out_channels: number of targets.
+        covariates: number of covariates; may be 0.
+        mode_sizes: mode sizes of the tensor trains.
+        rank: bond rank to which the template is rounded.
+
+    Attributes:
+        share: of the scans in the kernel; of the last fit, as is ``penalty``.
+
+    Example:
+        >>> trains = TensorTrain([torch.rand(9, 1, 8, 1).double()])
+        >>> readout = RidgeReadout(out_channels=1, covariates=0, mode_sizes=[8])
+        >>> readout.fit(trains, trains.inner(trains[:1]))
+        >>> readout(trains).shape
+        torch.Size([9, 1])
+    """
+
+    def __init__(self, out_channels: int, covariates: int, mode_sizes: Sequence[int], rank: int = 40) -> None:
+        super().__init__()
+        self.rank = rank
+        self.cores = len(mode_sizes)
+        ranks = bond_ranks(mode_sizes, rank)
+        for k, size in enumerate(mode_sizes):
+            self.register_buffer(f"core_{k}", torch.zeros(out_channels, ranks[k], size, ranks[k + 1], dtype=PRECISION))
+        self.register_buffer("slope", torch.zeros(covariates, out_channels, dtype=PRECISION))
+        self.register_buffer("constant", torch.zeros(out_channels, dtype=PRECISION))
+        self.register_buffer("fitted", torch.tensor(False))
+        self.register_buffer("share", torch.tensor(1.0, dtype=PRECISION))
+        self.register_buffer("penalty", torch.tensor(0.0, dtype=PRECISION))
+
+    def forward(self, trains: TensorTrain, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
+        """Predictions ``[R, out_channels]``, float64.
+
+        Args:
+            trains: ``B`` tensor trains.
+            covariates: ``[R, covariates]``; 0 where they are not given.
+            rows: which of the tensor trains each row is about, ``[R]``; default: one row each.
+        """
+        template = TensorTrain([self.get_buffer(f"core_{k}") for k in range(self.cores)])
+        predictions = trains.to(self.constant.device).inner(template) + self.constant
+        predictions = predictions if rows is None else predictions[rows]
+        return predictions if covariates is None else predictions + covariates.to(self.slope) @ self.slope
+
+    @torch.no_grad()
+    def fit(
+        self,
+        trains: TensorTrain,
+        target: Tensor,
+        covariates: Tensor | None = None,
+        rows: Tensor | None = None,
+        patients: Tensor | None = None,
+    ) -> None:
+        """Fit to known targets.
+
+        Args:
+            trains: ``B`` tensor trains.
+            target: ``[R, out_channels]``.
+            covariates: ``[R, covariates]``.
+            rows: which of the tensor trains each row is about, ``[R]``; default: one row each.
+            patients: rows of equal numbers are left out together, ``[R]``; default: those of one tensor train.
+
+        Raises:
+            ValueError: if there are fewer than three patients.
+        """
+        trains, target = trains.to(self.constant.device), target.to(self.constant)
+        places = torch.arange(len(trains)) if rows is None else rows.cpu()
+        groups = (places if patients is None else patients).to(target.device)
+        if len(groups.unique()) < 3:
+            raise ValueError(f"ridge regression needs three patients or more, got {len(groups.unique())}")
+        together = (groups[:, None] == groups).to(target)
+        known = self.slope.new_zeros(len(target), len(self.slope)) if covariates is None else covariates.to(self.slope)
+        scans, unit_scans = _unit(_centred(trains.inner(trains)[places][:, places]))
+        others, unit_others = _unit(_centred(known @ known.mT))
+        best = torch.inf
+        for share in SHARES if len(self.slope) else (1.0,):
+            for penalty, error, weights in _left_out(share * scans + (1 - share) * others, target - target.mean(0), together):
+                if error < best:
+                    best, dual = error, weights
+                    self.share.fill_(share)
+                    self.penalty.fill_(penalty)
+        each = self.constant.new_zeros(len(trains), len(self.constant)).index_add_(0, places.to(dual.device), dual)
+        template = _combination(trains, each * self.share / unit_scans, self.rank)
+        for k, core in enumerate(template):
+            self.get_buffer(f"core_{k}").zero_()[:, : core.shape[1], :, : core.shape[3]] = core
+        self.slope.copy_(known.mT @ dual * (1 - self.share) / unit_others)
+        self.constant.zero_()
+        self.constant.copy_((target - self(trains, known, places)).mean(0))
+        self.fitted.fill_(True)
+
+
+def _centred(kernel: Tensor) -> Tensor:
+    """The kernel of vectors whose mean is 0."""
+    kernel = kernel - kernel.mean(0)
+    return kernel - kernel.mean(1, keepdim=True)
+
+
+def _unit(kernel: Tensor) -> tuple[Tensor, Tensor]:
+    """The kernel in units of its mean eigenvalue, and that unit; 1 for a kernel of zeros."""
+    unit = kernel.diagonal().mean()
+    unit = torch.where(unit > 0, unit, 1.0)
+    return kernel / unit, unit
+
+
+def _left_out(kernel: Tensor, target: Tensor, together: Tensor) -> list[tuple[float, float, Tensor]]:
+    """For each penalty, the mean squared error of rows that are left out, and the dual weights ``[R, O]`` of all.
+
+    Args:
+        kernel: centred, ``[R, R]``.
+        target: centred, ``[R, O]``.
+        together: 1 where two rows are left out together, else 0, ``[R, R]``.
+    """
+    values, vectors = torch.linalg.eigh(kernel)
+    values, rotated = values.clamp(min=0), vectors.mT @ target
+    result = []
+    for penalty in PENALTIES:
+        weights = vectors @ (rotated / (values + penalty)[:, None])
+        hat = (vectors * (values / (values + penalty))) @ vectors.mT + 1 / len(target)
+        missing = torch.eye(len(target), dtype=hat.dtype, device=hat.device) - hat * together
+        residual = torch.linalg.solve(missing, penalty * weights)
+        result.append((penalty, residual.square().mean().item(), weights))
+    return result
+
+
+def _combination(trains: TensorTrain, weights: Tensor, rank: int) -> TensorTrain:
+    """``O`` weighted sums of ``B`` tensor trains, rounded while they grow; weights ``[B, O]``."""
+    outputs = weights.shape[1]
+    total = trains[[0] * outputs] * weights[0]
+    for b in range(1, len(trains)):
+        total = total + trains[[b] * outputs] * weights[b]
+        if len(total.shape) > 1 and (b % SUMMED == 0 or b == len(trains) - 1):
+            total = total.round(rank=rank)
+    return total
