@@ -23,6 +23,7 @@ from monai_cpic.tensor_train import CrossIndices, Sweep, TensorTrain, cross_appr
 
 __all__ = ["TTBottleneck"]
 
+PLACES = 4  # of each cell of a stratified field, of which an evaluation takes the mean
 STATISTICS_POINTS = 100  # random points per volume and step that update the running statistics
 
 
@@ -40,7 +41,7 @@ class TTBottleneck(nn.Module):
         tensorization: ``"qtt"`` or ``"tt"``.
         decomposition: ``"cross"``; ``"svd"`` for the exact TT-SVD of the dense field, for small grids; ``"stratified"`` for the
             field at one random point of each cell of a coarse partition of the volume, as a tensor train of a single mode, of all
-            channels of all cells.  New places in each training step, the same in every evaluation.
+            channels of all cells.  New places in each training step; the mean of four places, always the same, in evaluation.
         oversampling: see :func:`~monai_cpic.tensor_train.cross_approximate`; 1 is the paper's plain cross.
         passes: passes of a cold start.
         indices: where the next training steps start; default: an :class:`IndexStore` in memory that chooses anew every step.
@@ -176,12 +177,13 @@ class TTBottleneck(nn.Module):
         return TensorTrain.cat(trains)
 
     def _stratified(self, volumes: Sequence[LazyVolume]) -> TensorTrain:
-        """The field at one point of each cell, as one core."""
-        places = stratified_places(self.cells, seed=int(self._steps) if self.training else 0)
+        """The field at one point of each cell, or the mean of some, as one core."""
+        seeds = [int(self._steps)] if self.training else range(PLACES)
+        places = torch.cat([stratified_places(self.cells, seed) for seed in seeds])
         field = self._field(volumes)
         values = field.at(torch.stack([(places * self._extent(volume)).long() for volume in volumes])).double()
         self.sampled = field.sampled()
-        return TensorTrain([values.reshape(len(volumes), 1, -1, 1)])
+        return TensorTrain([values.unflatten(1, (len(seeds), -1)).mean(1).reshape(len(volumes), 1, -1, 1)])
 
     # ---- the field -----------------------------------------------------------------------------------------------------
 
