@@ -1,12 +1,14 @@
 """Speed and memory of CPICNet against ResNet-34 on the same scan, and against itself at higher resolutions.
 
-    python tests/benchmarks/bench_network.py [--threads 1] [--json FILE]
+    python tests/benchmarks/bench_network.py [--threads 1] [--network stratified|cross] [--json FILE]
     python tests/benchmarks/bench_network.py --shape 64 64 16 --edges 32 64 --huge 512  # everything, small: a few minutes
+
+``stratified`` is the network of the bundles, ``cross`` that of the paper with 1.5-fold oversampling.  ``--stages`` chooses parts.
 
 Scans of one channel, int16, in ``.npy`` files that the system has in its cache; both networks read them through the same handle,
 ResNet-34 whole.  Batches of one scan.  Seconds are medians of repetitions that take turns in one process, after a warm-up: for
-CPICNet until its projection has filled its bank; ResNet-34 trains for a single step, without a warm-up.  CPU seconds, of all
-threads, tell whether other work disturbed the clock.  Memory is the largest of a process of its own above that after the
+CPICNet 40 steps, until its projection has filled its bank; ResNet-34 trains for a single step, without a warm-up.  CPU seconds, of
+all threads, tell whether other work disturbed the clock.  Memory is the largest of a process of its own above that after the
 imports: with weights, optimizer, and code loaded at the first use; resident, which counts the pages of the scan that the system
 has in its cache, and private, which does not.
 At 512×512×32 the step of ResNet-34 takes about seven minutes and 11 GB; the whole about a quarter of an hour.
@@ -34,10 +36,11 @@ from torch import nn
 from tqdm import tqdm
 
 from monai_cpic.data import LazyVolume, open_function, open_volume
-from monai_cpic.networks import CPICNet, ResNetRegressor
+from monai_cpic.networks import CPICNet, PooledEncoder, ResNetRegressor
 
 REPEATS = 9
 REPEATS_RESNET = 3
+WARM_UP = 40
 RESNET_BYTES, RESNET_BYTES_PER_VOXEL = 2**30, 1600  # that a training step needs: weights and optimizer, activations
 
 
@@ -48,6 +51,8 @@ def main() -> None:
     parser.add_argument("--shape", type=int, nargs=3, default=(512, 512, 32), help="the scan that both networks see")
     parser.add_argument("--edges", type=int, nargs=2, default=(256, 512), help="of the cubes that CPICNet sees with 8 channels")
     parser.add_argument("--huge", type=int, default=8192, help="edge of the cube that no memory holds")
+    parser.add_argument("--network", choices=["stratified", "cross"], default="stratified")
+    parser.add_argument("--stages", nargs="+", choices=["CPICNet", "huge", "against ResNet-34"])
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -55,21 +60,22 @@ def main() -> None:
     del results["json"]
     with tempfile.TemporaryDirectory() as folder:
         work, shape = Path(folder), tuple(arguments.shape)
-        small, large = Case(work, shape), Case(work, tuple(2 * n for n in shape))
-        cubes = [Case(work, (edge,) * 3, n_dims=8) for edge in arguments.edges]
-        resnet = Case(work, shape, network="resnet")
+        ours = arguments.network
+        small, large = Case(work, shape, ours), Case(work, tuple(2 * n for n in shape), ours)
+        cubes = [Case(work, (edge,) * 3, ours, n_dims=8) for edge in arguments.edges]
+        resnet = Case(work, shape, "resnet")
         for case in (small, large, *cubes):
             write(case)
             prepare(case)
         prepare(resnet)
         stages: dict[str, Callable[[], dict]] = {
             "CPICNet": lambda: scales([small, large, *cubes], arguments.threads),
-            "huge": lambda: huge(work, arguments.huge, arguments.threads),
+            "huge": lambda: huge(work, arguments.huge, ours, arguments.threads),
             "against ResNet-34": lambda: against(resnet, small, arguments.threads),
         }
-        for name, stage in (bar := tqdm(stages.items(), disable=None)):
+        for name in (bar := tqdm(arguments.stages or stages, disable=None)):
             bar.set_description(name)
-            results[name] = stage()
+            results[name] = stages[name]()
             print(json.dumps({name: results[name]}, indent=2, ensure_ascii=False), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2, ensure_ascii=False))
@@ -85,14 +91,14 @@ class Case:
     Args:
         work: folder of the scan and the checkpoint.
         shape: of the scan and the network's grid.
-        network: ``"cpic"`` or ``"resnet"``.
+        network: ``"stratified"``, ``"cross"`` or ``"resnet"``.
         n_dims: latent channels.
         kind: of the scan: ``"stored"``, ``"sparse"`` (a file of zeros that takes no room) or ``"function"``.
     """
 
     work: Path
     shape: tuple[int, ...]
-    network: str = "cpic"
+    network: str
     n_dims: int = 16
     kind: str = "stored"
 
@@ -116,10 +122,18 @@ class Case:
     def build(self) -> nn.Module:
         """The network, of the checkpoint if there is one."""
         torch.manual_seed(0)
-        network = CPICNet(self.shape, n_dims=self.n_dims) if self.network == "cpic" else ResNetRegressor(self.shape)
+        network = self._new()
         if self.checkpoint.exists():
             network.load_state_dict(torch.load(self.checkpoint, weights_only=True))
         return network
+
+    def _new(self) -> nn.Module:
+        if self.network == "resnet":
+            return ResNetRegressor(self.shape)
+        if self.network == "cross":
+            return CPICNet(self.shape, n_dims=self.n_dims)
+        encoder = PooledEncoder(n_dims=self.n_dims)
+        return CPICNet(self.shape, decomposition="stratified", projection="means", linear_path=True, encoder=encoder)
 
 
 class Training:
@@ -159,10 +173,10 @@ def write(case: Case) -> None:
 
 
 def prepare(case: Case) -> None:
-    """Make the checkpoint: for CPICNet after as many steps as its projection has places."""
+    """Make the checkpoint: for CPICNet after its warm-up."""
     training = Training(case)
-    if case.network == "cpic":
-        for _ in tqdm(range(training.network.projection.capacity), f"{case.name}, warm-up", leave=False, disable=None):
+    if case.network != "resnet":
+        for _ in tqdm(range(WARM_UP), f"{case.name}, warm-up", leave=False, disable=None):
             training.step()
     torch.save(training.network.state_dict(), case.checkpoint)
 
@@ -187,11 +201,11 @@ def scales(cases: Sequence[Case], threads: int) -> dict:
     return result
 
 
-def huge(work: Path, edge: int, threads: int) -> dict:
+def huge(work: Path, edge: int, network: str, threads: int) -> dict:
     """Seconds and memory of the first step on a scan that no memory holds."""
     result = {}
     for kind in ("function", "sparse"):
-        case = Case(work, (edge,) * 3, kind=kind)
+        case = Case(work, (edge,) * 3, network, kind=kind)
         if kind == "sparse":
             header = np.lib.format.header_data_from_array_1_0(np.empty(0, np.int16)) | {"shape": (1, *case.shape)}
             with case.scan.open("wb") as file:

@@ -16,3 +16,12 @@ def test_cross_approximation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
     runpy.run_path(str(TUTORIALS / "cross_approximation.py"), run_name="__main__")
     assert capsys.readouterr().out.strip() == str(tmp_path / "cross_function.png")
     assert (tmp_path / "cross_function.png").stat().st_size > 10_000
+
+
+def test_low_rank_embedding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "figure1.png"
+    monkeypatch.setattr(sys, "argv", ["low_rank_embedding.py", "--output", str(output), "--steps", "2"])
+    runpy.run_path(str(TUTORIALS / "low_rank_embedding.py"), run_name="__main__")
+    *errors, drawn = capsys.readouterr().out.strip().splitlines()
+    assert len(errors) == 4 and drawn == str(output)
+    assert output.stat().st_size > 10_000
