@@ -7,7 +7,7 @@
 
 Scans of one channel, int16, in ``.npy`` files that the system has in its cache; both networks read them through the same handle,
 ResNet-34 whole.  Batches of one scan.  Seconds are medians of repetitions that take turns in one process, after a warm-up: for
-CPICNet 40 steps, until its projection has filled its bank; ResNet-34 trains for a single step, without a warm-up.  CPU seconds, of
+CPICNet 40 steps, until its projection fills its bank; ResNet-34 trains for a single step, without a warm-up.  CPU seconds, of
 all threads, tell whether other work disturbed the clock.  Memory is the largest of a process of its own above that after the
 imports: with weights, optimizer, and code loaded at the first use; resident, which counts the pages of the scan that the system
 has in its cache, and private, which does not.
