@@ -15,7 +15,7 @@ from monai_cpic.data.cubes import Cubes
 from monai_cpic.data.sampling import Sampling
 from monai_cpic.data.source import Source
 
-__all__ = ["GRID_TOLERANCE", "LazyVolume", "grid_distance", "list_collate"]
+__all__ = ["GRID_TOLERANCE", "LazyVolume", "distinct_volumes", "grid_distance", "list_collate"]
 
 GRID_TOLERANCE = 0.01  # voxels: how far apart the same corner of two volumes of one grid may lie
 
@@ -144,6 +144,13 @@ class LazyVolume:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LazyVolume:
         return self  # immutable, and MONAI's data sets copy every cached item
+
+
+def distinct_volumes(volumes: Sequence[LazyVolume]) -> tuple[list[LazyVolume], Tensor]:
+    """Each object once, in the order of its first occurrence, and the place in that list of every volume, int64 ``[B]``."""
+    distinct = {id(volume): volume for volume in volumes}
+    place = {key: position for position, key in enumerate(distinct)}
+    return list(distinct.values()), torch.tensor([place[id(volume)] for volume in volumes], dtype=torch.int64)
 
 
 def grid_distance(a: LazyVolume, b: LazyVolume) -> float:

@@ -10,15 +10,17 @@ from ignite.engine import Engine, Events
 from monai.engines import PrepareBatch
 from torch import Tensor
 
+from monai_cpic.data import distinct_volumes
 from monai_cpic.handlers.prepare_batch import PrepareRows
 from monai_cpic.networks import CPICNet
+from monai_cpic.networks.blocks.ridge_readout import FEWEST
 from monai_cpic.tensor_train import TensorTrain
 
 __all__ = ["BasisRefresher"]
 
 
 class BasisRefresher:
-    """Refresh what predictions rest on at the end of training epochs, from the training volumes under the present weights.
+    """Refresh what predictions rest on after every ``interval`` epochs and after the last one, from the training volumes.
 
     In training the basis follows an encoder that moves; a basis for prediction must belong to the encoder it is used with.
     Attach it before the validation handler and with the same interval.  Of the projection's basis or statistics as many volumes
@@ -49,6 +51,11 @@ class BasisRefresher:
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""
         engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self)
+        engine.add_event_handler(Events.COMPLETED, self._after_the_last)
+
+    def _after_the_last(self, engine: Engine) -> None:
+        if engine.state.epoch % self.interval:
+            self(engine)
 
     @torch.no_grad()
     def __call__(self, engine: Engine) -> None:
@@ -58,15 +65,14 @@ class BasisRefresher:
         trains: list[TensorTrain] = []
         targets: list[Tensor] = []
         covariates: list[Tensor] = []
-        rows: list[int] = []
+        rows: list[Tensor] = []
         for batch in self.data_loader:
             if readout is None and sum(map(len, trains)) >= capacity:
                 break
             volumes, target, given, _ = self.prepare_batch(batch)
-            distinct = {id(volume): volume for volume in volumes}
-            place = {key: position for position, key in enumerate(distinct, sum(map(len, trains)))}
-            rows += [place[id(volume)] for volume in volumes]
-            trains.append(self.network.bottleneck(list(distinct.values())))
+            distinct, places = distinct_volumes(volumes)
+            rows.append(places + sum(map(len, trains)))
+            trains.append(self.network.bottleneck(distinct))
             targets.append(target)
             covariates += given
         every = TensorTrain.cat(trains)
@@ -75,7 +81,10 @@ class BasisRefresher:
         if readout is not None:
             wanted = self.target(torch.cat(targets))
             known = ~wanted.isnan().any(1)
-            seen = torch.cat(covariates)[known] if covariates else None
-            readout.fit(every, wanted[known], seen, torch.tensor(rows)[known.cpu()])
+            seen, places = torch.cat(covariates)[known] if covariates else None, torch.cat(rows)[known.cpu()]
+            if len(places.unique()) < FEWEST:
+                engine.logger.warning("Fewer than %d patients with a known target: predictions remain those of the head", FEWEST)
+                return
+            readout.fit(every, wanted[known], seen, places)
             message = "Fitted the readout to %d rows: penalty %.1e, share of the scans %.2f"
             engine.logger.info(message, known.sum(), readout.penalty, readout.share)

@@ -38,5 +38,14 @@ def resume_training(trainer: Engine, state: Mapping[str, Any], directory: str | 
 
     Raises:
         FileNotFoundError: if there is no checkpoint.
+        ValueError: if its learning rate follows a schedule of another length (``total_steps``).
     """
-    CheckpointLoader(latest_checkpoint(directory), dict(state), map_location=device).attach(trainer)
+    path = latest_checkpoint(directory)
+    steps = getattr(state.get("scheduler"), "total_steps", None)
+    saved = torch.load(path, map_location=device).get("scheduler", {}).get("total_steps")
+    if steps != saved:
+        raise ValueError(
+            f"{path} is of a training of {saved} steps, this one has {steps}: resume it with the max_epochs, patients and "
+            "batch_size that it began with"
+        )
+    CheckpointLoader(path, dict(state), map_location=device).attach(trainer)

@@ -83,7 +83,7 @@ class BundleRun:
     def resume_as_uninterrupted(self, dataset_dir: Path, uninterrupted: Path, parts: Path) -> None:
         """Two epochs in one go, and the same training stopped after the first and continued: the same files."""
         self.succeed("train", dataset_dir=dataset_dir, output_dir=uninterrupted, max_epochs=2, val_interval=1)
-        stop = {"max_epochs": 2, "val_interval": 1, "train::trainer::max_epochs": 1}
+        stop = {"max_epochs": 1, "val_interval": 1, "scheduler::total_steps": 2}  # an epoch is one batch
         self.succeed("train", dataset_dir=dataset_dir, output_dir=parts, **stop)
         self.succeed("train", dataset_dir=dataset_dir, output_dir=parts, max_epochs=2, val_interval=1, resume=True)
         for name in ("metrics.json", "predictions.csv"):

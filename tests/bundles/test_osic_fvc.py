@@ -58,7 +58,7 @@ def test_baselines_are_a_line_apart(cohort: Path, tmp_path: Path) -> None:
     assert len(pd.read_csv(inference / "predictions.csv")) == 2 * 5
 
     small = {"spatial_shape": "[16,16,8]", "network_def::decomposition": "svd", "encoder": VOXELS}
-    BUNDLE.succeed("train", dataset_dir=cohort, output_dir=tmp_path / "voxels", max_epochs=1, val_interval=1, **small)
+    BUNDLE.succeed("train", "paper", dataset_dir=cohort, output_dir=tmp_path / "voxels", max_epochs=1, val_interval=1, **small)
     assert (tmp_path / "voxels" / "report.html").read_text().count("data:image/png") == 5
 
 

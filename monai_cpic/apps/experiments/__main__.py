@@ -21,7 +21,7 @@ dataset does not exist it is simulated; simulate it before starting several (pyt
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run an experiment; the number of trainings that failed."""
+    """Run an experiment; 1 if a training failed, else 0."""
     parser = argparse.ArgumentParser(prog="python -m monai_cpic.apps.experiments", description=__doc__, epilog=EPILOG)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, table in TABLES.items():
@@ -54,9 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     every = jobs(table, given.output_dir, given.dataset_dir, given.folds, given.seeds, given.rows, given.grid, overrides)
     failed = run_jobs(every[given.job :: given.jobs], Path(given.bundle_root).absolute(), given.resume)
     text = markdown(table, results(every), given.grid)
+    Path(given.output_dir).mkdir(parents=True, exist_ok=True)
     (Path(given.output_dir) / "table.md").write_text(text + "\n")
     print(text)
-    return len(failed)
+    return int(bool(failed))
 
 
 if __name__ == "__main__":

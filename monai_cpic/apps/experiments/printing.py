@@ -16,7 +16,8 @@ BASELINE = "ResNet-34"
 def markdown(table: Table, found: Mapping[str, Sequence[Mapping[str, Any]]], grid: Sequence[int]) -> str:
     """The rows of a table that have results, as Markdown; in brackets what the paper reports.
 
-    Times are also given in units of the ResNet's at native resolution, which compares machines.
+    Models that do not see the scans come with every run; printed are those of the last row that has results.  Times are also
+    given in units of the ResNet's at native resolution, which compares machines.
 
     Args:
         table: the table.
@@ -30,9 +31,9 @@ def markdown(table: Table, found: Mapping[str, Sequence[Mapping[str, Any]]], gri
     for row in table.rows:
         if row.name in found:
             lines.append(_line(table, row, found[row.name], grid, baseline, paper_baseline))
-    every = [result for results in found.values() for result in results]
+    last = next((found[row.name] for row in reversed(table.rows) if row.name in found), [])  # each run trains them as its row
     for name in table.references:
-        values = [result["metrics"][name][table.metric] for result in every]
+        values = [result["metrics"][name][table.metric] for result in last]
         if values:
             lines.append([name.replace("_", " "), "", _spread(values), *[""] * (len(headings) - 3)])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

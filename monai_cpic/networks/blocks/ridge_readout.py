@@ -13,6 +13,7 @@ __all__ = ["RidgeReadout"]
 
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of the scans in the kernel; the rest is the covariates'
 PENALTIES = [10.0 ** (k / 4) for k in range(-20, 13)]  # in units of the kernel's mean eigenvalue
+FEWEST = 3  # patients that it can be fitted to
 SUMMED = 8  # tensor trains that are added before their sum is rounded
 PRECISION = torch.float64
 
@@ -92,7 +93,7 @@ class RidgeReadout(nn.Module):
         trains, target = trains.to(self.constant.device), target.to(self.constant)
         places = torch.arange(len(trains)) if rows is None else rows.cpu()
         groups = (places if patients is None else patients).to(target.device)
-        if len(groups.unique()) < 3:
+        if len(groups.unique()) < FEWEST:
             raise ValueError(f"ridge regression needs three patients or more, got {len(groups.unique())}")
         together = (groups[:, None] == groups).to(target)
         known = self.slope.new_zeros(len(target), len(self.slope)) if covariates is None else covariates.to(self.slope)

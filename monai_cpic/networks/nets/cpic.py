@@ -35,7 +35,7 @@ class CPICNet(VolumeRegressor):
         rank: bond rank of the tensor trains and number of canonical features.
         covariates: number of covariates given beside each volume.
         decomposition: ``"cross"``, ``"svd"`` for the exact decomposition of small grids, or ``"stratified"`` for a field of one
-            random point in each of about 1 000 cells, see :class:`~monai_cpic.networks.TTBottleneck`.
+            random point in each of at most ``cells`` cells, see :class:`~monai_cpic.networks.TTBottleneck`.
         projection: ``"canonical"`` for ``rank`` features, see :class:`~monai_cpic.networks.TTProjection`, or ``"means"`` for the
             mean of each channel, see :class:`~monai_cpic.networks.ChannelMeans`.
         tensorization: ``"qtt"`` or ``"tt"``.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from monai_cpic.data import LazyVolume, open_volume
+from monai_cpic.data import LazyVolume, distinct_volumes, open_volume
 from monai_cpic.networks.blocks import TwoBranchHead
 
 __all__ = ["VolumeRegressor"]
@@ -39,9 +38,7 @@ class VolumeRegressor(nn.Module):
         """
         if isinstance(volumes, Tensor):
             volumes = [open_volume(volume) for volume in volumes]
-        distinct = list({id(volume): volume for volume in volumes}.values())
-        place = {id(volume): position for position, volume in enumerate(distinct)}
-        self.rows = torch.tensor([place[id(volume)] for volume in volumes])
+        distinct, self.rows = distinct_volumes(volumes)
         parameter = next(self.head.parameters())
         features = self.features(distinct)[self.rows].to(parameter.device, parameter.dtype)
         return self.head(features, None if covariates is None else covariates.to(features))
