@@ -108,7 +108,8 @@ def pipeline(misaligned: bool, flips: bool) -> mt.Compose:
     """Augmentation, recorded lazily: only the cubes that are read are resampled."""
     flip = [mt.RandFlipd("image", prob=0.5, spatial_axis=axis) for axis in range(3)] if flips else []
     affine = [mt.RandAffined("image", prob=1.0, padding_mode="border", **MISALIGNED)] if misaligned else []
-    return mt.Compose([LoadLazyVolumed("image"), *flip, *affine, FreezeLazyVolumed("image")], lazy=True)
+    freeze = FreezeLazyVolumed("image", mode="nearest" if misaligned else "bilinear")  # a patient who moves keeps the texture
+    return mt.Compose([LoadLazyVolumed("image"), *flip, *affine, freeze], lazy=True)
 
 
 def train(network: VolumeRegressor, method: Method, scans: Tensor, target: Tensor, seconds: float, load: mt.Compose) -> int:
