@@ -5,7 +5,7 @@
 osic: 200 simulated chest CTs at half resolution, resized to 64×64×16, -1000 … -440 HU; the target is the extent of fibrosis.
 hippocampus: 260 real MRI crops (MONAI_CPIC_DATA, else ../shared/data), padded by their border to 48×64×48; the target is the
 volume of the hippocampus.  One thread; the budget is processor time of this process, reading included, so that other work on
-the machine does not count.  Every finished training is a line of RESULTS.jsonl, and one that is there is not repeated.  Prints a
+the machine counts less.  Every finished training is a line of RESULTS.jsonl, and one that is there is not repeated.  Prints a
 table.
 --smoke: small cohort, seconds of training, two minutes in all.
 """
