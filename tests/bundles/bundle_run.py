@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
+from monai.bundle import ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -99,8 +99,8 @@ class BundleRun:
         self.succeed("inference", "paper", dataset_dir=cohort, output_dir=folder, model=model, rank=4, **inference)
         assert (folder / "predictions.csv").is_file()
 
-    def pass_monais_own_checks(self, cohort: Path, **options: object) -> None:
-        """Properties, metadata, and the network's input and output."""
+    def pass_monais_own_checks(self, cohort: Path, tmp_path: Path, **options: object) -> None:
+        """Properties, metadata, the network's input and output, and a plain refusal of TorchScript, which cannot read scans."""
         configs = self.root / "configs"
         metadata = str(configs / "metadata.json")
         for name, kind in (("train", "train"), ("inference", "infer")):
@@ -120,6 +120,17 @@ class BundleRun:
         verify_metadata(metadata, str(REPOSITORY / "tests" / "bundles" / "metadata_schema.json"))
         for name in ("train", "inference"):
             verify_net_in_out("network_def", metadata, str(configs / f"{name}.yaml"), device="cpu")
+        torch.save(workflow.parser.get_parsed_content("network_def").state_dict(), tmp_path / "model.pt")
+        with pytest.raises(RuntimeError, match=r"deploy the weights \(model.pt\) with the bundle's inference.yaml"):
+            ckpt_export(
+                "network_def",
+                filepath=str(tmp_path / "model.ts"),
+                ckpt_file=str(tmp_path / "model.pt"),
+                meta_file=metadata,
+                config_file=str(configs / "inference.yaml"),
+                use_trace=True,
+                bundle_root=str(self.root),
+            )
 
 
 def _numbers(output_dir: Path) -> dict[str, float]:

@@ -80,5 +80,5 @@ def test_the_papers_setting_is_a_configuration_away(cohort: Path, tmp_path: Path
     BUNDLE.train_and_predict_in_the_papers_setting(cohort, tmp_path, weeks="[0,52]")
 
 
-def test_monais_own_checks(cohort: Path) -> None:
-    BUNDLE.pass_monais_own_checks(cohort)
+def test_monais_own_checks(cohort: Path, tmp_path: Path) -> None:
+    BUNDLE.pass_monais_own_checks(cohort, tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from monai_cpic.data import LazyVolume, distinct_volumes, open_volume
@@ -35,7 +36,16 @@ class VolumeRegressor(nn.Module):
             volumes: ``B`` volumes or a dense tensor ``[B, C, *spatial]``.  A volume that stands in the batch several times (one
                 row per visit, say) is evaluated once.
             covariates: ``[B, covariates]``, brought to the head's device and dtype.
+
+        Raises:
+            RuntimeError: under ``torch.jit.trace`` (MONAI's ``ckpt_export --use_trace True``): a trace would hold the voxels of the
+                scan it was made with instead of reading those of the scan it is given.
         """
+        if torch.jit.is_tracing():
+            raise RuntimeError(
+                f"{type(self).__name__} reads voxels while it runs, which TorchScript cannot record: deploy the weights "
+                "(model.pt) with the bundle's inference.yaml, or trace its encoder and head"
+            )
         if isinstance(volumes, Tensor):
             volumes = [open_volume(volume) for volume in volumes]
         distinct, self.rows = distinct_volumes(volumes)
