@@ -37,6 +37,9 @@ COVARIATES = (
 )
 """The columns of ``covariates``. Scales are fixed, not fitted, so that a prediction needs only its own patient."""
 
+CHANGE_UNIT = 300.0  # ml: about the spread of the changes since the baseline
+RATE_UNIT = 200.0  # ml per year: about the spread of the patients' rates
+
 SMALLEST_CONFIDENCE = 70.0  # ml, as in the challenge's score
 
 
@@ -60,7 +63,9 @@ def read_cohort(
     Returns:
         Items with ``patient`` (name), ``image`` (scan folder), ``weeks`` (int64 [V]), ``fvc`` (float32 [V], ml, NaN
         where it was not measured and at the baseline, which is no target), ``covariates`` (float32 [V, 8], see
-        :data:`COVARIATES`) and ``baseline_fvc`` (float, ml).
+        :data:`COVARIATES`), ``baseline_fvc`` (float, ml) and ``label`` (float32 [V, 2]: the change of FVC since the baseline in
+        units of 300 ml; the slope of the least-squares line through all the patient's visits, the baseline among them,
+        in units of 200 ml per year, NaN where there is one visit).
 
     Raises:
         FileNotFoundError: when the table or the folder of scans does not exist.
@@ -185,10 +190,17 @@ def _item(scan: Path, visits: pd.DataFrame, weeks: list[int] | None) -> dict[str
         "image": str(scan),
         "weeks": torch.tensor(asked, dtype=torch.int64),
         "fvc": fvc,
-        "label": fvc / float(baseline["FVC"]) - 1,
+        "label": torch.stack([(fvc - float(baseline["FVC"])) / CHANGE_UNIT, torch.full_like(fvc, _rate(visits) / RATE_UNIT)], 1),
         "covariates": prediction_rows(baseline, asked),
         "baseline_fvc": float(baseline["FVC"]),
     }
+
+
+def _rate(visits: pd.DataFrame) -> float:
+    """Slope of the least-squares line through a patient's visits, ml per year."""
+    if len(visits) == 1:
+        return np.nan
+    return float(np.polynomial.Polynomial.fit(visits["Weeks"] / 52, visits["FVC"], 1).convert().coef[1])
 
 
 def _scan_folders(scans: Path) -> set[str]:

@@ -10,14 +10,14 @@ import torch
 from monai.transforms import Transform
 from torch import Tensor
 
-from monai_cpic.apps.osic import predictions_table
+from monai_cpic.apps.osic import CHANGE_UNIT, predictions_table
 from monai_cpic.apps.predictions import PatientPredictions
 
 __all__ = ["FVCPredictions", "InMillilitres"]
 
 
 class InMillilitres(Transform):
-    """FVC in ml from predictions and labels that are changes in units of each patient's baseline FVC: an engine's postprocessing.
+    """FVC in ml from predicted and observed changes since each patient's baseline: an engine's postprocessing.
 
     Quantiles that cross are put in order, which never makes the pinball loss larger (rearrangement, Chernozhukov et al. 2010).
     Use it with ``decollate=False``; the batch holds lists over patients, the outputs rows
@@ -25,12 +25,13 @@ class InMillilitres(Transform):
     """
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Convert ``pred`` ``[R, Q]`` and ``label`` ``[R]``."""
+        """Convert ``pred`` ``[R, Q + 1]`` to quantiles ``[R, Q]`` and ``label`` ``[R, 2]`` to FVC ``[R]``; rates are left out."""
         baseline: Sequence[float] = data["baseline_fvc"]
         pred: Tensor = data["pred"]
         rows = [len(weeks) for weeks in data["weeks"]]
-        scale = torch.tensor(baseline, dtype=pred.dtype).repeat_interleave(torch.tensor(rows)).to(pred.device)
-        return {**data, "pred": (1 + pred.sort(1).values) * scale[:, None], "label": (1 + data["label"]) * scale}
+        start = torch.tensor(baseline, dtype=pred.dtype).repeat_interleave(torch.tensor(rows)).to(pred.device)
+        quantiles = start[:, None] + CHANGE_UNIT * pred[:, :-1].sort(1).values
+        return {**data, "pred": quantiles, "label": start + CHANGE_UNIT * data["label"][:, 0]}
 
 
 class FVCPredictions(PatientPredictions):

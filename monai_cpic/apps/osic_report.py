@@ -79,7 +79,7 @@ def write_evaluation(
     )
     if history.rows:
         report.add_figure(
-            "Learning curves", learning_curves(history.rows), "Training loss: pinball loss in units of the baseline FVC."
+            "Learning curves", learning_curves(history.rows), "Training loss: pinball loss of the changes in units of 300 ml, and Huber loss of the rates."
         )
     report.add_figure("Predicted against measured", predicted_against_measured(table))
     _finish(report, output_dir, table, metrics, predictions, network)

@@ -67,6 +67,18 @@ def test_covariates_describe_the_baseline_and_the_week(write: Write) -> None:
     torch.testing.assert_close(second["covariates"], torch.tensor(expected))
 
 
+def test_labels_are_changes_since_the_baseline_and_the_slope_of_all_visits(write: Write) -> None:
+    _, second = read_cohort(write())
+    slope, _ = np.polyfit([-4 / 52, 8 / 52, 60 / 52], [3100, 2900, 2500], 1)
+    expected = [[-200 / 300, slope / 200], [-600 / 300, slope / 200]]
+    torch.testing.assert_close(second["label"], torch.tensor(expected, dtype=torch.float32))
+
+
+def test_a_single_visit_has_no_slope(write: Write) -> None:
+    (item,) = read_cohort(write(LINES[:1], scans=("ID2",)), weeks=[0, 10])
+    assert item["label"].shape == (2, 2) and item["label"][:, 1].isnan().all()
+
+
 def test_a_prediction_needs_only_its_own_patient(write: Write) -> None:
     folder = write()
     everyone, alone = read_cohort(folder)[0], read_cohort(folder, exclude=["ID2"])[0]

@@ -25,9 +25,9 @@ from torch import Tensor
 from tqdm import trange
 
 from monai_cpic.apps.experiments.job import run_job
-from monai_cpic.apps.osic import COVARIATES, folds, read_cohort
+from monai_cpic.apps.osic import CHANGE_UNIT, COVARIATES, folds, read_cohort
 from monai_cpic.apps.phantoms import ensure_osic
-from monai_cpic.losses import PinballLoss
+from monai_cpic.losses import QuantileRateLoss
 from monai_cpic.metrics import laplace_log_likelihood
 from monai_cpic.networks import CovariatesOnlyNet
 
@@ -51,7 +51,7 @@ def knows_extent(training: Sequence[dict[str, Any]], cohort: Sequence[dict[str, 
         return torch.cat([item["covariates"], extent], 1)
 
     torch.manual_seed(0)
-    network, loss_function = CovariatesOnlyNet(len(COVARIATES) + 1, 3), PinballLoss((0.2, 0.5, 0.8))
+    network, loss_function = CovariatesOnlyNet(len(COVARIATES) + 1, 4), QuantileRateLoss((0.2, 0.5, 0.8))
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3, weight_decay=0.1)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=epochs * math.ceil(len(training) / 16))
     for _ in trange(epochs, desc="knows the extent", leave=False):
@@ -63,7 +63,8 @@ def knows_extent(training: Sequence[dict[str, Any]], cohort: Sequence[dict[str, 
             optimizer.step()
             scheduler.step()
     with torch.no_grad():
-        return score(cohort, [(1 + network(None, covariates(i)).sort(1).values) * i["baseline_fvc"] for i in cohort])
+        predictions = [i["baseline_fvc"] + CHANGE_UNIT * network(None, covariates(i))[:, :3].sort(1).values for i in cohort]
+        return score(cohort, predictions)
 
 
 def knows_all(cohort: Sequence[dict[str, Any]], truth: pd.DataFrame) -> float:
