@@ -52,7 +52,7 @@ def knows_extent(training: Sequence[dict[str, Any]], cohort: Sequence[dict[str, 
 
     torch.manual_seed(0)
     network, loss_function = CovariatesOnlyNet(len(COVARIATES) + 1, 4), QuantileRateLoss((0.2, 0.5, 0.8))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3, weight_decay=0.1)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3, weight_decay=1.0)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=epochs * math.ceil(len(training) / 16))
     for _ in trange(epochs, desc="knows the extent", leave=False):
         for batch in torch.randperm(len(training)).split(16):
