@@ -37,7 +37,7 @@ COVARIATES = (
 )
 """The columns of ``covariates``. Scales are fixed, not fitted, so that a prediction needs only its own patient."""
 
-CHANGE_UNIT = 300.0  # ml: about the spread of the changes since the baseline
+CHANGE_UNIT = 300.0  # ml: such that changes since the baseline are about 1
 RATE_UNIT = 200.0  # ml per year: about the spread of the patients' rates
 
 SMALLEST_CONFIDENCE = 70.0  # ml, as in the challenge's score
@@ -63,9 +63,9 @@ def read_cohort(
     Returns:
         Items with ``patient`` (name), ``image`` (scan folder), ``weeks`` (int64 [V]), ``fvc`` (float32 [V], ml, NaN
         where it was not measured and at the baseline, which is no target), ``covariates`` (float32 [V, 8], see
-        :data:`COVARIATES`), ``baseline_fvc`` (float, ml) and ``label`` (float32 [V, 2]: the change of FVC since the baseline in
-        units of 300 ml; the slope of the least-squares line through all the patient's visits, the baseline among them,
-        in units of 200 ml per year, NaN where there is one visit).
+        :data:`COVARIATES`), ``baseline_fvc`` (float, ml) and ``label`` (float32 [V, 2]: the change of FVC since the
+        baseline in units of 300 ml, NaN where it was not measured; the slope of the least-squares line through all the patient's
+        visits, the baseline among them, in units of 200 ml per year, NaN where there is one visit).
 
     Raises:
         FileNotFoundError: when the table or the folder of scans does not exist.

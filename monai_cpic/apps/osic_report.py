@@ -78,9 +78,7 @@ def write_evaluation(
         "Modified Laplace log-likelihood (higher is better, at most -4.595) and pinball loss in ml (lower is better).",
     )
     if history.rows:
-        report.add_figure(
-            "Learning curves", learning_curves(history.rows), "Training loss: pinball loss of the changes in units of 300 ml, and Huber loss of the rates."
-        )
+        report.add_figure("Learning curves", learning_curves(history.rows), "Training loss, of changes in units of 300 ml.")
     report.add_figure("Predicted against measured", predicted_against_measured(table))
     _finish(report, output_dir, table, metrics, predictions, network)
     return metrics

@@ -15,11 +15,12 @@ __all__ = ["QuantileRateLoss"]
 class QuantileRateLoss(nn.Module):
     r"""Pinball loss of the quantiles of single measurements, plus the Huber loss of the rate of change of their series.
 
-    A visit says little about a scan: the noise of the measurement hides what a few months change.  The slope of a line through all
-    visits says much more, so an encoder learns from it; the quantiles rest on the same features.
+    A visit says little about a scan: the noise of the measurement hides what a few months change.  The slope of a line
+    through all visits says much more, so an encoder learns from it; the quantiles rest on the same features.
 
-    References: R. Koenker, G. Bassett, "Regression Quantiles", Econometrica 46(1), 1978; P. J. Huber, "Robust Estimation of a
-    Location Parameter", Annals of Mathematical Statistics 35(1), 1964; R. Caruana, "Multitask Learning", Machine Learning 28, 1997.
+    References: R. Koenker, G. Bassett, "Regression Quantiles", Econometrica 46(1), 1978; P. J. Huber, "Robust Estimation of
+    a Location Parameter", Annals of Mathematical Statistics 35(1), 1964; R. Caruana, "Multitask Learning", Machine Learning
+    28, 1997.
 
     Args:
         quantiles: see :class:`PinballLoss`.

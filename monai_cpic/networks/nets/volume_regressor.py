@@ -38,8 +38,8 @@ class VolumeRegressor(nn.Module):
             covariates: ``[B, covariates]``, brought to the head's device and dtype.
 
         Raises:
-            RuntimeError: under ``torch.jit.trace`` (MONAI's ``ckpt_export --use_trace True``): a trace would hold the voxels of the
-                scan it was made with instead of reading those of the scan it is given.
+            RuntimeError: under ``torch.jit.trace`` (MONAI's ``ckpt_export --use_trace True``): a trace would hold the voxels
+                of the scan it was made with instead of reading those of the scan it is given.
         """
         if torch.jit.is_tracing():
             raise RuntimeError(
