@@ -26,10 +26,9 @@ PATIENT = "LIDC-IDRI-0314"
 
 
 def peak_mib() -> float:
-    """Largest resident memory of this process so far."""
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Largest resident memory of this process so far; getrusage would count the parent's."""
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def predict(dataset_dir: str, model: str, output_dir: str) -> dict[str, float]:
@@ -91,12 +90,14 @@ def voxels_read(network, volume) -> dict[str, float]:
 
 
 def untrained_model(path: Path) -> None:
-    """A checkpoint with a basis, after one step on noise."""
+    """A checkpoint of the bundle's network, after one step on noise."""
     import torch
+    from monai.bundle import ConfigParser
 
-    from monai_cpic.networks import CPICNet
-
-    network = CPICNet(GRID, out_channels=3, covariates=8)
+    parser = ConfigParser()
+    parser.read_config(str(BUNDLE / "configs" / "inference.yaml"))
+    parser["spatial_shape"] = GRID
+    network = parser.get_parsed_content("network_def")
     network(torch.rand(2, 1, 64, 64, 32), torch.zeros(2, 8))
     torch.save(network.state_dict(), path)
 
