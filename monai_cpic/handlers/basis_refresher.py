@@ -24,14 +24,15 @@ class BasisRefresher:
 
     In training the basis follows an encoder that moves; a basis for prediction must belong to the encoder it is used with.
     Attach it before the validation handler and with the same interval.  Of the projection's basis or statistics as many volumes
-    are used as its bank holds; a ridge readout (:class:`~monai_cpic.networks.RidgeReadout`) is fitted to all.
+    are used as its bank holds; a readout (:class:`~monai_cpic.networks.RidgeReadout`) is fitted to all.
 
     Args:
         network: the network.
         data_loader: batches of training data, in a fixed order.
         interval: epochs between refreshments.
         prepare_batch: volumes, targets and covariates of a batch, as the trainer's; the volumes as a list.
-        target: what a ridge readout is fitted to, ``[R, out_channels]``, of the targets; rows with NaN are left out.
+        target: what a readout is fitted to, of the targets, ``[R, …]``; rows with NaN are left out.
+        loss_function: of the head of a :class:`~monai_cpic.networks.StackedReadout`.
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class BasisRefresher:
         interval: int = 1,
         prepare_batch: PrepareBatch | None = None,
         target: Callable[[Tensor], Tensor] = lambda target: target,
+        loss_function: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         self.network = network
         self.data_loader = data_loader
         self.interval = interval
         self.prepare_batch = PrepareRows() if prepare_batch is None else prepare_batch
         self.target = target
+        self.loss_function = loss_function
 
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""
@@ -85,6 +88,6 @@ class BasisRefresher:
             if len(places.unique()) < FEWEST:
                 engine.logger.warning("Fewer than %d patients with a known target: predictions remain those of the head", FEWEST)
                 return
-            readout.fit(every, wanted[known], seen, places)
-            message = "Fitted the readout to %d rows: penalty %.1e, share of the scans %.2f"
-            engine.logger.info(message, known.sum(), readout.penalty, readout.share)
+            settings = {} if self.loss_function is None else {"loss_function": self.loss_function}
+            readout.fit(every, wanted[known], seen, places, **settings)
+            engine.logger.info("Fitted the readout to %d rows: %s", known.sum(), readout.summary)

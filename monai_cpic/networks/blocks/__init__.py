@@ -7,6 +7,7 @@ from monai_cpic.networks.blocks.latent_field import LatentField
 from monai_cpic.networks.blocks.patch_encoder import PatchEncoder
 from monai_cpic.networks.blocks.pooled_encoder import PooledEncoder
 from monai_cpic.networks.blocks.ridge_readout import RidgeReadout
+from monai_cpic.networks.blocks.stacked_readout import StackedReadout
 from monai_cpic.networks.blocks.tt_bottleneck import TTBottleneck
 from monai_cpic.networks.blocks.tt_projection import TTProjection
 from monai_cpic.networks.blocks.two_branch_head import TwoBranchHead
@@ -19,6 +20,7 @@ __all__ = [
     "PatchEncoder",
     "PooledEncoder",
     "RidgeReadout",
+    "StackedReadout",
     "TTBottleneck",
     "TTProjection",
     "TwoBranchHead",

@@ -56,6 +56,11 @@ class RidgeReadout(nn.Module):
         self.register_buffer("share", torch.tensor(1.0, dtype=PRECISION))
         self.register_buffer("penalty", torch.tensor(0.0, dtype=PRECISION))
 
+    @property
+    def summary(self) -> str:
+        """The last fit in words."""
+        return f"penalty {self.penalty:.1e}, share of the scans {self.share:.2f}"
+
     def forward(self, trains: TensorTrain, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
         """Predictions ``[R, out_channels]``, float64.
 
@@ -77,7 +82,7 @@ class RidgeReadout(nn.Module):
         covariates: Tensor | None = None,
         rows: Tensor | None = None,
         patients: Tensor | None = None,
-    ) -> None:
+    ) -> Tensor:
         """Fit to known targets.
 
         Args:
@@ -86,6 +91,9 @@ class RidgeReadout(nn.Module):
             covariates: ``[R, covariates]``.
             rows: which of the tensor trains each row is about, ``[R]``; default: one row each.
             patients: rows of equal numbers are left out together, ``[R]``; default: those of one tensor train.
+
+        Returns:
+            What is predicted for each row when its patient is left out, ``[R, out_channels]``.
 
         Raises:
             ValueError: if there are fewer than three patients.
@@ -101,9 +109,10 @@ class RidgeReadout(nn.Module):
         others, unit_others = _unit(_centred(known @ known.mT))
         best = torch.inf
         for share in SHARES if len(self.slope) else (1.0,):
-            for penalty, error, weights in _left_out(share * scans + (1 - share) * others, target - target.mean(0), together):
+            for penalty, residual, weights in _left_out(share * scans + (1 - share) * others, target - target.mean(0), together):
+                error = residual.square().mean().item()
                 if error < best:
-                    best, dual = error, weights
+                    best, dual, left_out = error, weights, target - residual
                     self.share.fill_(share)
                     self.penalty.fill_(penalty)
         each = self.constant.new_zeros(len(trains), len(self.constant)).index_add_(0, places.to(dual.device), dual)
@@ -114,6 +123,7 @@ class RidgeReadout(nn.Module):
         self.constant.zero_()
         self.constant.copy_((target - self(trains, known, places)).mean(0))
         self.fitted.fill_(True)
+        return left_out
 
 
 def _centred(kernel: Tensor) -> Tensor:
@@ -129,8 +139,8 @@ def _unit(kernel: Tensor) -> tuple[Tensor, Tensor]:
     return kernel / unit, unit
 
 
-def _left_out(kernel: Tensor, target: Tensor, together: Tensor) -> list[tuple[float, float, Tensor]]:
-    """For each penalty, the mean squared error of rows that are left out, and the dual weights ``[R, O]`` of all.
+def _left_out(kernel: Tensor, target: Tensor, together: Tensor) -> list[tuple[float, Tensor, Tensor]]:
+    """For each penalty, the errors ``[R, O]`` of rows that are left out, and the dual weights ``[R, O]`` of all.
 
     Args:
         kernel: centred, ``[R, R]``.
@@ -144,8 +154,7 @@ def _left_out(kernel: Tensor, target: Tensor, together: Tensor) -> list[tuple[fl
         weights = vectors @ (rotated / (values + penalty)[:, None])
         hat = (vectors * (values / (values + penalty))) @ vectors.mT + 1 / len(target)
         missing = torch.eye(len(target), dtype=hat.dtype, device=hat.device) - hat * together
-        residual = torch.linalg.solve(missing, penalty * weights)
-        result.append((penalty, residual.square().mean().item(), weights))
+        result.append((penalty, torch.linalg.solve(missing, penalty * weights), weights))
     return result
 
 

@@ -13,6 +13,7 @@ from monai_cpic.networks.blocks import (
     PatchEncoder,
     PooledEncoder,
     RidgeReadout,
+    StackedReadout,
     TTBottleneck,
     TTProjection,
     TwoBranchHead,
@@ -48,6 +49,8 @@ class CPICNet(VolumeRegressor):
         readout: ``"head"``, or ``"ridge"``: the head teaches the encoder, and predictions come from a ridge regression on the
             tensor trains and covariates that is fitted to the trained encoder, see
             :class:`~monai_cpic.networks.RidgeReadout`; until then from the head.  For targets of which squared errors count.
+            ``"stacked"``: that regression predicts one number per scan, which a second head joins with the covariates, see
+            :class:`~monai_cpic.networks.StackedReadout`.
         linear_path: let the head add a linear function of the features, see :class:`~monai_cpic.networks.TwoBranchHead`.
         solver: of the canonical projection, ``"direct"`` or ``"cvxpylayers"``, see :class:`~monai_cpic.networks.TTProjection`.
         encoder: default the paper's, ``PatchEncoder(in_channels, n_dims)``; another brings its own numbers of channels.
@@ -86,8 +89,8 @@ class CPICNet(VolumeRegressor):
         super().__init__()
         if projection not in ("canonical", "means"):
             raise ValueError(f'projection is "canonical" or "means", got {projection!r}')
-        if readout not in ("head", "ridge"):
-            raise ValueError(f'readout is "head" or "ridge", got {readout!r}')
+        if readout not in ("head", "ridge", "stacked"):
+            raise ValueError(f'readout is "head", "ridge" or "stacked", got {readout!r}')
         self.encoder = PatchEncoder(in_channels, n_dims, spatial_dims=len(spatial_shape)) if encoder is None else encoder
         self.bottleneck = TTBottleneck(
             self.encoder, spatial_shape, rank, tensorization, decomposition, oversampling, passes, indices, index_batching, cells
@@ -99,7 +102,9 @@ class CPICNet(VolumeRegressor):
             else ChannelMeans(channels)
         )
         self.head = TwoBranchHead(rank if projection == "canonical" else channels, covariates, out_channels, linear_path)
-        self.readout = RidgeReadout(out_channels, covariates, self.bottleneck.mode_sizes) if readout == "ridge" else None
+        kinds = {"head": None, "ridge": RidgeReadout, "stacked": StackedReadout}
+        kind = kinds[readout]
+        self.readout = None if kind is None else kind(out_channels, covariates, self.bottleneck.mode_sizes)
         self._trains: TensorTrain | None = None
 
     def forward(self, volumes: Sequence[LazyVolume] | Tensor, covariates: Tensor | None = None) -> Tensor:
