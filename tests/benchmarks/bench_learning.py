@@ -250,11 +250,11 @@ def main() -> None:
     torch.set_num_threads(1)
     CACHE.mkdir(parents=True, exist_ok=True)
     if arguments.smoke:
-        arguments.seconds, arguments.folds = 3.0, [0]
+        arguments.seconds, arguments.folds = 1.0, [0]
     rows = [json.loads(line) for line in arguments.results.read_text().splitlines()] if arguments.results.exists() else []
     for cohort in arguments.cohorts:
         data = (
-            hippocampus(20 if arguments.smoke else 260)
+            hippocampus(10 if arguments.smoke else 260)
             if cohort == "hippocampus"
             else osic(*((10, 0.25) if arguments.smoke else (200, 0.5)))
         )
