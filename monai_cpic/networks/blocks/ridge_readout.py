@@ -38,7 +38,7 @@ class RidgeReadout(nn.Module):
     Example:
         >>> trains = TensorTrain([torch.rand(9, 1, 8, 1).double()])
         >>> readout = RidgeReadout(out_channels=1, covariates=0, mode_sizes=[8])
-        >>> readout.fit(trains, trains.inner(trains[:1]))
+        >>> left_out = readout.fit(trains, trains.inner(trains[:1]))
         >>> readout(trains).shape
         torch.Size([9, 1])
     """
