@@ -16,15 +16,16 @@ BASELINE = "ResNet-34"
 def markdown(table: Table, found: Mapping[str, Sequence[Mapping[str, Any]]], grid: Sequence[int]) -> str:
     """The rows of a table that have results, as Markdown; in brackets what the paper reports.
 
-    Models that do not see the scans come with every run; printed are those of the last row that has results.  Times are also
-    given in units of the ResNet's at native resolution, which compares machines.
+    Models that do not see the scans come with every run; printed are those of the last row that has results.  Times and
+    memory are also given in units of the ResNet's at native resolution, which compares machines.
 
     Args:
         table: the table.
         found: what the jobs of each row found.
         grid: at native resolution.
     """
-    headings = ["model", "grid", table.label, "s per epoch", "× ResNet", "s per prediction", "× ResNet", "GiB", "parameters"]
+    ratio = "× ResNet"
+    headings = ["model", "grid", table.label, "s per epoch", ratio, "s per prediction", ratio, "GiB", ratio, "parameters"]
     lines = [headings, ["---"] * len(headings)]
     baseline = _mean(found[BASELINE]) if BASELINE in found else Figures()
     paper_baseline = next((row.paper for row in table.rows if row.name == BASELINE), None) or Figures()
@@ -53,6 +54,7 @@ def _line(
         _text(ours.prediction, ".2f") + _paper(paper.prediction, ".1f"),
         _ratio(ours.prediction, baseline.prediction) + _paper_ratio(paper.prediction, paper_baseline.prediction),
         _text(ours.memory, ".2f") + _paper(paper.memory, ".1f"),
+        _ratio(ours.memory, baseline.memory) + _paper_ratio(paper.memory, paper_baseline.memory),
         _text(ours.parameters, ",.0f") + _paper(paper.parameters, ",.0f"),
     ]
 
