@@ -13,7 +13,7 @@ from monai_cpic.tensor_train import TensorTrain
 
 __all__ = ["StackedReadout"]
 
-EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 40, 16, 5e-3, 1.0
+EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 40, 16, 5e-3, 1.0  # chosen in docs/benchmarks.md
 
 
 class StackedReadout(nn.Module):
