@@ -12,7 +12,7 @@ from torch import Tensor
 
 from monai_cpic.data import distinct_volumes
 from monai_cpic.handlers.prepare_batch import PrepareRows
-from monai_cpic.networks import CPICNet
+from monai_cpic.networks import CPICNet, RidgeReadout
 from monai_cpic.networks.blocks.ridge_readout import FEWEST
 from monai_cpic.tensor_train import TensorTrain
 
@@ -33,6 +33,9 @@ class BasisRefresher:
         prepare_batch: volumes, targets and covariates of a batch, as the trainer's; the volumes as a list.
         target: what a readout is fitted to, of the targets, ``[R, …]``; rows with NaN are left out.
         loss_function: of the head of a :class:`~monai_cpic.networks.StackedReadout`.
+
+    Raises:
+        ValueError: for a loss function beside a :class:`~monai_cpic.networks.RidgeReadout`, which fits squared errors.
     """
 
     def __init__(
@@ -44,6 +47,11 @@ class BasisRefresher:
         target: Callable[[Tensor], Tensor] = lambda target: target,
         loss_function: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
+        if loss_function is not None and isinstance(network.readout, RidgeReadout):
+            raise ValueError(
+                'the readout "ridge" fits squared errors and takes no loss function: choose the readout "stacked" or "head" for '
+                "targets with a loss of their own, or leave out loss_function"
+            )
         self.network = network
         self.data_loader = data_loader
         self.interval = interval

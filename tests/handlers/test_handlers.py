@@ -141,3 +141,9 @@ def test_transforms_are_seeded_each_epoch_from_torchs_generator(items: list[dict
             SeedTransforms(transform)(trainer)
             drawn.append(transform(dict(items[1]))["label"])
     assert torch.equal(drawn[0], drawn[2]) and torch.equal(drawn[1], drawn[3]) and not torch.equal(drawn[0], drawn[1])
+
+
+def test_a_loss_function_beside_a_ridge_readout_is_refused() -> None:
+    network = CPICNet(SHAPE, n_dims=3, rank=3, readout="ridge")
+    with pytest.raises(ValueError, match='"ridge" fits squared errors.*"stacked" or "head"'):
+        BasisRefresher(network, [], loss_function=torch.nn.functional.l1_loss)
