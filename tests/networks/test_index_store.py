@@ -57,7 +57,6 @@ def test_saved_and_restored(tmp_path: Path, before: bool, after: bool) -> None:
 
 
 def write(folder: Path) -> None:
-    torch.set_num_threads(1)  # as a DataLoader's workers: threads of the parent do not live on in a fork
     IndexStore(2, folder).put("from elsewhere", *step(5))
 
 
