@@ -10,6 +10,8 @@ import torch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+torch.set_num_threads(1)  # threads do not live on in a forked process, which would wait for them
+
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
