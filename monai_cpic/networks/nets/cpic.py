@@ -49,7 +49,7 @@ class CPICNet(VolumeRegressor):
         readout: ``"head"``, or ``"ridge"``: the head teaches the encoder, and predictions come from a ridge regression on the
             tensor trains and covariates that is fitted to the trained encoder, see
             :class:`~monai_cpic.networks.RidgeReadout`; until then from the head.  For targets of which squared errors count, and
-            few scans or epochs: long training fits an encoder to its scans, and the head then generalises better.
+            few scans or epochs: long training fits an encoder to its scans, and the head is then the safer choice.
             ``"stacked"``: that regression predicts one number per scan, which a second head joins with the covariates, see
             :class:`~monai_cpic.networks.StackedReadout`.
         linear_path: let the head add a linear function of the features, see :class:`~monai_cpic.networks.TwoBranchHead`.
