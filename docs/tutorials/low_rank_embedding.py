@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from monai_cpic.apps.experiments.figure1 import draw_figure1, picture_error, read_picture, truncated
+from monai_cpic.experiments.figure1 import draw_figure1, picture_error, read_picture, truncated
 
 
 def main() -> None:

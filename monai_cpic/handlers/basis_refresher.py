@@ -13,7 +13,7 @@ from torch import Tensor
 from monai_cpic.data import distinct_volumes
 from monai_cpic.handlers.prepare_batch import PrepareRows
 from monai_cpic.networks import CPICNet, RidgeReadout
-from monai_cpic.networks.blocks.ridge_readout import FEWEST
+from monai_cpic.networks.readouts.ridge import FEWEST
 from monai_cpic.tensor_train import TensorTrain
 
 __all__ = ["BasisRefresher"]

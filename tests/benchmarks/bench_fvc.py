@@ -24,12 +24,12 @@ import yaml
 from torch import Tensor
 from tqdm import trange
 
-from monai_cpic.apps.experiments.job import run_job
-from monai_cpic.apps.osic import CHANGE_UNIT, COVARIATES, folds, read_cohort
-from monai_cpic.apps.phantoms import ensure_osic
+from monai_cpic.cohorts.osic.cohort import CHANGE_UNIT, COVARIATES, folds, read_cohort
+from monai_cpic.experiments.job import run_job
 from monai_cpic.losses import QuantileRateLoss
 from monai_cpic.metrics import laplace_log_likelihood
 from monai_cpic.networks import CovariatesOnlyNet
+from monai_cpic.phantoms.osic import ensure_osic
 
 CACHE = Path(os.environ.get("MONAI_CPIC_CACHE", Path.home() / ".cache" / "monai_cpic")) / "bench_learning"
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "osic_fvc"

@@ -30,12 +30,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from monai_cpic.apps.folds import folds
-from monai_cpic.apps.osic import read_cohort
-from monai_cpic.apps.phantoms import ensure_osic
+from monai_cpic.cohorts.folds import folds
+from monai_cpic.cohorts.osic.cohort import read_cohort
 from monai_cpic.data import LazyVolume
 from monai_cpic.losses import AlignedLoss
 from monai_cpic.networks import CPICNet, PooledEncoder, ResNetRegressor, TTBottleneck, TTProjection, VolumeRegressor
+from monai_cpic.phantoms.osic import ensure_osic
 from monai_cpic.tensor_train import TensorTrain
 from monai_cpic.transforms import FreezeLazyVolumed, LoadLazyVolumed
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from bundle_run import BundleRun
 
-from monai_cpic.apps.brats_phantoms import simulate_brats
+from monai_cpic.phantoms.brats import simulate_brats
 
 SIMULATION = {"patients": 10, "seed": 0, "resolution": 0.2}
 BUNDLE = BundleRun("brats_survival", SIMULATION, {"spatial_shape": "[64,64,32]", "n_dims": 4})

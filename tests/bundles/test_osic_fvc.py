@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from bundle_run import BundleRun
 
-from monai_cpic.apps.phantoms import simulate_osic
+from monai_cpic.phantoms.osic import simulate_osic
 
 SIMULATION = {"patients": 10, "seed": 0, "resolution": 0.25}
 BUNDLE = BundleRun("osic_fvc", SIMULATION, {"spatial_shape": "[64,64,16]", "n_dims": 4})

@@ -12,7 +12,7 @@ from torch import nn
 
 from monai_cpic.data import open_volume
 from monai_cpic.networks import ChannelMeans, CPICNet, PooledEncoder, TTBottleneck, TTProjection, VoxelEncoder
-from monai_cpic.networks.blocks.strata import cell_counts, stratified_places
+from monai_cpic.networks.decompositions.strata import cell_counts, stratified_places
 from monai_cpic.tensor_train import TensorTrain
 
 SHAPE = (16, 16, 8)

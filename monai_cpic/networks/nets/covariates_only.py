@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from monai_cpic.networks.blocks import TwoBranchHead
+from monai_cpic.networks.readouts import TwoBranchHead
 
 __all__ = ["CovariatesOnlyNet"]
 

@@ -7,19 +7,12 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from monai_cpic.data import LazyVolume
-from monai_cpic.networks.blocks import (
-    ChannelMeans,
-    IndexStore,
-    PatchEncoder,
-    PooledEncoder,
-    RidgeReadout,
-    StackedReadout,
-    TTBottleneck,
-    TTProjection,
-    TwoBranchHead,
-    VoxelEncoder,
-)
+from monai_cpic.networks.bottleneck import TTBottleneck
+from monai_cpic.networks.decompositions import IndexStore
+from monai_cpic.networks.encoders import PatchEncoder, PooledEncoder, VoxelEncoder
 from monai_cpic.networks.nets.volume_regressor import VolumeRegressor
+from monai_cpic.networks.projections import ChannelMeans, TTProjection
+from monai_cpic.networks.readouts import RidgeReadout, StackedReadout, TwoBranchHead
 from monai_cpic.tensor_train import TensorTrain
 
 __all__ = ["CPICNet"]

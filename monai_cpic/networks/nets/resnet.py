@@ -9,8 +9,9 @@ from monai.networks.nets import resnet34
 from torch import Tensor
 
 from monai_cpic.data import LazyVolume
-from monai_cpic.networks.blocks import TwoBranchHead, check_volume
+from monai_cpic.networks.grid import check_volume
 from monai_cpic.networks.nets.volume_regressor import VolumeRegressor
+from monai_cpic.networks.readouts import TwoBranchHead
 
 __all__ = ["ResNetRegressor"]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_cpic.data import LazyVolume, distinct_volumes, open_volume
-from monai_cpic.networks.blocks import TwoBranchHead
+from monai_cpic.networks.readouts import TwoBranchHead
 
 __all__ = ["VolumeRegressor"]
 

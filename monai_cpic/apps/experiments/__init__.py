@@ -1,1 +1,0 @@
-"""The paper's experiments, one command each: ``python -m monai_cpic.apps.experiments table1|table2|figure1``."""

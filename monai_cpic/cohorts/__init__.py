@@ -1,0 +1,1 @@
+"""Cohorts: how to read them, what to predict, and what a run leaves behind."""

@@ -1,0 +1,53 @@
+"""Figures of predicted survival."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from monai_cpic.metrics.survival import CLASS_LIMITS
+from monai_cpic.reporting.plots import BLUE, GREY, ORANGE, VERMILLION, only_text
+
+__all__ = ["predicted_against_true_days"]
+
+
+def predicted_against_true_days(table: pd.DataFrame) -> Figure:
+    """Predicted over true survival, with the limits of the challenge's classes.
+
+    Args:
+        table: columns ``Survival_days`` (predicted), ``Survival_days_true``, ``died`` and ``Extent_of_Resection``; rows without a
+            known survival are left out, those who live are drawn as triangles, since they lie further to the right.
+    """
+    table = table.dropna(subset="Survival_days_true")
+    if table.empty:
+        return only_text("No patient has a survival to compare with.")
+    died = table["died"].to_numpy(bool)
+    resected = (table["Extent_of_Resection"] == "GTR").to_numpy()
+    true, predicted = (table[name].to_numpy(float) for name in ("Survival_days_true", "Survival_days"))
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    axes = figure.subplots()
+    limit = 1.05 * max(true.max(), predicted.max())
+    axes.plot([0, limit], [0, limit], color=GREY, linewidth=1, label="predicted = true")
+    for days in CLASS_LIMITS:
+        axes.axvline(days, color=GREY, linewidth=0.6, linestyle=":")
+        axes.axhline(days, color=GREY, linewidth=0.6, linestyle=":")
+    groups = [
+        ("gross total resection", died & resected, "o", BLUE),
+        ("other", died & ~resected, "o", ORANGE),
+        ("alive when last seen", ~died, ">", VERMILLION),
+    ]
+    for label, rows, marker, colour in groups:
+        if rows.any():
+            axes.scatter(true[rows], predicted[rows], s=24, marker=marker, color=colour, alpha=0.8, linewidth=0, label=label)
+    rmse = f"{np.sqrt(np.square(true - predicted)[died].mean()):.0f} days" if died.any() else "not defined"
+    axes.set(
+        title=f"RMSE = {rmse} ({died.sum()} patients who died)",
+        xlabel="true survival (days)",
+        ylabel="predicted survival (days)",
+        xlim=(0, limit),
+        ylim=(0, limit),
+    )
+    axes.set_aspect("equal")
+    axes.legend(loc="upper left")
+    return figure

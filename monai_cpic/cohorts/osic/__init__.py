@@ -1,0 +1,1 @@
+"""The OSIC pulmonary fibrosis cohort: lung function from chest CT."""

@@ -1,0 +1,66 @@
+"""The visits table of the OSIC challenge: read, checked line by line, one row per patient and week."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from monai_cpic.cohorts.tables import Problems
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = ("Patient", "Weeks", "FVC", "Percent", "Age", "Sex", "SmokingStatus")
+SEXES = ("Female", "Male")
+SMOKING = ("Never smoked", "Ex-smoker", "Currently smokes")
+_POSITIVE = ("FVC", "Percent", "Age")
+_CONSTANT = ("Age", "Sex", "SmokingStatus")
+
+
+def check_visits(path: Path, lines: pd.DataFrame) -> pd.DataFrame:
+    """Check every line of the table and return it with numbers for text.
+
+    Lines of one patient and week are averaged (FVC and Percent), with a warning that names them.
+
+    Args:
+        path: where the lines come from, for messages.
+        lines: lines of :func:`~monai_cpic.cohorts.tables.read_lines`, all or some.
+
+    Returns:
+        One row per patient and week, sorted by both, with exactly :data:`COLUMNS`; Weeks is int, FVC (ml), Percent
+        (of the normal FVC) and Age (years) are float.
+
+    Raises:
+        ValueError: when there are no lines, or some are broken: a missing patient, a number that is not one (or not
+            positive), an unknown Sex or SmokingStatus, an Age, Sex or SmokingStatus that differs between the lines of
+            a patient. All broken entries are named at once.
+    """
+    if lines.empty:
+        raise ValueError(f"{path}: no visits in the table, or none left after the exclusions.")
+    problems = Problems(path, lines)
+    numbers = lines[["Weeks", *_POSITIVE]].apply(pd.to_numeric, errors="coerce").astype(float)
+    visits = lines.assign(**{column: numbers[column] for column in numbers})
+    finite = numbers.map(math.isfinite)
+    problems.add(visits["Patient"] == "", "Patient", "expected a name")
+    problems.add(~finite["Weeks"] | (numbers["Weeks"] % 1 != 0), "Weeks", "expected a whole number")
+    for column in _POSITIVE:
+        problems.add(~finite[column] | (numbers[column] <= 0), column, "expected a positive number")
+    problems.add(~visits["Sex"].isin(SEXES), "Sex", f"expected one of {', '.join(SEXES)}")
+    problems.add(~visits["SmokingStatus"].isin(SMOKING), "SmokingStatus", f"expected one of {', '.join(SMOKING)}")
+    for column in _CONSTANT:
+        first = visits.groupby("Patient")[column].transform("first")
+        problems.add((visits[column] != first) & visits[column].notna(), column, "not what the patient's first line says")
+    problems.raise_if_any()
+    return _average_duplicates(path, visits.astype({"Weeks": int}))
+
+
+def _average_duplicates(path: Path, visits: pd.DataFrame) -> pd.DataFrame:
+    keys = ["Patient", "Weeks"]
+    repeated = visits[visits.duplicated(keys)][keys].drop_duplicates()
+    if len(repeated):
+        named = ", ".join(f"{patient} week {week}" for patient, week in repeated.itertuples(index=False))
+        logger.warning("%s: %d visits given more than once were averaged: %s.", path, len(repeated), named)
+    how = {"FVC": "mean", "Percent": "mean", "Age": "first", "Sex": "first", "SmokingStatus": "first"}
+    return visits.groupby(keys, sort=True, as_index=False).agg(how)

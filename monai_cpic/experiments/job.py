@@ -1,0 +1,72 @@
+"""One training of a table, in a process of its own: ``python -m monai_cpic.experiments.job JOB.json``.
+
+JOB.json holds ``bundle_root``, ``configs``, ``overrides`` and ``result``, the file to write.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from ignite.handlers import Timer
+from monai.bundle import ConfigWorkflow
+
+__all__ = ["run_job"]
+
+
+def run_job(bundle_root: str | Path, configs: Sequence[str], overrides: dict[str, Any]) -> dict[str, Any]:
+    """Train and evaluate a bundle.
+
+    Args:
+        bundle_root: the bundle's folder.
+        configs: train.yaml and what comes over it.
+        overrides: of the configurations, ``output_dir`` among them.
+
+    Returns:
+        ``metrics`` as in metrics.json, ``epoch`` (seconds of training per epoch, without validation), ``prediction`` (seconds
+        per patient), ``memory`` (peak above the imports, GiB; of the GPU where there is one) and ``parameters``.
+    """
+    before = _resident("VmRSS")
+    files = [str(Path(bundle_root) / "configs" / name) for name in configs]
+    workflow = ConfigWorkflow(files, workflow_type="train", logging_file=False, bundle_root=str(bundle_root), **overrides)
+    workflow.initialize()
+    parsed = workflow.parser.get_parsed_content
+    trainer, evaluator = parsed("train#trainer"), parsed("validate#evaluator")
+    batches = {"start": Events.STARTED, "resume": Events.GET_BATCH_STARTED, "pause": Events.ITERATION_COMPLETED}
+    epoch, prediction = Timer(average=True), Timer(average=True)
+    epoch.attach(trainer, step=Events.EPOCH_COMPLETED, **batches)
+    prediction.attach(evaluator, step=Events.EPOCH_COMPLETED, **batches)
+    workflow.run()
+    workflow.finalize()
+    return {
+        "metrics": json.loads((Path(overrides["output_dir"]) / "metrics.json").read_text()),
+        "epoch": epoch.value(),
+        "prediction": prediction.value() / len(parsed("validate#data")),
+        "memory": torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else _resident("VmHWM") - before,
+        "parameters": sum(parameter.numel() for parameter in parsed("network_def").parameters()),
+    }
+
+
+def _resident(field: str) -> float:
+    """Resident memory of this process now (VmRSS) or at its peak (VmHWM), GiB; getrusage would count the parent's."""
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 2**20
+
+
+def main() -> None:
+    """Run the job that a file describes and write what it found."""
+    job = json.loads(Path(sys.argv[1]).read_text())
+    found = run_job(job["bundle_root"], job["configs"], job["overrides"])
+    result = Path(job["result"])
+    unfinished = result.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps({"overrides": job["overrides"], **found}, indent=2))
+    unfinished.replace(result)
+
+
+if __name__ == "__main__":
+    main()

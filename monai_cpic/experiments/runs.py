@@ -1,0 +1,157 @@
+"""Run the jobs of a table, each in a process of its own; a file per finished job, so that a killed run resumes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from monai_cpic.experiments.tables import Row, Table
+
+__all__ = ["Job", "jobs", "results", "run_jobs"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: a row of the table, a fold and a seed.
+
+    Args:
+        row: the row's name.
+        folder: of its files; ``result.json`` in it says that it has finished, ``log.txt`` what it said.
+        configs: of the bundle, one over the other.
+        overrides: of the configurations.
+    """
+
+    row: str
+    folder: Path
+    configs: Sequence[str]
+    overrides: dict[str, Any]
+
+    @property
+    def result(self) -> Path:
+        """What it found."""
+        return self.folder / "result.json"
+
+
+def jobs(
+    table: Table,
+    output_dir: str | Path,
+    dataset_dir: str | Path,
+    folds: int,
+    seeds: int,
+    rows: Sequence[str] | None = None,
+    grid: Sequence[int] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> list[Job]:
+    """The jobs of a table, seed by seed and fold by fold, all rows of each.
+
+    Args:
+        table: the table.
+        output_dir: where each job gets a folder.
+        dataset_dir: the download, or where a cohort is simulated.
+        folds: how many of the ``folds`` folds by patient, all.
+        seeds: 0 … ``seeds`` - 1: of the weights and batches; the folds stay.
+        rows: names of rows; default all.
+        grid: at native resolution; default the paper's.
+        overrides: of the bundle, for all rows, before those of the row.
+
+    Raises:
+        ValueError: for a row that the table does not have.
+    """
+    known = {row.name: row for row in table.rows}
+    unknown = [name for name in rows or [] if name not in known]
+    if unknown:
+        raise ValueError(f"no row {unknown[0]!r} in this table, it has {list(known)}")
+    chosen = [known[name] for name in rows] if rows else list(table.rows)
+    made = []
+    for seed in range(seeds):
+        for fold in range(folds):
+            for row in chosen:
+                folder = Path(output_dir).absolute() / _file_name(row.name) / f"fold{fold}_seed{seed}"
+                settings = _overrides(table, row, folder, dataset_dir, folds, fold, seed, grid, overrides)
+                made.append(Job(row.name, folder, row.configs, settings))
+    return made
+
+
+def run_jobs(todo: Sequence[Job], bundle_root: str | Path, resume: bool = False) -> list[Job]:
+    """Run jobs one after the other.
+
+    Args:
+        todo: the jobs.
+        bundle_root: of their bundle.
+        resume: leave out those that have finished.
+
+    Returns:
+        The jobs that failed; ``log.txt`` in the folder of each says why.
+
+    Raises:
+        FileExistsError: if a job has a result and ``resume`` is not given, or one of other settings.
+    """
+    for job in todo:
+        if job.result.exists():
+            if not resume:
+                raise FileExistsError(f"{job.result} exists: add --resume to keep it, or choose another --output-dir")
+            if json.loads(job.result.read_text())["overrides"] != json.loads(json.dumps(job.overrides)):
+                raise FileExistsError(f"{job.result} is of other settings: choose another --output-dir")
+    failed = []
+    for job in tqdm([job for job in todo if not job.result.exists()], desc="trainings"):
+        job.folder.mkdir(parents=True, exist_ok=True)
+        description = {
+            "bundle_root": str(bundle_root),
+            "configs": job.configs,
+            "overrides": job.overrides,
+            "result": str(job.result),
+        }
+        (job.folder / "job.json").write_text(json.dumps(description, indent=2))
+        with (job.folder / "log.txt").open("w") as log:
+            command = [sys.executable, "-m", "monai_cpic.experiments.job", str(job.folder / "job.json")]
+            finished = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
+        if finished.returncode:
+            tqdm.write(f"{job.row}: failed with {finished.returncode} (-9: killed, as for want of memory), see {log.name}")
+            failed.append(job)
+    return failed
+
+
+def results(of: Sequence[Job]) -> dict[str, list[dict[str, Any]]]:
+    """What the finished jobs found, by row, in the order of the jobs."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for job in of:
+        if job.result.exists():
+            found.setdefault(job.row, []).append(json.loads(job.result.read_text()))
+    return found
+
+
+def _overrides(
+    table: Table,
+    row: Row,
+    folder: Path,
+    dataset_dir: str | Path,
+    folds: int,
+    fold: int,
+    seed: int,
+    grid: Sequence[int] | None,
+    overrides: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    sizes = [size * (2 if row.doubled else 1) for size in grid or table.grid]
+    return {
+        "dataset_dir": str(Path(dataset_dir).absolute()),
+        "output_dir": str(folder),
+        "n_folds": folds,
+        "fold": fold,
+        "seed": seed,
+        "spatial_shape": sizes,
+        **(overrides or {}),
+        **row.overrides,
+        **(table.doubling if row.doubled else {}),
+    }
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "_", name.lower()).strip("_")

@@ -1,0 +1,152 @@
+"""Canonical features of tensor trains: coordinates in an orthonormal basis that the data span (paper, section 3.3).
+
+A tensor train is not unique, inner products are.  The basis tensors ``B_j = Σ_i T_i c_ij`` are linear combinations of kept tensor
+trains ``T_i`` (the bank), found like principal components from their Gram matrix; the features of ``T`` are ``⟨T, B_j⟩``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from monai_cpic.distributed import joint_mean, joint_trains
+from monai_cpic.networks.projections.convex_solver import ConvexSolver
+from monai_cpic.tensor_train import TensorTrain, bond_ranks
+
+__all__ = ["TTProjection"]
+
+SMALLEST_EIGENVALUE = 1e-9  # relative; directions below it carry nothing and get the feature 0
+EMPTY, SINGLES = -1, 0  # marks of the bank's places; steps count from 1
+
+
+class TTProjection(nn.Module):
+    """Projection of tensor trains on an aligned, centred basis.
+
+    In training the basis is made anew in each step from the newest tensor trains (as constants): the batch and what of the steps
+    before still fits the bank, each batch centred by its own mean, since the encoder moves between steps.  It is then turned to
+    agree best with the basis before (orthogonal Procrustes), since eigenvectors flip and mix.  In evaluation the last basis is
+    used unchanged.  :meth:`refresh` makes it from tensor trains of the present weights, which belongs before every evaluation.
+    The basis is part of the state dict.
+
+    A batch of one volume has no mean of its own: such batches are centred together.  In a distributed training the batch is that
+    of all processes together, and their bases are the same.
+
+    Args:
+        rank: number of features.
+        mode_sizes: mode sizes of the tensor trains.
+        bond_rank: bond rank of the tensor trains.
+        capacity: tensor trains in the bank, which bounds their age; at least the batch size, ideally twice.
+        solver: ``"direct"``, or ``"cvxpylayers"`` as in the paper, with the same features and gradients.
+
+    Raises:
+        ValueError: if ``rank`` is below 1, ``capacity`` below 2 or the solver unknown.
+    """
+
+    def __init__(
+        self, rank: int, mode_sizes: Sequence[int], bond_rank: int = 10, capacity: int = 40, solver: str = "direct"
+    ) -> None:
+        super().__init__()
+        if rank < 1 or capacity < 2:
+            raise ValueError(f"rank must be at least 1 and capacity at least 2, got {rank} and {capacity}")
+        if solver not in ("direct", "cvxpylayers"):
+            raise ValueError(f'solver is "direct" or "cvxpylayers", got {solver!r}')
+        self.solver = ConvexSolver(rank) if solver == "cvxpylayers" else None
+        self.rank = rank
+        self.capacity = capacity
+        self.cores = len(mode_sizes)
+        ranks = bond_ranks(mode_sizes, bond_rank)
+        for k, size in enumerate(mode_sizes):
+            self.register_buffer(f"bank_{k}", torch.zeros(capacity, ranks[k], size, ranks[k + 1], dtype=torch.float64))
+        self.register_buffer("group", torch.full((capacity,), EMPTY))  # the step each train comes from, or SINGLES, or EMPTY
+        self.register_buffer("step", torch.tensor(0))
+        self.register_buffer("coefficients", torch.zeros(capacity, rank, dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(rank, dtype=torch.float64))
+        self.register_buffer("scale", torch.tensor(0.0, dtype=torch.float64))  # 0: there is no basis yet
+
+    def forward(self, trains: TensorTrain) -> Tensor:
+        """Features ``[B, rank]``, float64, of zero mean and about unit variance over the training volumes.
+
+        Without any basis, in evaluation before the first training step, the features are 0, with a warning.
+
+        Raises:
+            ValueError: in training, if the batch is larger than the bank.
+        """
+        trains, joint = trains.to(self.coefficients.device), 0
+        if self.training:
+            joint = self._update(joint_trains(trains))
+        elif self.scale == 0:
+            message = "the projection has no basis yet, its features are 0: train the network or load a checkpoint"
+            warnings.warn(message, stacklevel=2)
+            return self.coefficients.new_zeros(len(trains), self.rank)
+        features = self._project(trains)
+        return (features - (joint_mean(features) if joint > 1 else self.mean)) / self.scale
+
+    @torch.no_grad()
+    def refresh(self, trains: TensorTrain) -> None:
+        """Make the basis, the mean and the scale from these tensor trains alone, aligned to the last basis.
+
+        Raises:
+            ValueError: if there are fewer than two, or more than the bank holds.
+        """
+        if not 2 <= len(trains) <= self.capacity:
+            raise ValueError(f"a basis needs 2 to {self.capacity} tensor trains, got {len(trains)}")
+        trains = trains.detach().to(self.coefficients.device)
+        self.step += 1
+        self._make_basis(trains, self.step.repeat(len(trains)))
+        features = self._project(trains)
+        self.mean.copy_(features.mean(0))
+        self.scale.copy_(_spread(features))
+
+    def _project(self, trains: TensorTrain) -> Tensor:
+        bank, coefficients = self._bank(), self.coefficients[self.group != EMPTY]
+        overlap = trains.inner(bank) @ coefficients
+        return overlap if self.solver is None else self.solver(overlap, coefficients.mT @ bank.inner(bank) @ coefficients)
+
+    def _bank(self) -> TensorTrain:
+        return TensorTrain([self.get_buffer(f"bank_{k}")[self.group != EMPTY] for k in range(self.cores)])
+
+    @torch.no_grad()
+    def _update(self, trains: TensorTrain) -> int:
+        """One training step: the batch goes to the front of the bank, the oldest trains leave it; the size of the batch."""
+        size = len(trains)
+        if size > self.capacity:
+            raise ValueError(f"a batch of {size} volumes does not fit the bank of {self.capacity}: enlarge its capacity")
+        self.step += 1
+        group = (self.step if size > 1 else self.step.new_tensor(SINGLES)).repeat(size)
+        kept = self._bank()[: self.capacity - size]
+        bank = TensorTrain.cat([trains, kept])
+        groups = torch.cat([group, self.group[: len(kept)]])
+        self._make_basis(bank, groups)
+        features = self._project(bank[groups == group[0]])
+        spread = _spread(features)
+        self.mean.copy_(features.mean(0))
+        self.scale.copy_(spread if self.scale == 0 else 0.9 * self.scale + 0.1 * spread)
+        return size
+
+    def _make_basis(self, bank: TensorTrain, groups: Tensor) -> None:
+        """Principal components of the bank, centred group by group, turned towards the present basis; then keep both."""
+        same = (groups[:, None] == groups).double()
+        centre = torch.eye(len(bank), dtype=torch.float64, device=same.device) - same / same.sum(1)
+        values, vectors = torch.linalg.eigh(centre @ bank.inner(bank) @ centre)
+        values, vectors = values.flip(0)[: self.rank], vectors.flip(1)[:, : self.rank]
+        carries = values > SMALLEST_EIGENVALUE * values[:1].clamp(min=torch.finfo(torch.float64).tiny)
+        coefficients = self.coefficients.new_zeros(len(bank), self.rank)
+        coefficients[:, : len(values)] = centre @ torch.where(carries, vectors / values.where(carries, 1.0).sqrt(), 0.0)
+        if self.scale > 0:
+            overlap = coefficients.mT @ bank.inner(self._bank()) @ self.coefficients[self.group != EMPTY]
+            u, _, vh = torch.linalg.svd(overlap)
+            coefficients = coefficients @ (u @ vh)
+        self.group.fill_(EMPTY)[: len(bank)] = groups
+        self.coefficients.zero_()[: len(bank)] = coefficients
+        for k, core in enumerate(bank):
+            self.get_buffer(f"bank_{k}").zero_()[: len(bank)] = core
+
+
+def _spread(features: Tensor) -> Tensor:
+    """Mean standard deviation of the features that vary; 1 where none does."""
+    deviation = features.std(0, correction=0)
+    varying = deviation > 0
+    return torch.where(varying.any(), deviation.sum() / varying.sum().clamp(min=1), 1.0)

@@ -1,0 +1,75 @@
+"""Features that need no basis: the mean of each latent channel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from monai_cpic.distributed import joint_mean, joint_size
+from monai_cpic.tensor_train import TensorTrain
+
+__all__ = ["ChannelMeans"]
+
+MOMENTUM, SMALLEST_VARIANCE = 0.1, 1e-12
+CAPACITY = 1000  # tensor trains from which refreshed statistics are precise enough
+
+
+class ChannelMeans(nn.Module):
+    """Means of each channel of tensor trains, normalised over the batch: global average pooling of what the tensor train holds.
+
+    Inner products with fixed templates instead of the data's principal components (:class:`TTProjection`): nothing turns while
+    the encoder learns, and no batch is too small for a basis.  The gradient passes through the normalisation, as in
+    :class:`torch.nn.BatchNorm1d`; the batch is that of all processes.  Evaluation uses running statistics or those of
+    :meth:`refresh`; training with a batch of one does too.
+
+    Args:
+        n_dims: channels, the last digit of the last mode, and number of features.
+
+    Attributes:
+        capacity: how many tensor trains :meth:`refresh` is worth.
+
+    Example:
+        >>> trains = TensorTrain([torch.rand(5, 1, 4, 3).double(), torch.rand(5, 3, 2, 1).double()])
+        >>> ChannelMeans(n_dims=2)(trains).shape
+        torch.Size([5, 2])
+    """
+
+    def __init__(self, n_dims: int) -> None:
+        super().__init__()
+        self.capacity = CAPACITY
+        self.n_dims = n_dims
+        self.register_buffer("mean", torch.zeros(n_dims, dtype=torch.float64))
+        self.register_buffer("variance", torch.ones(n_dims, dtype=torch.float64))
+        self.register_buffer("steps", torch.tensor(0))
+
+    def forward(self, trains: TensorTrain) -> Tensor:
+        """Features ``[B, n_dims]``, float64."""
+        means = self._means(trains).to(self.mean.device)
+        mean, variance = self.mean, self.variance
+        if self.training and joint_size(means) > 1:
+            mean = joint_mean(means)
+            variance = joint_mean((means - mean).square())
+            self._follow(mean.detach(), variance.detach())
+        return (means - mean) / (variance + SMALLEST_VARIANCE).sqrt()
+
+    @torch.no_grad()
+    def refresh(self, trains: TensorTrain) -> None:
+        """Take mean and variance from these tensor trains alone."""
+        means = self._means(trains).to(self.mean.device)
+        self.mean.copy_(means.mean(0))
+        self.variance.copy_(means.var(0, correction=0))
+
+    def _means(self, trains: TensorTrain) -> Tensor:
+        """Mean over all digits but the channel, ``[B, n_dims]``."""
+        *cores, last = trains
+        row = last.new_ones(len(trains), 1, 1)
+        for core in cores:
+            row = row @ core.mean(2)
+        channels = last.squeeze(3).unflatten(2, (-1, self.n_dims)).mean(2)
+        return torch.einsum("bij,bjn->bn", row, channels)
+
+    def _follow(self, mean: Tensor, variance: Tensor) -> None:
+        momentum = MOMENTUM if self.steps else 1.0
+        self.mean.lerp_(mean, momentum)
+        self.variance.lerp_(variance, momentum)
+        self.steps += 1

@@ -1,0 +1,7 @@
+"""Readouts: from features, or whole tensor trains, and covariates to predictions."""
+
+from monai_cpic.networks.readouts.head import TwoBranchHead
+from monai_cpic.networks.readouts.ridge import RidgeReadout
+from monai_cpic.networks.readouts.stacked import StackedReadout
+
+__all__ = ["RidgeReadout", "StackedReadout", "TwoBranchHead"]

@@ -1,0 +1,32 @@
+"""Simulated cohorts in the on-disk layouts of the public ones, with a known truth.
+
+``python -m monai_cpic.phantoms osic DIR --patients 40 --seed 0`` writes an OSIC-like cohort, with ``brats`` in place of ``osic``
+a BraTS-like one.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from monai_cpic.phantoms import simulate_brats, simulate_osic
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line: ``python -m monai_cpic.phantoms osic|brats DIR [--patients N] [--seed N]``."""
+    parser = argparse.ArgumentParser(prog="python -m monai_cpic.phantoms", description=__doc__)
+    cohorts = parser.add_subparsers(dest="cohort", required=True)
+    osic = cohorts.add_parser("osic", help="CT scans and lung function over time, in the layout of the OSIC download")
+    brats = cohorts.add_parser("brats", help="brain MRI and survival, in the layout of the BraTS 2020 download")
+    for cohort in (osic, brats):
+        cohort.add_argument("dataset_dir", type=Path, help="folder to create")
+        cohort.add_argument("--patients", type=int, default=40)
+        cohort.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args(arguments)
+    simulate = {"osic": simulate_osic, "brats": simulate_brats}[asked.cohort]
+    print(simulate(asked.dataset_dir, asked.patients, asked.seed))
+
+
+if __name__ == "__main__":
+    main()

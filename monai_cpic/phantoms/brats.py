@@ -1,0 +1,162 @@
+"""Simulated cohorts in the layout of the BraTS 2020 training set, with a known truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from monai_cpic.cohorts.brats.survival import COLUMNS
+from monai_cpic.phantoms.brain import Tumour, render_head
+from monai_cpic.phantoms.rendering import Grid
+from monai_cpic.phantoms.simulation import checked_settings, ensure_cohort, generator, write_cohort
+
+_SHAPE = (155, 240, 240)  # slices, rows and columns of 1 mm
+_ALWAYS_ALIVE = 2  # the number of a patient, so that even a small cohort has a censored survival
+_PACKED, _MISNAMED = 0, 1  # the patients whose files have another ending, or a wrong name
+_MISNAMED_SEG = "W39_1998.09.19_Segm.nii"
+
+
+def simulate_brats(
+    dataset_dir: str | Path, patients: int = 40, seed: int = 0, resolution: float = 1.0, progress: bool = True
+) -> Path:
+    """Write a simulated cohort in the layout of the BraTS 2020 training set.
+
+    Besides ``survival_info.csv`` and a folder of four modalities and a segmentation for each patient there are ``truth.csv``,
+    one row per patient, and ``simulation.json``, the settings. At full resolution a patient takes 80 MB.
+
+    The truth: large, deep and strongly enhancing tumours and age shorten the survival, see :func:`simulate_survival`. Images
+    show the tumours (:func:`~monai_cpic.phantoms.brain.render_head`); the table gives age and extent of resection only. The
+    quirks of the real set are there: patients that are alive, ``NA`` resections, files in ``.nii.gz`` (the first patient) and a
+    segmentation under a wrong name (the second).
+
+    Args:
+        dataset_dir: the folder to create; it may exist, but only empty. It appears when the cohort is complete.
+        patients: number of patients.
+        seed: seed of the cohort; the same seed gives the same files, and a patient does not depend on how many follow.
+        resolution: scales the 240×240×155 voxels of 1 mm, for small cohorts in tests.
+        progress: show a progress bar.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileExistsError: when the folder exists and is not empty.
+        ValueError: when ``patients`` or ``resolution`` is not positive.
+    """
+    settings = checked_settings("brats", patients, seed, resolution)
+
+    def write(cohort: Path) -> None:
+        survival, truth = simulate_survival(patients, seed)
+        survival.to_csv(cohort / "survival_info.csv", index=False)
+        truth.to_csv(cohort / "truth.csv", index=False)
+        for number, row in enumerate(tqdm(truth.to_dict("records"), "simulating", patients, disable=not progress)):
+            centre = (row["centre_z_mm"], row["centre_y_mm"], row["centre_x_mm"])
+            tumour = Tumour(centre, row["radius_mm"], row["edema_mm"], row["enhancement"])
+            _simulate_scan(cohort / row["Brats20ID"], number, tumour, seed, resolution)
+
+    return write_cohort(dataset_dir, settings, write)
+
+
+def ensure_brats(dataset_dir: str | Path, patients: int = 40, seed: int = 0, resolution: float = 1.0) -> Path:
+    """Return a folder with a BraTS cohort: the one that is there, else a simulated one.
+
+    See :func:`~monai_cpic.phantoms.simulation.ensure_cohort`.
+
+    Args:
+        dataset_dir: the folder.
+        patients: number of patients to simulate.
+        seed: seed of the simulation.
+        resolution: scales the voxel grid.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileExistsError: when the folder holds a cohort simulated with other settings, or something else.
+    """
+    settings = checked_settings("brats", patients, seed, resolution)
+    return ensure_cohort(
+        dataset_dir, "survival_info.csv", settings, lambda folder: simulate_brats(folder, patients, seed, resolution)
+    )
+
+
+def simulate_survival(patients: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Simulate the tables of a cohort.
+
+    The logarithm of the survival is ``5.9 - 0.4 size - 0.25 deep - 0.35 bright - 0.3 old`` with noise of 0.35, where the four
+    are the radius of the tumour, its depth, its enhancement and the patient's age, standardised.
+
+    Args:
+        patients: number of patients.
+        seed: seed of the cohort.
+
+    Returns:
+        The table with the columns of ``survival_info.csv``, and the truth, one row per patient: ``Brats20ID``, ``Survival_days``
+        (of the living, too), ``expected_days`` (without noise), ``radius_mm``, ``depth`` (0 at the cortex, 1 in the middle),
+        ``enhancement``, ``edema_mm`` and the tumour's centre in mm from the middle of the brain.
+    """
+    table: list[dict[str, str | float]] = []
+    truth: list[dict[str, str | float]] = []
+    for number in range(patients):
+        rng = generator(seed, number, "survival")
+        patient = f"BraTS20_Training_{number + 1:03d}"
+        age = float(np.clip(rng.normal(61.4, 12), 19, 87))
+        radius, depth, enhancement = rng.uniform(9, 27), rng.uniform(0, 1), rng.uniform(0.1, 0.95)
+        size, deep = (radius - 18) / (18 / 12**0.5), (depth - 0.5) * 12**0.5
+        bright, old = (enhancement - 0.525) / (0.85 / 12**0.5), (age - 61.4) / 12
+        log_days = 5.9 - 0.4 * size - 0.25 * deep - 0.35 * bright - 0.3 * old
+        days = int(np.clip(np.rint(np.exp(log_days + rng.normal(0, 0.35))), 5, 2500))
+        resection = rng.choice(["GTR", "STR", "NA"], p=[0.51, 0.04, 0.45])
+        alive = rng.random() < 0.04 or number == _ALWAYS_ALIVE
+        last_seen = max(int(days * rng.uniform(0.5, 0.9)), 1)
+        centre = _centre(depth, rng)
+        table.append(
+            dict(
+                zip(
+                    COLUMNS,
+                    (patient, round(age, 3), f"ALIVE ({last_seen} days later)" if alive else str(days), str(resection)),
+                    strict=True,
+                )
+            )
+        )
+        truth.append(
+            {
+                "Brats20ID": patient,
+                "Survival_days": days,
+                "expected_days": round(float(np.exp(log_days)), 1),
+                "radius_mm": round(radius, 3),
+                "depth": round(depth, 4),
+                "enhancement": round(enhancement, 4),
+                "edema_mm": round(rng.uniform(4, 22), 3),
+                **{f"centre_{axis}_mm": round(value, 2) for axis, value in zip("zyx", centre, strict=True)},
+            }
+        )
+    return pd.DataFrame(table), pd.DataFrame(truth)
+
+
+def _centre(depth: float, rng: np.random.Generator) -> tuple[float, float, float]:
+    """A place (z, y, x) in mm in one of the hemispheres, above the tentorium."""
+    direction = rng.standard_normal(3)
+    direction[0] = 0.7 * abs(direction[0]) - 0.2
+    direction[2] += 0.6 * np.sign(direction[2])
+    z, y, x = direction / np.linalg.norm(direction) * (0.72 - 0.5 * depth) * np.array([58.0, 80.0, 62.0])
+    return float(z), float(y), float(x)
+
+
+def _simulate_scan(case: Path, number: int, tumour: Tumour, seed: int, resolution: float) -> None:
+    slices, rows, columns = (max(round(n * resolution), 8) for n in _SHAPE)
+    spacing = 1 / resolution
+    grid = Grid((slices, rows, columns), (spacing, spacing, spacing))
+    modalities, labels = render_head(grid, tumour, generator(seed, number, "scan"))
+    affine = np.diag([-spacing, -spacing, spacing, 1.0])
+    affine[1, 3] = spacing * (rows - 1)
+    case.mkdir()
+    ending = ".nii.gz" if number == _PACKED else ".nii"
+    files = {f"{case.name}_{name}{ending}": image for name, image in modalities.items()}
+    files[_MISNAMED_SEG if number == _MISNAMED else f"{case.name}_seg{ending}"] = labels
+    for name, image in files.items():
+        nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(image.transpose(2, 1, 0)), affine), case / name)

@@ -1,0 +1,1 @@
+"""Reports: a self-contained page, and the figures that all cohorts share."""

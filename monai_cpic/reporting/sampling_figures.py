@@ -1,0 +1,189 @@
+"""Figures of a scan and the voxels of it that the network encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import nibabel
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+from torch import Tensor
+
+from monai_cpic.reporting.plots import ORANGE, grid
+
+__all__ = ["channel_positions", "sample_positions"]
+
+NEAR = 2  # a voxel is drawn on a slice at most so many slices away
+BINS = 48  # of the density, along the longer side
+
+
+class Volume(Protocol):
+    """What is needed of a scan; :class:`~monai_cpic.data.LazyVolume` has it."""
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """``(C, X, Y, Z)``."""
+
+    def gather(self, centres: Tensor, size: Sequence[int]) -> Tensor:
+        """Cubes ``[N, C, *size]`` that begin at ``centre - size // 2``."""
+
+
+def sample_positions(volume: Volume, points: Tensor, slices: int = 3) -> Figure:
+    """Where the network looked: the encoded voxels on axial slices, and their density over a coronal one.
+
+    Slices are shown as radiologists see them, the patient's right on the left and anterior up, whatever the order of the voxels.
+    Only the shown slices are read.
+
+    Args:
+        volume: 3-D; its first channel is shown.  Without an ``affine`` (voxels to RAS millimetres), voxels are taken for cubes in
+            the order of a DICOM scan: x to the left, y to the back, z to the head.
+        points: int64 ``[N, 3]``, encoded voxels; those outside the volume are counted, not drawn.
+        slices: number of axial slices, at least 1: those with most voxels near them, at a distance from each other.
+
+    Raises:
+        ValueError: if the volume is not 3-D, the points are not ``[N, 3]``, or there are no slices to show.
+    """
+    if slices < 1:
+        raise ValueError(f"expected at least 1 slice, got {slices}.")
+    inside = _inside(volume, points)
+    shape = np.array(volume.shape[1:])
+    view = _RadiologicalView(volume)
+    across, front, up = view.axes
+    levels = _crowded(np.bincount(inside[:, up], minlength=shape[up]), slices)
+    images = [view.slice(up, level)[0] for level in levels] + [view.slice(front, shape[front] // 2)[0]]
+    window = np.nanpercentile(np.concatenate([image.ravel() for image in images]), [1, 99])
+
+    figure, panels = grid(len(images), columns=2, width=4.8, height=4.4)
+    for axes, image in zip(panels, images, strict=True):
+        axes.imshow(image, cmap="gray", vmin=window[0], vmax=window[1])
+        axes.set(xticks=[], yticks=[])
+    for axes, level in zip(panels, levels, strict=False):
+        near = view.draw_near(axes, inside, level)
+        axes.set(title=f"axial, {'xyz'[up]} = {level}: {near:,} voxels within {NEAR} slices")
+
+    coronal = panels[-1]
+    coronal.set_aspect(view.spacing[up] / view.spacing[across])
+    bin_mm = (shape * view.spacing)[[across, up]].max() / BINS
+    bins = [np.arange(-0.5, shape[axis] + bin_mm / view.spacing[axis], bin_mm / view.spacing[axis]) for axis in (across, up)]
+    if len(inside):
+        *_, density = coronal.hist2d(
+            *view.pixels(inside, across, up), bins=bins, cmin=1, cmap="plasma", alpha=0.6, norm=LogNorm()
+        )
+        figure.colorbar(density, ax=coronal, label=f"voxels in a column of {bin_mm:.1f} × {bin_mm:.1f} mm", shrink=0.8)
+    coronal.set(title="coronal: all voxels, seen from the front", xlim=(-0.5, shape[across] - 0.5), ylim=(shape[up] - 0.5, -0.5))
+    _directions(coronal, "S", "I")
+    figure.suptitle(_summary(volume, points, inside))
+    return figure
+
+
+def channel_positions(volume: Volume, points: Tensor, names: Sequence[str]) -> Figure:
+    """Where the network looked, in every channel: the axial slice with most encoded voxels near it.
+
+    Args:
+        volume: as for :func:`sample_positions`.
+        points: likewise.
+        names: of the channels.
+
+    Raises:
+        ValueError: if the volume is not 3-D, the points are not ``[N, 3]``, or there is not one name per channel.
+    """
+    inside = _inside(volume, points)
+    if len(names) != volume.shape[0]:
+        raise ValueError(f"expected a name for each of {volume.shape[0]} channels, got {list(names)}.")
+    view = _RadiologicalView(volume)
+    up = view.axes[2]
+    (level,) = _crowded(np.bincount(inside[:, up], minlength=volume.shape[1 + up]), 1)
+    figure, panels = grid(len(names), columns=4, width=3.2, height=3.5)
+    near = 0
+    for axes, name, image in zip(panels, names, view.slice(up, level), strict=True):
+        axes.imshow(image, cmap="gray", vmin=np.nanpercentile(image, 1), vmax=np.nanpercentile(image, 99))
+        axes.set(xticks=[], yticks=[], title=name)
+        near = view.draw_near(axes, inside, level)
+    figure.suptitle(f"{_summary(volume, points, inside)}\naxial, {'xyz'[up]} = {level}: {near:,} voxels within {NEAR} slices")
+    return figure
+
+
+class _RadiologicalView:
+    """Slices with the patient's right on the left, and anterior or superior up."""
+
+    def __init__(self, volume: Volume) -> None:
+        self.volume = volume
+        affine = np.asarray(getattr(volume, "affine", np.diag([-1.0, -1.0, 1.0, 1.0])))
+        self.spacing: NDArray = np.linalg.norm(affine[:3, :3], axis=0)
+        orientation = nibabel.orientations.io_orientation(affine)  # world axis and direction of each voxel axis
+        self.axes = [int(axis) for axis in orientation[:, 0].argsort()]  # voxel axes along left-right, front-back, up-down
+        self.mirrored = orientation[:, 1] > 0  # indices grow to the right, front or head, pixels to the left, back and feet
+
+    def slice(self, axis: int, level: int) -> NDArray:
+        """The slice across a voxel axis, float32 ``[C, height, width]``."""
+        size = list(self.volume.shape[1:])
+        centre = [edge // 2 for edge in size]
+        size[axis], centre[axis] = 1, int(level)
+        cube = self.volume.gather(torch.tensor([centre]), size)[0].numpy()
+        width, height = (other for other in self.axes if other != axis)
+        flips = [1 + other for other in (width, height) if self.mirrored[other]]
+        return np.flip(cube, flips).transpose(0, 1 + height, 1 + width, 1 + axis)[..., 0]
+
+    def pixels(self, points: NDArray, width: int, height: int) -> list[NDArray]:
+        """Columns and rows of voxels in a slice."""
+        return [
+            self.volume.shape[1 + axis] - 1 - points[:, axis] if self.mirrored[axis] else points[:, axis]
+            for axis in (width, height)
+        ]
+
+    def draw_near(self, axes: Axes, points: NDArray, level: int) -> int:
+        """Draw the voxels near an axial slice onto its picture, and return how many they are."""
+        across, front, up = self.axes
+        near = points[np.abs(points[:, up] - level) <= NEAR]
+        axes.set_aspect(self.spacing[front] / self.spacing[across])
+        axes.scatter(*self.pixels(near, across, front), s=5, color=ORANGE, alpha=0.5, linewidth=0)
+        _directions(axes, "A", "P")
+        return len(near)
+
+
+def _inside(volume: Volume, points: Tensor) -> NDArray:
+    """The points that are voxels of the volume."""
+    shape = np.array(volume.shape[1:])
+    if len(shape) != 3 or points.ndim != 2 or points.shape[1] != 3:
+        raise ValueError(
+            f"expected a volume (C, X, Y, Z) and points [N, 3], got {tuple(volume.shape)} and {tuple(points.shape)}."
+        )
+    positions = points.cpu().numpy()
+    return positions[((positions >= 0) & (positions < shape)).all(1)]
+
+
+def _summary(volume: Volume, points: Tensor, inside: NDArray) -> str:
+    """How many of the voxels were encoded."""
+    total, outside = int(np.prod(volume.shape[1:])), len(points) - len(inside)
+    return f"{len(inside):,} of {total:,} voxels ({100 * len(inside) / total:.3f} %)" + (
+        f"; {outside:,} points lie outside the volume and are not drawn" if outside else ""
+    )
+
+
+def _crowded(counts: NDArray, number: int) -> list[int]:
+    """Levels with most points near them, ascending, at a distance from each other; of equal ones, those closer to the middle."""
+    levels = np.arange(len(counts))
+    weights = 1 + NEAR - np.abs(np.arange(-NEAR, NEAR + 1))  # a level with points comes before one beside them
+    near = np.convolve(counts, weights)[NEAR : NEAR + len(counts)].astype(float)
+    near -= np.abs(levels - (len(counts) - 1) / 2) / len(counts)  # less than one point
+    chosen: list[int] = []
+    distance = max(1, len(counts) // (2 * number))
+    for _ in range(min(number, len(counts))):
+        chosen.append(int(near.argmax()))
+        near[np.abs(levels - chosen[-1]) < distance] = -np.inf
+    return sorted(chosen)
+
+
+def _directions(axes: Axes, top: str, bottom: str) -> None:
+    """Letters for the patient's directions at the edges."""
+    for x, y, letter in ((0.02, 0.5, "R"), (0.98, 0.5, "L"), (0.5, 0.98, top), (0.5, 0.02, bottom)):
+        vertical = {0.98: "top", 0.02: "bottom"}.get(y, "center")
+        horizontal = {0.98: "right", 0.02: "left"}.get(x, "center")
+        text = axes.text(x, y, letter, transform=axes.transAxes, color="white", fontweight="bold", ha=horizontal, va=vertical)
+        text.set_path_effects([withStroke(linewidth=3, foreground="black")])
