@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 
@@ -18,17 +19,17 @@ POINTS_PER_CHUNK = 256  # one call of the encoder: bounds its memory, and stays 
 
 
 class LatentField:
-    """Values of a batch of volumes under an encoder, as :func:`~monai_cpic.tensor_train.cross_approximate` asks for them.
+    """The latent fields of a batch of volumes, as :func:`~monai_cpic.tensor_train.cross_approximate` asks for their values.
 
-    Cross-approximation asks for each channel of a point apart.  The field keeps every latent vector that it computed (those with
+    A decomposition asks for each channel of a point apart.  The field keeps every latent vector that it has computed (those with
     a graph and those without apart) and calls the encoder for new points only, for all volumes together.
 
     Args:
         volumes: ``B`` volumes of the same number of channels.
-        spatial_shape: the grid; points beyond a volume are read by its border mode.
-        encode: latent vectors ``[N, n_dims]`` of cubes ``[N, C, *size]``.
-        size: edge of the cubes.
-        recompute: read and encode again in the backward pass, chunk by chunk, instead of keeping what it needs.
+        spatial_shape: the grid, ``D`` sizes; points beyond a volume are read by its border mode.
+        encode: latent vectors ``[N, n_dims]`` of patches ``[N, C, *size]``.
+        size: edge of the patches.
+        checkpointing: read and encode again in the backward pass, chunk by chunk, instead of keeping what it needs.
     """
 
     def __init__(
@@ -37,16 +38,35 @@ class LatentField:
         spatial_shape: Sequence[int],
         encode: Callable[[Tensor], Tensor],
         size: int,
-        recompute: bool = False,
+        checkpointing: bool = False,
     ) -> None:
-        self.volumes = volumes
-        self.encode = encode
-        self.size = size
-        self.recompute = recompute
-        self.strides = torch.tensor([math.prod(spatial_shape[axis + 1 :]) for axis in range(len(spatial_shape))])
-        self.points = math.prod(spatial_shape)
-        # Of vectors, by volume · points + row-major position; those without a graph are of no use where one is wanted.
-        self.memories = {False: Memory(), True: Memory()}
+        self.volumes = list(volumes)
+        self.spatial_shape = tuple(spatial_shape)
+        self._encode_patches = encode
+        self._size = size
+        self._checkpointing = checkpointing
+        self._strides = torch.tensor([math.prod(self.spatial_shape[axis + 1 :]) for axis in range(len(self.spatial_shape))])
+        self._points_per_volume = math.prod(self.spatial_shape)
+        self._batch = self.volumes  # of which the memories hold values, whatever part of it this field is
+        self._places = torch.arange(len(self.volumes))  # in that batch
+        # Of vectors, by place · points + row-major position; those without a graph are of no use where one is wanted.
+        self._memories = {False: Memory(), True: Memory()}
+
+    def __len__(self) -> int:
+        return len(self.volumes)
+
+    def __getitem__(self, members: Sequence[int]) -> LatentField:
+        """The fields of some of the volumes; what is encoded for them is remembered by both."""
+        part = copy.copy(self)
+        part.volumes = [self.volumes[b] for b in members]
+        part._places = self._places[list(members)]
+        return part
+
+    @property
+    def extents(self) -> Tensor:
+        """The part of the grid that each volume fills, int64 ``[B, D]``."""
+        shapes = torch.tensor([volume.shape[1:] for volume in self.volumes])
+        return torch.minimum(shapes, torch.tensor(self.spatial_shape))
 
     def __call__(self, coordinates: Tensor) -> Tensor:
         """Values ``[B, P]`` at int64 ``[B, P, D + 1]``, the last number being the channel."""
@@ -55,33 +75,28 @@ class LatentField:
 
     def at(self, points: Tensor) -> Tensor:
         """Latent vectors ``[B, P, n_dims]`` at int64 ``[B, P, D]``."""
-        volume = torch.arange(len(points))[:, None] * self.points
-        memory = self.memories[torch.is_grad_enabled()]
-        return memory.look_up((points * self.strides).sum(-1) + volume, self._new)
+        keys = (points * self._strides).sum(-1) + self._places[:, None] * self._points_per_volume
+        return self._memories[torch.is_grad_enabled()].look_up(keys, self._new)
 
     def sampled(self) -> list[Tensor]:
-        """For each volume, the grid points that were encoded, int64 ``[N_b, D]``."""
-        keys = torch.cat([memory.keys for memory in self.memories.values()]).unique()
-        volume, points = keys // self.points, self._points(keys)
-        return [points[volume == b] for b in range(len(self.volumes))]
+        """For each volume, the grid points that have been encoded, int64 ``[N_b, D]``."""
+        keys = torch.cat([memory.keys for memory in self._memories.values()]).unique()
+        places, points = keys // self._points_per_volume, self._points(keys)
+        return [points[places == place] for place in self._places]
 
     def _new(self, keys: Tensor) -> Tensor:
         chunks = keys.split(POINTS_PER_CHUNK)
-        if self.recompute and torch.is_grad_enabled():
+        if self._checkpointing and torch.is_grad_enabled():
             return torch.cat([checkpoint(self._encode, chunk, use_reentrant=False) for chunk in chunks])
         return torch.cat([self._encode(chunk) for chunk in chunks])
 
     def _encode(self, keys: Tensor) -> Tensor:
         """Latent vectors of sorted keys, read volume by volume and encoded together."""
-        volumes, counts = torch.unique_consecutive(keys // self.points, return_counts=True)
+        places, counts = torch.unique_consecutive(keys // self._points_per_volume, return_counts=True)
         parts = self._points(keys).split(counts.tolist())
-        cubes = [self.volumes[b].gather(part, self.size) for b, part in zip(volumes.tolist(), parts, strict=True)]
-        return self.encode(torch.cat(cubes))
+        patches = [self._batch[place].gather(part, self._size) for place, part in zip(places.tolist(), parts, strict=True)]
+        return self._encode_patches(torch.cat(patches))
 
     def _points(self, keys: Tensor) -> Tensor:
         """Grid points ``[N, D]`` of keys."""
-        rest, points = keys % self.points, []
-        for stride in self.strides.tolist():
-            points.append(rest // stride)
-            rest = rest % stride
-        return torch.stack(points, -1)
+        return torch.stack(torch.unravel_index(keys % self._points_per_volume, self.spatial_shape), -1)

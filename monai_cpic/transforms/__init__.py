@@ -5,14 +5,14 @@ from monai_cpic.transforms.intensity import ScaleIntensityRangeLazyd
 from monai_cpic.transforms.load import LoadLazyVolumed
 from monai_cpic.transforms.mask import MaskIntensityLazyd
 from monai_cpic.transforms.normalize import NormalizeIntensityLazyd, ScaleIntensityRangePercentilesLazyd
-from monai_cpic.transforms.prefetch import CrossPatchSamplerd
+from monai_cpic.transforms.read_ahead import ReadAheadd
 
 __all__ = [
-    "CrossPatchSamplerd",
     "FreezeLazyVolumed",
     "LoadLazyVolumed",
     "MaskIntensityLazyd",
     "NormalizeIntensityLazyd",
+    "ReadAheadd",
     "ScaleIntensityRangeLazyd",
     "ScaleIntensityRangePercentilesLazyd",
 ]

@@ -15,17 +15,21 @@ from monai.utils import set_determinism
 
 from monai_cpic.data import list_collate, open_volume
 from monai_cpic.handlers import (
-    BasisRefresher,
     History,
     PrepareRows,
     RandomState,
+    RefreshHandler,
     SeedTransforms,
     latest_checkpoint,
     resume_training,
 )
-from monai_cpic.networks import CPICNet
+from monai_cpic.networks import CPICNet, ResNetRegressor, RidgeReadout, paper_net
 
 SHAPE = (8, 8, 8)
+
+
+def small_net(covariates: int = 0) -> CPICNet:
+    return paper_net(SHAPE, covariates=covariates, n_dims=3, rank=3, oversampling=1.5)
 
 
 @pytest.fixture
@@ -44,7 +48,7 @@ def items(tmp_path: Path) -> list[dict]:
 
 def training(items: list[dict], folder: Path, epochs: int, resume: bool = False) -> tuple[SupervisedTrainer, CPICNet, History]:
     set_determinism(0)
-    network = CPICNet(SHAPE, n_dims=3, rank=3, covariates=1)
+    network = small_net(covariates=1)
     optimizer = torch.optim.RAdam(network.parameters(), lr=1e-2)
     loader = DataLoader(Dataset(items), batch_size=3, shuffle=True, collate_fn=list_collate)
     fixed = DataLoader(Dataset(items), batch_size=3, collate_fn=list_collate)
@@ -57,13 +61,13 @@ def training(items: list[dict], folder: Path, epochs: int, resume: bool = False)
         train_data_loader=loader,
         optimizer=optimizer,
         loss_function=lambda pred, label: torch.nn.functional.mse_loss(pred[:, 0], label),
-        train_handlers=[BasisRefresher(network, fixed, interval=2), history, ValidationHandler(interval=2, validator=evaluator)],
+        train_handlers=[RefreshHandler(network, fixed, interval=2), history, ValidationHandler(interval=2, validator=evaluator)],
         **common,
     )
     state = {
         "network": network,
         "optimizer": optimizer,
-        "indices": network.bottleneck.indices,
+        "indices": network.bottleneck.decomposition.indices,
         "history": history,
         "trainer": trainer,
         "random_state": RandomState(),
@@ -93,11 +97,11 @@ def test_history_has_losses_and_metrics(items: list[dict], tmp_path: Path) -> No
 
 
 def test_refreshed_basis_comes_from_all_training_volumes(items: list[dict]) -> None:
-    network = CPICNet(SHAPE, n_dims=3, rank=3).train()
+    network = small_net().train()
     network([item["image"] for item in items[:3]])
     fixed = DataLoader(Dataset(items), batch_size=4, collate_fn=list_collate)
     trainer = SupervisedTrainer("cpu", 1, fixed, network, torch.optim.SGD(network.parameters(), 0.1), torch.nn.MSELoss())
-    BasisRefresher(network, fixed)(trainer)
+    RefreshHandler(network, fixed)(trainer)
     assert (network.projection.group >= 0).sum() == 6 and not network.training
     with torch.no_grad():
         features = network.features([item["image"] for item in items])
@@ -114,16 +118,16 @@ def test_latest_checkpoint_is_found_by_number(tmp_path: Path) -> None:
 
 
 def test_a_ridge_readout_is_fitted_to_the_rows_whose_target_is_known(items: list[dict]) -> None:
-    network = CPICNet(SHAPE, n_dims=3, rank=3, covariates=1, readout="ridge").train()
+    network = small_net(covariates=1).train()
+    network.readout = RidgeReadout(1, 1, network.bottleneck.decomposition.mode_sizes)
     loader = DataLoader(Dataset(items), batch_size=4, collate_fn=list_collate)
     trainer = SupervisedTrainer("cpu", 1, loader, network, torch.optim.SGD(network.parameters(), 0.1), torch.nn.MSELoss())
-    BasisRefresher(network, loader, target=lambda label: label[:, None].where(label[:, None] < 0.5, torch.nan))(trainer)
+    RefreshHandler(network, loader, target=lambda label: label[:, None].where(label[:, None] < 0.5, torch.nan))(trainer)
     fitted = network.readout
-    assert fitted is not None and fitted.fitted
+    assert fitted.fitted
     with torch.no_grad():
         trains = network.bottleneck([item["image"] for item in items])
-    expected = CPICNet(SHAPE, n_dims=3, rank=3, covariates=1, readout="ridge").readout
-    assert expected is not None
+    expected = RidgeReadout(1, 1, network.bottleneck.decomposition.mode_sizes)
     target = torch.tensor([[b / 6] for b in range(3)])  # of each patient the second row, and of the last three both, are left out
     expected.fit(trains[:3], target, target)
     covariates = torch.stack([item["covariates"][0] for item in items])
@@ -132,7 +136,7 @@ def test_a_ridge_readout_is_fitted_to_the_rows_whose_target_is_known(items: list
 
 def test_transforms_are_seeded_each_epoch_from_torchs_generator(items: list[dict]) -> None:
     transform = Compose([RandScaleIntensityd("label", prob=1.0, factors=0.5)])
-    network = CPICNet(SHAPE, n_dims=3, rank=3)
+    network = small_net()
     trainer = SupervisedTrainer("cpu", 1, [], network, torch.optim.SGD(network.parameters(), 0.1), torch.nn.MSELoss())
     drawn = []
     for _ in range(2):
@@ -143,7 +147,10 @@ def test_transforms_are_seeded_each_epoch_from_torchs_generator(items: list[dict
     assert torch.equal(drawn[0], drawn[2]) and torch.equal(drawn[1], drawn[3]) and not torch.equal(drawn[0], drawn[1])
 
 
-def test_a_loss_function_beside_a_ridge_readout_is_refused() -> None:
-    network = CPICNet(SHAPE, n_dims=3, rank=3, readout="ridge")
-    with pytest.raises(ValueError, match='"ridge" fits squared errors.*"stacked" or "head"'):
-        BasisRefresher(network, [], loss_function=torch.nn.functional.l1_loss)
+def test_a_network_that_sees_all_voxels_has_nothing_to_refresh(items: list[dict]) -> None:
+    network = ResNetRegressor(SHAPE)
+    loader = DataLoader(Dataset(items), batch_size=4, collate_fn=list_collate)
+    trainer = SupervisedTrainer("cpu", 1, loader, network, torch.optim.SGD(network.parameters(), 0.1), torch.nn.MSELoss())
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    RefreshHandler(network, loader)(trainer)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

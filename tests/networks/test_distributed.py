@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from monai_cpic.data import open_volume
-from monai_cpic.networks import CPICNet, PooledEncoder
+from monai_cpic.networks import CPICNet, paper_net, random_cells_net
 
 SHAPE = (8, 8, 8)
 STEPS = 4
@@ -19,17 +18,16 @@ STEPS = 4
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch is built without torch.distributed")
 
 
-SETTINGS: dict[str, dict[str, Any]] = {
-    "cross": {},
-    "stratified": {"decomposition": "stratified", "projection": "means", "linear_path": True},
-}
+def _network(kind: str) -> CPICNet:
+    if kind == "cross":
+        return paper_net(SHAPE, covariates=2, n_dims=4, rank=4, oversampling=1.5)
+    return random_cells_net(SHAPE, covariates=2, n_dims=4)
 
 
 def _train(batches: list[slice], ranks: int, kind: str) -> tuple[list[float], dict[str, Tensor], dict[str, Tensor]]:
     """Losses, the last gradients and the state after some steps on the given part of each batch."""
     torch.manual_seed(0)
-    encoder = PooledEncoder(n_dims=4) if kind == "stratified" else None
-    net = CPICNet(SHAPE, n_dims=4, rank=4, covariates=2, encoder=encoder, **SETTINGS[kind]).double()
+    net = _network(kind).double()
     model = net if ranks == 1 else nn.parallel.DistributedDataParallel(net)
     generator = torch.Generator().manual_seed(1)
     volumes = [open_volume(v) for v in torch.rand(12, 1, *SHAPE, generator=generator, dtype=torch.float64)]
@@ -55,7 +53,7 @@ def _work(rank: int, folder: str, each: int, kind: str) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize(("each", "kind"), [(3, "cross"), (1, "cross"), (3, "stratified")])
+@pytest.mark.parametrize(("each", "kind"), [(3, "cross"), (1, "cross"), (3, "random cells")])
 def test_two_processes_train_as_one(tmp_path: Path, each: int, kind: str) -> None:
     torch.multiprocessing.spawn(_work, (str(tmp_path), each, kind), nprocs=2)
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]

@@ -32,6 +32,25 @@ def test_values_are_the_encoders_and_each_point_is_encoded_once() -> None:
         assert torch.equal(torch.unique(points, dim=0), expected)
 
 
+def test_a_part_of_the_batch_shares_what_is_remembered() -> None:
+    volumes = [open_volume(torch.rand(1, *SHAPE)) for _ in range(3)]
+    calls: list[int] = []
+
+    def encode(patches: torch.Tensor) -> torch.Tensor:
+        calls.append(len(patches))
+        return patches.flatten(1).mean(1, keepdim=True)
+
+    whole = LatentField(volumes, SHAPE, encode, 1)
+    points = torch.stack([torch.randint(0, n, (3, 20)) for n in SHAPE], -1)
+    vectors = whole.at(points)
+    encoded = sum(calls)
+    part = whole[[2, 0]]
+    assert len(part) == 2 and part.volumes == [volumes[2], volumes[0]]
+    torch.testing.assert_close(part.at(points[[2, 0]]), vectors[[2, 0]])
+    assert sum(calls) == encoded
+    assert [len(own) for own in part.sampled()] == [len(whole.sampled()[b]) for b in (2, 0)]
+
+
 def test_gradients_of_remembered_values_reach_the_encoder() -> None:
     encoder = PatchEncoder(n_dims=2)
     volume = open_volume(torch.rand(1, *SHAPE))

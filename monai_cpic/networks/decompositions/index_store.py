@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from monai_cpic.staging import write_whole
 from monai_cpic.tensor_train import CrossIndices
 
 __all__ = ["IndexStore"]
@@ -23,8 +22,8 @@ class IndexStore:
     volume is a file of some kilobytes, replaced as a whole.
 
     Args:
-        hold: training steps of a volume that use the same coordinates before new ones are chosen.  From 2 on, cubes can be read
-            before the network asks for them (:class:`~monai_cpic.transforms.CrossPatchSamplerd`).
+        hold: training steps of a volume that use the same points before new ones are chosen.  From 2 on, patches can be
+            read before the network asks for them (:class:`~monai_cpic.transforms.ReadAheadd`).
         folder: made if it does not exist; default: in memory.
 
     Raises:
@@ -94,9 +93,8 @@ class IndexStore:
         if self.folder is None:
             self._kept[key] = kept
             return
-        with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".unfinished", delete=False) as file:
-            torch.save(kept, file)
-        os.replace(file.name, self._path(key))
+        with write_whole(self._path(key)) as path:
+            torch.save(kept, path)
 
     def _path(self, key: str) -> Path:
         assert self.folder is not None

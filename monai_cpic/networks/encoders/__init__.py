@@ -1,7 +1,8 @@
-"""Encoders: from the cube of voxels around a grid point to the point's latent vector."""
+"""Encoders: from the patch of voxels around a grid point to the point's latent vector."""
 
+from monai_cpic.networks.encoders.base import Encoder
 from monai_cpic.networks.encoders.patch import PatchEncoder
 from monai_cpic.networks.encoders.pooled import PooledEncoder
 from monai_cpic.networks.encoders.voxel import VoxelEncoder
 
-__all__ = ["PatchEncoder", "PooledEncoder", "VoxelEncoder"]
+__all__ = ["Encoder", "PatchEncoder", "PooledEncoder", "VoxelEncoder"]

@@ -1,4 +1,4 @@
-"""The encoder that turns the voxel cube around a grid point into the point's latent vector."""
+"""The paper's encoder."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from itertools import pairwise
 from monai.networks.layers.factories import Conv
 from torch import Tensor, nn
 
+from monai_cpic.networks.encoders.base import Encoder
+
 __all__ = ["PatchEncoder"]
 
 
-class PatchEncoder(nn.Sequential):
-    """Four 3×3×3 convolutions without padding, ReLU between and a sigmoid at the end (paper, appendix A.4).
+class PatchEncoder(Encoder):
+    """Four 3×3×3 convolutions without padding, ReLU between them and a sigmoid at the end (paper, appendix A.4).
 
-    Each convolution narrows the cube by two voxels, so a cube of the receptive field's size becomes one vector.
+    Each convolution narrows the patch by two voxels, so that a patch of the receptive field's size becomes one vector.
 
     Args:
         in_channels: channels of the volume.
@@ -34,16 +36,16 @@ class PatchEncoder(nn.Sequential):
         hidden_channels: tuple[int, ...] = (5, 15, 25),
         spatial_dims: int = 3,
     ) -> None:
+        super().__init__()
         widths = (in_channels, *hidden_channels, n_dims)
         conv = Conv[Conv.CONV, spatial_dims]
         layers: list[nn.Module] = []
         for width, following in pairwise(widths):
             layers += [conv(width, following, kernel_size=3), nn.ReLU()]
-        super().__init__(*layers[:-1], nn.Sigmoid(), nn.Flatten(1))
+        self.layers = nn.Sequential(*layers[:-1], nn.Sigmoid(), nn.Flatten(1))
         self.in_channels = in_channels
         self.n_dims = n_dims
         self.receptive_field = 1 + 2 * (len(widths) - 1)
 
-    def forward(self, cubes: Tensor) -> Tensor:
-        """Latent vectors ``[N, n_dims]`` of cubes ``[N, in_channels, *(receptive_field,) * spatial_dims]``."""
-        return super().forward(cubes)
+    def forward(self, patches: Tensor) -> Tensor:
+        return self.layers(patches)

@@ -5,22 +5,22 @@ from __future__ import annotations
 from itertools import pairwise
 
 from monai.networks.layers.factories import Conv, Norm, Pool
-from torch import nn
+from torch import Tensor, nn
+
+from monai_cpic.networks.encoders.base import Encoder
 
 __all__ = ["PooledEncoder"]
 
 
-class PooledEncoder(nn.Sequential):
-    """3×3×3 convolutions without padding, each with ReLU and batch normalization, the mean over the last map, a linear layer.
-
-    In :class:`~monai_cpic.networks.TTBottleneck` the normalization uses running statistics.
+class PooledEncoder(Encoder):
+    """3×3×3 convolutions without padding, each with ReLU and batch normalization; the mean over the last map; a linear layer.
 
     Args:
         in_channels: channels of the volume.
         n_dims: length of the latent vector.
         hidden_channels: widths of the convolutions.
         spatial_dims: 2 or 3.
-        receptive_field: edge of the cubes; odd, at least ``1 + 2 * len(hidden_channels)``.
+        receptive_field: edge of the patches; odd, at least ``1 + 2 * len(hidden_channels)``.
 
     Raises:
         ValueError: if the receptive field is even or too small.
@@ -39,6 +39,7 @@ class PooledEncoder(nn.Sequential):
         spatial_dims: int = 3,
         receptive_field: int = 7,
     ) -> None:
+        super().__init__()
         smallest = 1 + 2 * len(hidden_channels)
         if receptive_field < smallest or receptive_field % 2 == 0:
             raise ValueError(f"receptive_field must be odd and at least {smallest}, got {receptive_field}")
@@ -46,7 +47,10 @@ class PooledEncoder(nn.Sequential):
         layers: list[nn.Module] = []
         for width, following in pairwise((in_channels, *hidden_channels)):
             layers += [conv(width, following, kernel_size=3), nn.ReLU(), norm(following)]
-        super().__init__(*layers, pool(1), nn.Flatten(1), nn.Linear(hidden_channels[-1], n_dims))
+        self.layers = nn.Sequential(*layers, pool(1), nn.Flatten(1), nn.Linear(hidden_channels[-1], n_dims))
         self.in_channels = in_channels
         self.n_dims = n_dims
         self.receptive_field = receptive_field
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return self.layers(patches)

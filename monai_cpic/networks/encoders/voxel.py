@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
+
+from monai_cpic.networks.encoders.base import Encoder
 
 __all__ = ["VoxelEncoder"]
 
 
-class VoxelEncoder(nn.Flatten):
+class VoxelEncoder(Encoder):
     """A voxel's channels are its latent vector: the baseline without an encoder ("TT + MLP" in the paper's tables).
 
     Args:
-        in_channels: channels of the volume.
+        in_channels: channels of the volume, and of the latent field.
 
     Example:
         >>> import torch
@@ -25,6 +27,5 @@ class VoxelEncoder(nn.Flatten):
         super().__init__()
         self.in_channels = self.n_dims = in_channels
 
-    def forward(self, cubes: Tensor) -> Tensor:
-        """Vectors ``[N, in_channels]`` of single voxels ``[N, in_channels, 1, …]``."""
-        return super().forward(cubes)
+    def forward(self, patches: Tensor) -> Tensor:
+        return patches.flatten(1)

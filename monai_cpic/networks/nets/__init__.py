@@ -2,7 +2,8 @@
 
 from monai_cpic.networks.nets.covariates_only import CovariatesOnlyNet
 from monai_cpic.networks.nets.cpic import CPICNet
+from monai_cpic.networks.nets.presets import paper_net, random_cells_net
 from monai_cpic.networks.nets.resnet import ResNetRegressor
 from monai_cpic.networks.nets.volume_regressor import VolumeRegressor
 
-__all__ = ["CPICNet", "CovariatesOnlyNet", "ResNetRegressor", "VolumeRegressor"]
+__all__ = ["CPICNet", "CovariatesOnlyNet", "ResNetRegressor", "VolumeRegressor", "paper_net", "random_cells_net"]

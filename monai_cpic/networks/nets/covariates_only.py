@@ -19,6 +19,8 @@ class CovariatesOnlyNet(nn.Module):
         out_channels: number of outputs.
     """
 
+    name = "covariates only"
+
     def __init__(self, covariates: int, out_channels: int = 1) -> None:
         super().__init__()
         self.head = TwoBranchHead(0, covariates, out_channels)

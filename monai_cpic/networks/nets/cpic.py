@@ -2,120 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import torch
 from torch import Tensor
 
-from monai_cpic.data import LazyVolume
+from monai_cpic.data import LazyVolume, distinct_volumes
 from monai_cpic.networks.bottleneck import TTBottleneck
-from monai_cpic.networks.decompositions import IndexStore
-from monai_cpic.networks.encoders import PatchEncoder, PooledEncoder, VoxelEncoder
+from monai_cpic.networks.decompositions import CrossApproximation, Decomposition
+from monai_cpic.networks.encoders import Encoder, PatchEncoder
 from monai_cpic.networks.nets.volume_regressor import VolumeRegressor
-from monai_cpic.networks.projections import ChannelMeans, TTProjection
-from monai_cpic.networks.readouts import RidgeReadout, StackedReadout, TwoBranchHead
-from monai_cpic.tensor_train import TensorTrain
+from monai_cpic.networks.projections import Projection, TTProjection
+from monai_cpic.networks.readouts import Readout, TwoBranchHead
+from monai_cpic.tensor_train import TensorTrain, qtt_modes
 
 __all__ = ["CPICNet"]
 
+FEATURES = 10  # of the default projection
+
 
 class CPICNet(VolumeRegressor):
-    """Encoder at chosen voxels → tensor train → canonical features → head (paper, section 3.1 and figure 2).
+    """Encoder at chosen voxels → tensor train → features → head (paper, section 3.1 and figure 2).
+
+    The first four arguments are enough.  Each part can be given instead; those that are not are made to fit it.  Common choices
+    of parts have a line of their own: :func:`~monai_cpic.networks.paper_net`, :func:`~monai_cpic.networks.random_cells_net`.
 
     Args:
         spatial_shape: the grid, ``D`` sizes; volumes may be smaller (virtual padding), not larger.  Powers of two cost least.
-        in_channels: channels of the volumes.
-        out_channels: number of outputs.
-        n_dims: channels of the latent field.
-        rank: bond rank of the tensor trains and number of canonical features.
-        covariates: number of covariates given beside each volume.
-        decomposition: ``"cross"``, ``"svd"`` for the exact decomposition of small grids, or ``"stratified"`` for a field of one
-            random point in each of at most ``cells`` cells, see :class:`~monai_cpic.networks.TTBottleneck`.
-        projection: ``"canonical"`` for ``rank`` features, see :class:`~monai_cpic.networks.TTProjection`, or ``"means"`` for the
-            mean of each channel, see :class:`~monai_cpic.networks.ChannelMeans`.
-        tensorization: ``"qtt"`` or ``"tt"``.
-        oversampling: rows per bond in units of ``rank``; 1 is the paper's plain cross.
-        passes: passes of a cold start.
-        indices: where the next training step of each volume starts; default: an :class:`~monai_cpic.networks.IndexStore` in
-            memory.
-        index_batching: bound the memory of a training step, see :class:`~monai_cpic.networks.TTBottleneck`.
-        cells: most cells of ``"stratified"``.
-        readout: ``"head"``, or ``"ridge"``: the head teaches the encoder, and predictions come from a ridge regression on the
-            tensor trains and covariates that is fitted to the trained encoder, see
-            :class:`~monai_cpic.networks.RidgeReadout`; until then from the head.  For targets of which squared errors count, and
-            few scans or epochs: long training fits an encoder to its scans, and the head is then the safer choice.
-            ``"stacked"``: that regression predicts one number per scan, which a second head joins with the covariates, see
-            :class:`~monai_cpic.networks.StackedReadout`.
-        linear_path: let the head add a linear function of the features, see :class:`~monai_cpic.networks.TwoBranchHead`.
-        solver: of the canonical projection, ``"direct"`` or ``"cvxpylayers"``, see :class:`~monai_cpic.networks.TTProjection`.
-        encoder: default the paper's, ``PatchEncoder(in_channels, n_dims)``; another brings its own numbers of channels.
+            It is needed unless a decomposition, which has its own, is given.
+        in_channels: channels of the volumes, unless an encoder is given.
+        out_channels: number of outputs, unless a head is given.
+        covariates: number of covariates given beside each volume, unless a head is given.
+        encoder: patches to latent vectors; default: the paper's, with 16 channels.
+        decomposition: which voxels are encoded and what is made of them; default: cross-approximation of rank 10 with 1.5-fold
+            oversampling.
+        projection: tensor trains to features; default: 10 canonical features.
+        head: features and covariates to outputs.
+        readout: where given, the head trains the encoder, and predictions come from the readout once it is fitted
+            (:meth:`refresh`).  Long training fits an encoder to its scans, and the head is then the safer choice.
+        checkpointing: bound the memory of a training step, see :class:`~monai_cpic.networks.TTBottleneck`.
 
     Raises:
-        ValueError: for an unknown tensorization, decomposition, projection, readout or solver.
+        ValueError: if there is neither a spatial shape nor a decomposition, or the two differ.
 
     Example:
         >>> import torch
-        >>> net = CPICNet(spatial_shape=(16, 16, 8), n_dims=4, rank=3)
+        >>> net = CPICNet(spatial_shape=(16, 16, 8))
         >>> net(torch.rand(2, 1, 16, 16, 8)).shape  # in-memory volumes; usually a list of LazyVolume
         torch.Size([2, 1])
     """
 
+    name = "C-PIC"
+
     def __init__(
         self,
-        spatial_shape: Sequence[int],
+        spatial_shape: Sequence[int] | None = None,
         in_channels: int = 1,
         out_channels: int = 1,
-        n_dims: int = 16,
-        rank: int = 10,
         covariates: int = 0,
-        decomposition: str = "cross",
-        projection: str = "canonical",
-        tensorization: str = "qtt",
-        oversampling: float = 1.5,
-        passes: int = 2,
-        indices: IndexStore | None = None,
-        index_batching: bool = False,
-        cells: int = 1024,
-        linear_path: bool = False,
-        readout: str = "head",
-        solver: str = "direct",
-        encoder: PatchEncoder | PooledEncoder | VoxelEncoder | None = None,
+        *,
+        encoder: Encoder | None = None,
+        decomposition: Decomposition | None = None,
+        projection: Projection | None = None,
+        head: TwoBranchHead | None = None,
+        readout: Readout | None = None,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        if projection not in ("canonical", "means"):
-            raise ValueError(f'projection is "canonical" or "means", got {projection!r}')
-        if readout not in ("head", "ridge", "stacked"):
-            raise ValueError(f'readout is "head", "ridge" or "stacked", got {readout!r}')
-        self.encoder = PatchEncoder(in_channels, n_dims, spatial_dims=len(spatial_shape)) if encoder is None else encoder
-        self.bottleneck = TTBottleneck(
-            self.encoder, spatial_shape, rank, tensorization, decomposition, oversampling, passes, indices, index_batching, cells
-        )
-        channels = self.encoder.n_dims
-        self.projection = (
-            TTProjection(rank, self.bottleneck.mode_sizes, self.bottleneck.bond_rank, solver=solver)
-            if projection == "canonical"
-            else ChannelMeans(channels)
-        )
-        self.head = TwoBranchHead(rank if projection == "canonical" else channels, covariates, out_channels, linear_path)
-        kinds = {"head": None, "ridge": RidgeReadout, "stacked": StackedReadout}
-        kind = kinds[readout]
-        self.readout = None if kind is None else kind(out_channels, covariates, self.bottleneck.mode_sizes)
-        self._trains: TensorTrain | None = None
+        grid = spatial_shape if decomposition is None else decomposition.spatial_shape
+        if grid is None or (spatial_shape is not None and tuple(spatial_shape) != tuple(grid)):
+            raise ValueError(
+                f"a network needs one grid, got spatial_shape={spatial_shape} and a decomposition of the grid {grid}"
+            )
+        if encoder is None:
+            encoder = PatchEncoder(in_channels, spatial_dims=len(grid))
+        if decomposition is None:
+            decomposition = CrossApproximation(qtt_modes(grid, encoder.n_dims))
+        self.bottleneck = TTBottleneck(encoder, decomposition, checkpointing)
+        if projection is None:
+            projection = TTProjection(FEATURES, decomposition.mode_sizes, decomposition.ranks)
+        self.projection = projection
+        self.head = TwoBranchHead(projection.features, covariates, out_channels) if head is None else head
+        self.readout = readout
 
-    def forward(self, volumes: Sequence[LazyVolume] | Tensor, covariates: Tensor | None = None) -> Tensor:
-        """See :class:`~monai_cpic.networks.VolumeRegressor`."""
-        outputs = super().forward(volumes, covariates)
-        if self.readout is None or self.training or not self.readout.fitted:
-            return outputs
-        assert self._trains is not None
-        return self.readout(self._trains, covariates, self.rows).to(outputs)
+    @property
+    def encoder(self) -> Encoder:
+        """The bottleneck's."""
+        return self.bottleneck.encoder
 
     def features(self, volumes: Sequence[LazyVolume]) -> Tensor:
-        """Features ``[B, rank]`` or ``[B, n_dims]`` of different volumes, as the projection gives them."""
-        self._trains = self.bottleneck(volumes)
-        return self.projection(self._trains)
+        """Features ``[B, F]`` of different volumes, float64, as the projection gives them."""
+        return self.projection(self.bottleneck(volumes))
 
-    def gram(self) -> Tensor | None:
-        """Inner products ``[B, B]`` of the tensor trains of the last call's rows, with their graph; None in evaluation."""
-        if self._trains is None or not self.training:
-            return None
-        return self._trains.inner(self._trains)[self.rows][:, self.rows]
+    def _outputs(self, volumes: Sequence[LazyVolume], rows: Tensor, covariates: Tensor | None) -> Tensor:
+        trains = self.bottleneck(volumes)
+        if self.readout is None or self.training or not self.readout.fitted:
+            return self._predicted(self.projection(trains), rows, covariates)
+        return self.readout(trains, covariates, rows).to(next(self.head.parameters()))
+
+    @torch.no_grad()
+    def sampled_points(self, volume: LazyVolume) -> Tensor:
+        self.eval()
+        self.bottleneck([volume])
+        return self.bottleneck.sampled[0]
+
+    @torch.no_grad()
+    def refresh(self, batches: Iterable[tuple[Sequence[LazyVolume], Tensor, Tensor | None]]) -> list[str]:
+        """The projection's basis or statistics, from as many volumes as it uses; a readout is fitted to all.
+
+        In training a basis follows an encoder that moves; one for prediction must belong to the encoder it is used with.
+        Afterwards the network is in evaluation mode.
+        """
+        self.eval()
+        capacity = self.projection.capacity
+        trains: list[TensorTrain] = []
+        targets: list[Tensor] = []
+        covariates: list[Tensor] = []
+        rows: list[Tensor] = []
+        seen = 0
+        for volumes, target, given in batches:
+            distinct, places = distinct_volumes(volumes)
+            rows.append(places + seen)
+            trains.append(self.bottleneck(distinct))
+            targets.append(target)
+            covariates += [] if given is None else [given]
+            seen += len(distinct)
+            if self.readout is None and seen >= capacity:
+                break
+        every = TensorTrain.cat(trains)
+        self.projection.refresh(every[:capacity])
+        done = [f"Refreshed the projection from {min(seen, capacity)} volumes"]
+        if self.readout is not None:
+            target = torch.cat(targets)
+            known = ~target.isnan().any(1)
+            chosen = torch.cat(rows)[known.cpu()]
+            if len(chosen.unique()) < self.readout.fewest:
+                return [*done, f"Fewer than {self.readout.fewest} volumes with a known target: predictions remain the head's"]
+            self.readout.fit(every, target[known], torch.cat(covariates)[known] if covariates else None, chosen)
+            done.append(f"Fitted the readout to {int(known.sum())} rows: {self.readout.summary}")
+        return done

@@ -35,6 +35,8 @@ class ResNetRegressor(VolumeRegressor):
         torch.Size([2, 1])
     """
 
+    name = "ResNet-34"
+
     def __init__(self, spatial_shape: Sequence[int], in_channels: int = 1, out_channels: int = 1, covariates: int = 0) -> None:
         super().__init__()
         self.spatial_shape = tuple(spatial_shape)

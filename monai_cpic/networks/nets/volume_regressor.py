@@ -1,8 +1,9 @@
-"""What networks on volumes share: one way to call them, and the head."""
+"""What networks on volumes share: one way to call them, to refresh them and to ask where they look."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,27 +14,28 @@ from monai_cpic.networks.readouts import TwoBranchHead
 __all__ = ["VolumeRegressor"]
 
 
-class VolumeRegressor(nn.Module):
-    """Features of volumes, joined with covariates in a :class:`~monai_cpic.networks.TwoBranchHead`.
+class VolumeRegressor(nn.Module, ABC):
+    """Features of volumes, joined with covariates in a head.
 
-    A network derived from it has :meth:`features` and ``head``.
+    A network derived from it has a ``name``, a ``head`` and :meth:`features`.
 
     Attributes:
-        rows: which of the different volumes of the last call each of its rows saw, int64 ``[B]``.
+        name: of the network in reports and metrics.
+        head: outputs from features ``[B, F]`` and covariates.
     """
 
+    name: str
     head: TwoBranchHead
-    rows: Tensor
 
+    @abstractmethod
     def features(self, volumes: Sequence[LazyVolume]) -> Tensor:
         """Features ``[B, F]`` of different volumes."""
-        raise NotImplementedError
 
     def forward(self, volumes: Sequence[LazyVolume] | Tensor, covariates: Tensor | None = None) -> Tensor:
         """Outputs ``[B, out_channels]``.
 
         Args:
-            volumes: ``B`` volumes or a dense tensor ``[B, C, *spatial]``.  A volume that stands in the batch several times (one
+            volumes: ``B`` volumes or a dense tensor ``[B, C, *spatial]``.  A volume that occurs in the batch several times (one
                 row per visit, say) is evaluated once.
             covariates: ``[B, covariates]``, brought to the head's device and dtype.
 
@@ -48,7 +50,32 @@ class VolumeRegressor(nn.Module):
             )
         if isinstance(volumes, Tensor):
             volumes = [open_volume(volume) for volume in volumes]
-        distinct, self.rows = distinct_volumes(volumes)
+        return self._outputs(*distinct_volumes(volumes), covariates)
+
+    def refresh(self, batches: Iterable[tuple[Sequence[LazyVolume], Tensor, Tensor | None]]) -> list[str]:
+        """Bring what predictions rest on beside the weights up to date with them.
+
+        Nothing for a network whose predictions rest on its weights alone.
+
+        Args:
+            batches: volumes, targets ``[R, K]`` (rows with NaN are left out) and covariates ``[R, covariates]`` of the training,
+                a volume for each row; read only as far as needed.
+
+        Returns:
+            What was done, in words for the log.
+        """
+        return []
+
+    def sampled_points(self, volume: LazyVolume) -> Tensor | None:
+        """The grid points, int64 ``[N, D]``, that an evaluation encodes of a volume; None for a network that sees all voxels."""
+        return None
+
+    def _outputs(self, volumes: Sequence[LazyVolume], rows: Tensor, covariates: Tensor | None) -> Tensor:
+        """Outputs for rows of different volumes, ``rows`` being the place of each row's volume, int64 ``[B]``."""
+        return self._predicted(self.features(volumes), rows, covariates)
+
+    def _predicted(self, features: Tensor, rows: Tensor, covariates: Tensor | None) -> Tensor:
+        """The head's outputs, on its device and in its precision."""
         parameter = next(self.head.parameters())
-        features = self.features(distinct)[self.rows].to(parameter.device, parameter.dtype)
-        return self.head(features, None if covariates is None else covariates.to(features))
+        seen = features[rows].to(parameter.device, parameter.dtype)
+        return self.head(seen, None if covariates is None else covariates.to(seen))

@@ -7,14 +7,15 @@ trains ``T_i`` (the bank), found like principal components from their Gram matri
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from monai_cpic.distributed import joint_mean, joint_trains
-from monai_cpic.networks.projections.convex_solver import ConvexSolver
-from monai_cpic.tensor_train import TensorTrain, bond_ranks
+from monai_cpic.networks.kept_trains import KeptTrains
+from monai_cpic.networks.projections.base import Projection
+from monai_cpic.tensor_train import TensorTrain
 
 __all__ = ["TTProjection"]
 
@@ -22,7 +23,7 @@ SMALLEST_EIGENVALUE = 1e-9  # relative; directions below it carry nothing and ge
 EMPTY, SINGLES = -1, 0  # marks of the bank's places; steps count from 1
 
 
-class TTProjection(nn.Module):
+class TTProjection(Projection):
     """Projection of tensor trains on an aligned, centred basis.
 
     In training the basis is made anew in each step from the newest tensor trains (as constants): the batch and what of the steps
@@ -37,29 +38,31 @@ class TTProjection(nn.Module):
     Args:
         rank: number of features.
         mode_sizes: mode sizes of the tensor trains.
-        bond_rank: bond rank of the tensor trains.
+        ranks: bond ranks of the tensor trains, one more than modes; both are attributes of their decomposition.
         capacity: tensor trains in the bank, which bounds their age; at least the batch size, ideally twice.
-        solver: ``"direct"``, or ``"cvxpylayers"`` as in the paper, with the same features and gradients.
+        solver: coordinates from the overlaps ``⟨T, B_j⟩ [B, rank]`` and the Gram matrix of the basis ``[rank, rank]``, as
+            :class:`~monai_cpic.networks.ConvexSolver`, the paper's.  Default: the overlaps themselves, which solve the same
+            problem, since the basis is orthonormal.
 
     Raises:
-        ValueError: if ``rank`` is below 1, ``capacity`` below 2 or the solver unknown.
+        ValueError: if ``rank`` is below 1 or ``capacity`` below 2.
     """
 
     def __init__(
-        self, rank: int, mode_sizes: Sequence[int], bond_rank: int = 10, capacity: int = 40, solver: str = "direct"
+        self,
+        rank: int,
+        mode_sizes: Sequence[int],
+        ranks: Sequence[int],
+        capacity: int = 40,
+        solver: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
         if rank < 1 or capacity < 2:
             raise ValueError(f"rank must be at least 1 and capacity at least 2, got {rank} and {capacity}")
-        if solver not in ("direct", "cvxpylayers"):
-            raise ValueError(f'solver is "direct" or "cvxpylayers", got {solver!r}')
-        self.solver = ConvexSolver(rank) if solver == "cvxpylayers" else None
-        self.rank = rank
+        self.solver = solver
+        self.features = rank
         self.capacity = capacity
-        self.cores = len(mode_sizes)
-        ranks = bond_ranks(mode_sizes, bond_rank)
-        for k, size in enumerate(mode_sizes):
-            self.register_buffer(f"bank_{k}", torch.zeros(capacity, ranks[k], size, ranks[k + 1], dtype=torch.float64))
+        self.bank = KeptTrains(capacity, mode_sizes, ranks)
         self.register_buffer("group", torch.full((capacity,), EMPTY))  # the step each train comes from, or SINGLES, or EMPTY
         self.register_buffer("step", torch.tensor(0))
         self.register_buffer("coefficients", torch.zeros(capacity, rank, dtype=torch.float64))
@@ -80,7 +83,7 @@ class TTProjection(nn.Module):
         elif self.scale == 0:
             message = "the projection has no basis yet, its features are 0: train the network or load a checkpoint"
             warnings.warn(message, stacklevel=2)
-            return self.coefficients.new_zeros(len(trains), self.rank)
+            return self.coefficients.new_zeros(len(trains), self.features)
         features = self._project(trains)
         return (features - (joint_mean(features) if joint > 1 else self.mean)) / self.scale
 
@@ -101,12 +104,12 @@ class TTProjection(nn.Module):
         self.scale.copy_(_spread(features))
 
     def _project(self, trains: TensorTrain) -> Tensor:
-        bank, coefficients = self._bank(), self.coefficients[self.group != EMPTY]
+        bank, coefficients = self._kept(), self.coefficients[self.group != EMPTY]
         overlap = trains.inner(bank) @ coefficients
         return overlap if self.solver is None else self.solver(overlap, coefficients.mT @ bank.inner(bank) @ coefficients)
 
-    def _bank(self) -> TensorTrain:
-        return TensorTrain([self.get_buffer(f"bank_{k}")[self.group != EMPTY] for k in range(self.cores)])
+    def _kept(self) -> TensorTrain:
+        return self.bank()[self.group != EMPTY]
 
     @torch.no_grad()
     def _update(self, trains: TensorTrain) -> int:
@@ -116,7 +119,7 @@ class TTProjection(nn.Module):
             raise ValueError(f"a batch of {size} volumes does not fit the bank of {self.capacity}: enlarge its capacity")
         self.step += 1
         group = (self.step if size > 1 else self.step.new_tensor(SINGLES)).repeat(size)
-        kept = self._bank()[: self.capacity - size]
+        kept = self._kept()[: self.capacity - size]
         bank = TensorTrain.cat([trains, kept])
         groups = torch.cat([group, self.group[: len(kept)]])
         self._make_basis(bank, groups)
@@ -131,18 +134,17 @@ class TTProjection(nn.Module):
         same = (groups[:, None] == groups).double()
         centre = torch.eye(len(bank), dtype=torch.float64, device=same.device) - same / same.sum(1)
         values, vectors = torch.linalg.eigh(centre @ bank.inner(bank) @ centre)
-        values, vectors = values.flip(0)[: self.rank], vectors.flip(1)[:, : self.rank]
+        values, vectors = values.flip(0)[: self.features], vectors.flip(1)[:, : self.features]
         carries = values > SMALLEST_EIGENVALUE * values[:1].clamp(min=torch.finfo(torch.float64).tiny)
-        coefficients = self.coefficients.new_zeros(len(bank), self.rank)
+        coefficients = self.coefficients.new_zeros(len(bank), self.features)
         coefficients[:, : len(values)] = centre @ torch.where(carries, vectors / values.where(carries, 1.0).sqrt(), 0.0)
         if self.scale > 0:
-            overlap = coefficients.mT @ bank.inner(self._bank()) @ self.coefficients[self.group != EMPTY]
+            overlap = coefficients.mT @ bank.inner(self._kept()) @ self.coefficients[self.group != EMPTY]
             u, _, vh = torch.linalg.svd(overlap)
             coefficients = coefficients @ (u @ vh)
         self.group.fill_(EMPTY)[: len(bank)] = groups
         self.coefficients.zero_()[: len(bank)] = coefficients
-        for k, core in enumerate(bank):
-            self.get_buffer(f"bank_{k}").zero_()[: len(bank)] = core
+        self.bank.keep(bank)
 
 
 def _spread(features: Tensor) -> Tensor:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from monai_cpic.distributed import joint_mean, joint_size
+from monai_cpic.networks.projections.base import Projection
 from monai_cpic.tensor_train import TensorTrain
 
 __all__ = ["ChannelMeans"]
@@ -14,8 +15,8 @@ MOMENTUM, SMALLEST_VARIANCE = 0.1, 1e-12
 CAPACITY = 1000  # tensor trains from which refreshed statistics are precise enough
 
 
-class ChannelMeans(nn.Module):
-    """Means of each channel of tensor trains, normalised over the batch: global average pooling of what the tensor train holds.
+class ChannelMeans(Projection):
+    """The mean of each channel over the grid, normalised over the batch: global average pooling of a tensor train.
 
     Inner products with fixed templates instead of the data's principal components (:class:`TTProjection`): nothing turns while
     the encoder learns, and no batch is too small for a basis.  The gradient passes through the normalisation, as in
@@ -23,10 +24,7 @@ class ChannelMeans(nn.Module):
     :meth:`refresh`; training with a batch of one does too.
 
     Args:
-        n_dims: channels, the last digit of the last mode, and number of features.
-
-    Attributes:
-        capacity: how many tensor trains :meth:`refresh` is worth.
+        n_dims: channels of the latent field, the fastest index of the last mode, and number of features.
 
     Example:
         >>> trains = TensorTrain([torch.rand(5, 1, 4, 3).double(), torch.rand(5, 3, 2, 1).double()])
@@ -37,13 +35,12 @@ class ChannelMeans(nn.Module):
     def __init__(self, n_dims: int) -> None:
         super().__init__()
         self.capacity = CAPACITY
-        self.n_dims = n_dims
+        self.features = n_dims
         self.register_buffer("mean", torch.zeros(n_dims, dtype=torch.float64))
         self.register_buffer("variance", torch.ones(n_dims, dtype=torch.float64))
         self.register_buffer("steps", torch.tensor(0))
 
     def forward(self, trains: TensorTrain) -> Tensor:
-        """Features ``[B, n_dims]``, float64."""
         means = self._means(trains).to(self.mean.device)
         mean, variance = self.mean, self.variance
         if self.training and joint_size(means) > 1:
@@ -54,18 +51,17 @@ class ChannelMeans(nn.Module):
 
     @torch.no_grad()
     def refresh(self, trains: TensorTrain) -> None:
-        """Take mean and variance from these tensor trains alone."""
         means = self._means(trains).to(self.mean.device)
         self.mean.copy_(means.mean(0))
         self.variance.copy_(means.var(0, correction=0))
 
     def _means(self, trains: TensorTrain) -> Tensor:
-        """Mean over all digits but the channel, ``[B, n_dims]``."""
+        """Mean over the grid, ``[B, n_dims]``."""
         *cores, last = trains
         row = last.new_ones(len(trains), 1, 1)
         for core in cores:
             row = row @ core.mean(2)
-        channels = last.squeeze(3).unflatten(2, (-1, self.n_dims)).mean(2)
+        channels = last.squeeze(3).unflatten(2, (-1, self.features)).mean(2)
         return torch.einsum("bij,bjn->bn", row, channels)
 
     def _follow(self, mean: Tensor, variance: Tensor) -> None:

@@ -1,7 +1,8 @@
 """Readouts: from features, or whole tensor trains, and covariates to predictions."""
 
+from monai_cpic.networks.readouts.base import Readout
 from monai_cpic.networks.readouts.head import TwoBranchHead
 from monai_cpic.networks.readouts.ridge import RidgeReadout
 from monai_cpic.networks.readouts.stacked import StackedReadout
 
-__all__ = ["RidgeReadout", "StackedReadout", "TwoBranchHead"]
+__all__ = ["Readout", "RidgeReadout", "StackedReadout", "TwoBranchHead"]

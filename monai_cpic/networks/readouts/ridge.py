@@ -1,30 +1,31 @@
-"""A readout without a head: ridge regression on inner products of tensor trains, in closed form."""
+"""Ridge regression on inner products of tensor trains, in closed form."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from monai_cpic.networks.kept_trains import KeptTrains
+from monai_cpic.networks.readouts.base import Readout
 from monai_cpic.tensor_train import TensorTrain, bond_ranks
 
 __all__ = ["RidgeReadout"]
 
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of the scans in the kernel; the rest is the covariates'
 PENALTIES = [10.0 ** (k / 4) for k in range(-20, 13)]  # in units of the kernel's mean eigenvalue
-FEWEST = 3  # patients that it can be fitted to
 SUMMED = 8  # tensor trains that are added before their sum is rounded
 PRECISION = torch.float64
 
 
-class RidgeReadout(nn.Module):
+class RidgeReadout(Readout):
     """Targets as a linear function of the whole tensor train and of the covariates.
 
     A head sees a few features; this sees all that the tensor trains hold, through a template that is a combination of those it
     was fitted to, ``y = ⟨T, W⟩ + z v + c`` with ``W = Σ_i α_i T_i``: kernel ridge regression (Saunders, Gammerman and Vovk 1998)
     on inner products, which do not depend on the gauge.  Penalty and share of the scans are those of the smallest error when one
-    patient at a time is left out, known in closed form (Allen 1974); scans that tell nothing get no share.
+    patient at a time is left out, known in closed form (Allen 1974); the share is 0 where the scans do not help.
 
     Args:
         out_channels: number of targets.
@@ -43,34 +44,27 @@ class RidgeReadout(nn.Module):
         torch.Size([9, 1])
     """
 
+    fewest = 3
+    slope: Tensor
+    constant: Tensor
+    share: Tensor
+    penalty: Tensor
+
     def __init__(self, out_channels: int, covariates: int, mode_sizes: Sequence[int], rank: int = 40) -> None:
         super().__init__()
         self.rank = rank
-        self.cores = len(mode_sizes)
-        ranks = bond_ranks(mode_sizes, rank)
-        for k, size in enumerate(mode_sizes):
-            self.register_buffer(f"core_{k}", torch.zeros(out_channels, ranks[k], size, ranks[k + 1], dtype=PRECISION))
+        self.template = KeptTrains(out_channels, mode_sizes, bond_ranks(mode_sizes, rank))
         self.register_buffer("slope", torch.zeros(covariates, out_channels, dtype=PRECISION))
         self.register_buffer("constant", torch.zeros(out_channels, dtype=PRECISION))
-        self.register_buffer("fitted", torch.tensor(False))
         self.register_buffer("share", torch.tensor(1.0, dtype=PRECISION))
         self.register_buffer("penalty", torch.tensor(0.0, dtype=PRECISION))
 
     @property
     def summary(self) -> str:
-        """The last fit in words."""
         return f"penalty {self.penalty:.1e}, share of the scans {self.share:.2f}"
 
     def forward(self, trains: TensorTrain, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
-        """Predictions ``[R, out_channels]``, float64.
-
-        Args:
-            trains: ``B`` tensor trains.
-            covariates: ``[R, covariates]``; 0 where they are not given.
-            rows: which of the tensor trains each row is about, ``[R]``; default: one row each.
-        """
-        template = TensorTrain([self.get_buffer(f"core_{k}") for k in range(self.cores)])
-        predictions = trains.to(self.constant.device).inner(template) + self.constant
+        predictions = trains.to(self.constant.device).inner(self.template()) + self.constant
         predictions = predictions if rows is None else predictions[rows]
         return predictions if covariates is None else predictions + covariates.to(self.slope) @ self.slope
 
@@ -83,25 +77,22 @@ class RidgeReadout(nn.Module):
         rows: Tensor | None = None,
         patients: Tensor | None = None,
     ) -> Tensor:
-        """Fit to known targets.
+        """Fit to known targets, see :meth:`Readout.fit`.
 
         Args:
             trains: ``B`` tensor trains.
             target: ``[R, out_channels]``.
             covariates: ``[R, covariates]``.
-            rows: which of the tensor trains each row is about, ``[R]``; default: one row each.
+            rows: int64 ``[R]``.
             patients: rows of equal numbers are left out together, ``[R]``; default: those of one tensor train.
 
         Returns:
             What is predicted for each row when its patient is left out, ``[R, out_channels]``.
-
-        Raises:
-            ValueError: if there are fewer than three patients.
         """
         trains, target = trains.to(self.constant.device), target.to(self.constant)
         places = torch.arange(len(trains)) if rows is None else rows.cpu()
         groups = (places if patients is None else patients).to(target.device)
-        if len(groups.unique()) < FEWEST:
+        if len(groups.unique()) < self.fewest:
             raise ValueError(f"ridge regression needs three patients or more, got {len(groups.unique())}")
         together = (groups[:, None] == groups).to(target)
         known = self.slope.new_zeros(len(target), len(self.slope)) if covariates is None else covariates.to(self.slope)
@@ -116,9 +107,7 @@ class RidgeReadout(nn.Module):
                     self.share.fill_(share)
                     self.penalty.fill_(penalty)
         each = self.constant.new_zeros(len(trains), len(self.constant)).index_add_(0, places.to(dual.device), dual)
-        template = _combination(trains, each * self.share / unit_scans, self.rank)
-        for k, core in enumerate(template):
-            self.get_buffer(f"core_{k}").zero_()[:, : core.shape[1], :, : core.shape[3]] = core
+        self.template.keep(_combination(trains, each * self.share / unit_scans, self.rank))
         self.slope.copy_(known.mT @ dual * (1 - self.share) / unit_others)
         self.constant.zero_()
         self.constant.copy_((target - self(trains, known, places)).mean(0))

@@ -1,4 +1,4 @@
-"""A readout in two steps: what the scans tell about each patient, then a head on that and the covariates."""
+"""A readout in two steps: what a regression predicts from the scans, then a head on that and the covariates."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from monai_cpic.networks.readouts.base import Readout
 from monai_cpic.networks.readouts.head import TwoBranchHead
 from monai_cpic.networks.readouts.ridge import RidgeReadout
 from monai_cpic.tensor_train import TensorTrain
@@ -16,7 +17,7 @@ __all__ = ["StackedReadout"]
 EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 40, 16, 5e-3, 1.0  # chosen in docs/benchmarks.md
 
 
-class StackedReadout(nn.Module):
+class StackedReadout(Readout):
     """Ridge regression on tensor trains predicts what all rows of a scan share; a head on that and the covariates, the rows.
 
     An encoder knows the scans it was trained on better than others, and a head that sees its features there trusts them too much.
@@ -27,33 +28,36 @@ class StackedReadout(nn.Module):
         out_channels: outputs of the head.
         covariates: number of covariates.
         mode_sizes: mode sizes of the tensor trains.
+        loss_function: of the head, from outputs ``[R, out_channels]`` and targets ``[R, K]``.
 
     Example:
         >>> trains = TensorTrain([torch.rand(9, 1, 8, 1).double()])
         >>> age, target = torch.rand(9, 1), torch.rand(9, 2)
         >>> readout = StackedReadout(out_channels=2, covariates=1, mode_sizes=[8])
-        >>> readout.fit(trains, target, age, loss_function=nn.MSELoss())
+        >>> readout.fit(trains, target, age)
         >>> readout(trains, age).shape
         torch.Size([9, 2])
     """
 
-    def __init__(self, out_channels: int, covariates: int, mode_sizes: Sequence[int]) -> None:
+    fewest = RidgeReadout.fewest
+
+    def __init__(
+        self,
+        out_channels: int,
+        covariates: int,
+        mode_sizes: Sequence[int],
+        loss_function: Callable[[Tensor, Tensor], Tensor] = nn.functional.mse_loss,
+    ) -> None:
         super().__init__()
+        self.loss_function = loss_function
         self.ridge = RidgeReadout(1, 0, mode_sizes)
         self.head = TwoBranchHead(0, covariates + 1, out_channels).requires_grad_(False)  # trained by fit alone
 
     @property
-    def fitted(self) -> Tensor:
-        """Whether it has been fitted."""
-        return self.ridge.fitted
-
-    @property
     def summary(self) -> str:
-        """The last fit in words."""
         return self.ridge.summary
 
     def forward(self, trains: TensorTrain, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
-        """Outputs ``[R, out_channels]``; arguments as of :class:`RidgeReadout`."""
         predicted = self.ridge(trains, rows=rows)
         parameter = next(self.head.parameters())
         others = predicted.new_zeros(len(predicted), self.head.covariates - 1) if covariates is None else covariates
@@ -66,7 +70,6 @@ class StackedReadout(nn.Module):
         target: Tensor,
         covariates: Tensor | None = None,
         rows: Tensor | None = None,
-        loss_function: Callable[[Tensor, Tensor], Tensor] = nn.functional.mse_loss,
     ) -> None:
         """Fit the regression to the last column of the target, then train a new head from a fixed seed: AdamW, one cycle.
 
@@ -74,11 +77,7 @@ class StackedReadout(nn.Module):
             trains: ``B`` tensor trains.
             target: ``[R, K]``; the last column is the same in all rows of a tensor train.
             covariates: ``[R, covariates]``.
-            rows: which of the tensor trains each row is about, ``[R]``; default: one row each.
-            loss_function: of outputs ``[R, out_channels]`` and targets ``[R, K]``.
-
-        Raises:
-            ValueError: if there are fewer than three tensor trains.
+            rows: int64 ``[R]``.
         """
         parameter = next(self.head.parameters())
         places = torch.arange(len(trains)) if rows is None else rows.cpu()
@@ -99,7 +98,8 @@ class StackedReadout(nn.Module):
                 for part in torch.randperm(len(seen)).split(BATCH):
                     batch = torch.isin(first, part).to(joined.device)
                     optimizer.zero_grad()
-                    loss_function(head(joined[batch][:, :0], joined[batch]), target[batch]).backward()
+                    self.loss_function(head(joined[batch][:, :0], joined[batch]), target[batch]).backward()
                     optimizer.step()
                     scheduler.step()
         self.head.load_state_dict(head.state_dict())
+        self.fitted.fill_(True)

@@ -1,22 +1,21 @@
-"""The bottleneck against the dense field, and its memory of index sets."""
+"""The bottleneck against the dense field."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 
 from monai_cpic.data import LazyVolume, open_volume
-from monai_cpic.networks import IndexStore, PatchEncoder, TTBottleneck
+from monai_cpic.networks import TTSVD, CrossApproximation, Decomposition, PatchEncoder, RandomCells, TTBottleneck
+from monai_cpic.tensor_train import Mode, qtt_modes, tt_modes
 
 SHAPE = (8, 16, 16)
+QTT = qtt_modes(SHAPE, channels=4)
 
 
-def bottleneck(**kwargs) -> TTBottleneck:
+def bottleneck(decomposition: Decomposition | None = None) -> TTBottleneck:
     torch.manual_seed(0)
-    module = TTBottleneck(PatchEncoder(n_dims=4), SHAPE, **{"rank": 6, **kwargs})
+    module = TTBottleneck(PatchEncoder(n_dims=4), decomposition or CrossApproximation(QTT, rank=6))
     module.train()(volumes(2))  # running statistics
     return module.eval()
 
@@ -25,17 +24,9 @@ def volumes(count: int) -> list[LazyVolume]:
     return [open_volume(torch.rand(1, *SHAPE, generator=torch.Generator().manual_seed(b))) for b in range(count)]
 
 
-@pytest.fixture
-def stored(tmp_path: Path) -> list[LazyVolume]:
-    """Volumes with keys."""
-    for b in range(4):
-        np.save(tmp_path / f"{b}.npy", torch.rand(1, *SHAPE, generator=torch.Generator().manual_seed(b)).numpy())
-    return [open_volume(tmp_path / f"{b}.npy") for b in range(4)]
-
-
-@pytest.mark.parametrize("tensorization", ["tt", "qtt"])
-def test_full_rank_svd_is_the_standardised_encoder_output(tensorization: str) -> None:
-    module = bottleneck(decomposition="svd", tensorization=tensorization, rank=10**4)
+@pytest.mark.parametrize("modes", [tt_modes(SHAPE, 4), QTT], ids=["tt", "qtt"])
+def test_full_rank_svd_is_the_standardised_encoder_output(modes: list[Mode]) -> None:
+    module = bottleneck(TTSVD(modes, rank=10**4))
     volume = volumes(1)[0]
     points = torch.cartesian_prod(*(torch.arange(n) for n in SHAPE))
     latent = module.standardise(module.encoder(volume.gather(points, 9)))
@@ -46,10 +37,10 @@ def test_full_rank_svd_is_the_standardised_encoder_output(tensorization: str) ->
 def test_cross_approaches_the_svd_with_the_rank() -> None:
     coarse = torch.rand(2, 1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     smooth = [open_volume(v) for v in torch.nn.functional.interpolate(coarse, SHAPE, mode="trilinear")]
-    exact = bottleneck(decomposition="svd", rank=10**4)(smooth).to_dense().flatten(1)
+    exact = bottleneck(TTSVD(QTT, rank=10**4))(smooth).to_dense().flatten(1)
     errors = []
     for rank in (2, 8, 24):
-        found = bottleneck(rank=rank, oversampling=2.0)(smooth).to_dense().flatten(1)
+        found = bottleneck(CrossApproximation(QTT, rank, oversampling=2.0))(smooth).to_dense().flatten(1)
         errors.append(((found - exact).norm() / exact.norm()).item())
     assert errors[2] < errors[1] < errors[0] < 0.8 and errors[2] < 0.2
 
@@ -72,33 +63,6 @@ def test_evaluation_has_gradients_too() -> None:
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in module.encoder.parameters())
 
 
-def test_training_keeps_index_sets_per_volume(stored: list[LazyVolume]) -> None:
-    module = bottleneck().train()
-    module(stored[:2])
-    sides = {volume.key: module.indices.get(volume.key).side for volume in stored[:2]}
-    assert len(module.indices) == 2
-    trains = module([stored[2], stored[0]])  # one new, one seen: passes of both directions in one batch
-    assert len(module.indices) == 3 and module.indices.get(stored[0].key).side != sides[stored[0].key]
-    assert len(trains) == 2 and len(module.sampled) == 2
-    trains.inner(trains).sum().backward()
-    assert all(p.grad.isfinite().all() for p in module.encoder.parameters())
-    module(volumes(1))
-    assert len(module.indices) == 3  # a volume without a key leaves nothing behind
-
-
-def test_held_coordinates_are_asked_for_again(stored: list[LazyVolume]) -> None:
-    module = bottleneck(indices=IndexStore(hold=3)).train()
-    asked = []
-    for _ in range(7):
-        module(stored[:2])
-        asked.append([frozenset(map(tuple, points.tolist())) for points in module.sampled])
-    for volume in (0, 1):
-        points = [step[volume] for step in asked]
-        assert points[1] == points[2] and points[3] == points[4] == points[5]  # the first step also makes its start
-        assert points[1] <= points[0]
-        assert len({points[2], points[5], points[6]}) == 3
-
-
 def test_smaller_volumes_are_padded_virtually() -> None:
     module = bottleneck()
     small = torch.rand(1, 5, 16, 9)
@@ -117,11 +81,11 @@ def test_volumes_of_one_value_have_finite_gradients(value: float) -> None:
     assert all(p.grad.isfinite().all() for p in module.parameters())
 
 
-def test_unfit_volumes_and_settings_are_refused() -> None:
+def test_what_does_not_fit_is_refused() -> None:
     module = bottleneck()
     with pytest.raises(ValueError, match="2 channels"):
         module([open_volume(torch.rand(2, *SHAPE))])
     with pytest.raises(ValueError, match="larger than the grid"):
         module([open_volume(torch.rand(1, 9, 16, 16))])
-    with pytest.raises(ValueError, match="cp"):
-        bottleneck(decomposition="cp")
+    with pytest.raises(ValueError, match="makes 4 latent channels, the decomposition expects 3"):
+        bottleneck(RandomCells(SHAPE, n_dims=3))

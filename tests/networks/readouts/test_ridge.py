@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
 from monai_cpic.data import open_volume
-from monai_cpic.networks import CPICNet, PooledEncoder, RidgeReadout
+from monai_cpic.networks import CPICNet, RidgeReadout, paper_net, random_cells_net
 from monai_cpic.tensor_train import TensorTrain
 
 SHAPES = {"one mode": ((1, 12, 1),), "three modes": ((1, 4, 2), (2, 5, 3), (3, 3, 1))}
@@ -65,7 +67,7 @@ def test_penalty_is_that_of_the_smallest_error_without_a_patient(copies: int) ->
     assert all(chosen <= left_out(float(readout.penalty) * factor) + 1e-9 for factor in (10**-0.25, 10**0.25))
 
 
-def test_rows_share_scans_and_a_scan_that_tells_nothing_is_left_out() -> None:
+def test_rows_share_scans_and_scans_that_do_not_help_have_no_share() -> None:
     covariates = torch.randn(60, 1, dtype=torch.float64)
     rows = torch.arange(60) % 20
     readout = RidgeReadout(1, 1, [12])
@@ -88,10 +90,11 @@ def test_fewer_than_three_patients_are_refused() -> None:
         RidgeReadout(1, 0, [12]).fit(trains(2, "one mode"), torch.rand(6, 1), rows=torch.arange(6) % 2)
 
 
-@pytest.mark.parametrize("decomposition", ["stratified", "cross"])
-def test_a_network_predicts_from_it_once_it_is_fitted_and_from_its_checkpoint(decomposition: str) -> None:
-    settings = {"decomposition": decomposition, "readout": "ridge", "rank": 3, "covariates": 1}
-    net, copy = (CPICNet((8, 8, 8), encoder=PooledEncoder(n_dims=4), **settings) for _ in range(2))
+@pytest.mark.parametrize("preset", [random_cells_net, paper_net])
+def test_a_network_predicts_from_it_once_it_is_fitted_and_from_its_checkpoint(preset: Callable[..., CPICNet]) -> None:
+    net, copy = (preset((8, 8, 8), covariates=1, n_dims=4) for _ in range(2))
+    for each in (net, copy):
+        each.readout = RidgeReadout(1, 1, each.bottleneck.decomposition.mode_sizes)
     volumes = [open_volume(volume) for volume in torch.rand(6, 1, 8, 8, 8)]
     net(volumes)
     net.eval()
@@ -105,8 +108,3 @@ def test_a_network_predicts_from_it_once_it_is_fitted_and_from_its_checkpoint(de
         torch.testing.assert_close(copy.eval()(volumes, covariates), predicted)
     assert not torch.allclose(predicted, head)
     assert not torch.allclose(net.train()(volumes, covariates), predicted)
-
-
-def test_an_unknown_readout_is_refused() -> None:
-    with pytest.raises(ValueError, match="'svm'"):
-        CPICNet((8, 8, 8), readout="svm")

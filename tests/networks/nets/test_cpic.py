@@ -2,24 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+
 import pytest
 import torch
 
-from monai_cpic.data import open_volume
-from monai_cpic.networks import CovariatesOnlyNet, CPICNet, ResNetRegressor, TTBottleneck, TwoBranchHead, VoxelEncoder
+from monai_cpic.data import LazyVolume, open_volume
+from monai_cpic.networks import (
+    TTSVD,
+    CovariatesOnlyNet,
+    CPICNet,
+    CrossApproximation,
+    Decomposition,
+    PatchEncoder,
+    PooledEncoder,
+    RandomCells,
+    ResNetRegressor,
+    RidgeReadout,
+    StackedReadout,
+    TTBottleneck,
+    TwoBranchHead,
+    VolumeRegressor,
+    VoxelEncoder,
+    paper_net,
+    random_cells_net,
+)
+from monai_cpic.tensor_train import qtt_modes, tt_modes
 
 SHAPE = (8, 8, 8)
+DECOMPOSITIONS: dict[str, Callable[[Sequence[int], int], Decomposition]] = {
+    "cross, QTT": lambda shape, n_dims: CrossApproximation(qtt_modes(shape, n_dims), rank=4),
+    "cross, TT": lambda shape, n_dims: CrossApproximation(tt_modes(shape, n_dims), rank=4),
+    "SVD, QTT": lambda shape, n_dims: TTSVD(qtt_modes(shape, n_dims), rank=4),
+    "SVD, TT": lambda shape, n_dims: TTSVD(tt_modes(shape, n_dims), rank=4),
+}
 
 
-def net(**kwargs) -> CPICNet:
+def net(checkpointing: bool = False) -> CPICNet:
     torch.manual_seed(0)
-    return CPICNet(SHAPE, n_dims=4, rank=4, **kwargs)
+    decomposition = CrossApproximation(qtt_modes(SHAPE, 4), rank=4)
+    return CPICNet(encoder=PatchEncoder(n_dims=4), decomposition=decomposition, checkpointing=checkpointing)
 
 
-@pytest.mark.parametrize("decomposition", ["cross", "svd"])
-@pytest.mark.parametrize("tensorization", ["qtt", "tt"])
-def test_a_step_trains_everything(decomposition: str, tensorization: str) -> None:
-    module = net(out_channels=3, covariates=2, decomposition=decomposition, tensorization=tensorization)
+@pytest.mark.parametrize("decomposition", DECOMPOSITIONS)
+def test_a_step_trains_everything(decomposition: str) -> None:
+    parts = {"encoder": PatchEncoder(n_dims=4), "decomposition": DECOMPOSITIONS[decomposition](SHAPE, 4)}
+    module = CPICNet(out_channels=3, covariates=2, **parts)
     module(torch.rand(5, 1, *SHAPE), torch.rand(5, 2)).square().sum().backward()
     for name, parameter in module.named_parameters():
         assert parameter.grad.isfinite().all() and parameter.grad.abs().max() > 0, name
@@ -33,14 +61,14 @@ def test_dense_tensors_and_handles_agree_and_the_checkpoint_predicts_alone() -> 
     with torch.no_grad():
         expected = module(x)
         torch.testing.assert_close(module([open_volume(v) for v in x]), expected)
-        twin = CPICNet(SHAPE, n_dims=4, rank=4).eval()
+        twin = net().eval()
         twin.load_state_dict(module.state_dict())
         torch.testing.assert_close(twin(x), expected)
         torch.testing.assert_close(module(x[2:3]), expected[2:3], rtol=1e-3, atol=1e-3)
 
 
-def test_a_volume_that_stands_in_several_rows_is_evaluated_once() -> None:
-    module = net(covariates=2)
+def test_a_volume_of_several_rows_is_evaluated_once() -> None:
+    module = paper_net(SHAPE, covariates=2, n_dims=4, rank=4)
     a, b = (open_volume(v) for v in torch.rand(2, 1, *SHAPE))
     module([a, b], torch.rand(2, 2))
     module.eval()
@@ -54,7 +82,7 @@ def test_a_volume_that_stands_in_several_rows_is_evaluated_once() -> None:
 
 
 def test_two_dimensions_and_several_channels() -> None:
-    module = CPICNet((16, 12), in_channels=2, n_dims=3, rank=3)
+    module = paper_net((16, 12), in_channels=2, n_dims=3, rank=3)
     assert module(torch.rand(4, 2, 16, 12)).shape == (4, 1)
 
 
@@ -73,12 +101,11 @@ def test_covariates_only_does_not_look_at_volumes() -> None:
     assert module(None, torch.rand(4, 2)).shape == (4, 3)
 
 
-@pytest.mark.parametrize("decomposition", ["cross", "svd"])
-@pytest.mark.parametrize("tensorization", ["qtt", "tt"])
+@pytest.mark.parametrize("decomposition", DECOMPOSITIONS)
 @pytest.mark.parametrize("channels", [1, 2])
-def test_tensor_trains_of_voxels(channels: int, tensorization: str, decomposition: str) -> None:
-    options = {"rank": 4, "tensorization": tensorization, "decomposition": decomposition}
-    module, x = CPICNet((8, 8, 4), encoder=VoxelEncoder(channels), **options), torch.rand(5, channels, 8, 8, 4)
+def test_tensor_trains_of_voxels(channels: int, decomposition: str) -> None:
+    parts = {"encoder": VoxelEncoder(channels), "decomposition": DECOMPOSITIONS[decomposition]((8, 8, 4), channels)}
+    module, x = CPICNet(**parts), torch.rand(5, channels, 8, 8, 4)
     module(x).square().sum().backward()
     assert all(parameter.grad.abs().max() > 0 for parameter in module.parameters())
     with torch.no_grad():
@@ -87,7 +114,7 @@ def test_tensor_trains_of_voxels(channels: int, tensorization: str, decompositio
 
 
 def test_the_voxels_of_a_tensor_train_of_full_rank_are_the_scan() -> None:
-    bottleneck, x = TTBottleneck(VoxelEncoder(2), (8, 4, 4), rank=1000, decomposition="svd"), torch.rand(3, 2, 8, 4, 4)
+    bottleneck, x = TTBottleneck(VoxelEncoder(2), TTSVD(qtt_modes((8, 4, 4), 2), rank=1000)), torch.rand(3, 2, 8, 4, 4)
     found = bottleneck([open_volume(v) for v in x]).to_dense().reshape(3, 8, 4, 4, 2).movedim(-1, 1)
     standard = bottleneck.standardise
     expected = (x - standard.running_mean.reshape(2, 1, 1, 1)) / (standard.running_var + standard.eps).sqrt().reshape(2, 1, 1, 1)
@@ -114,7 +141,7 @@ def test_a_step_trains_the_whole_resnet() -> None:
 
 @pytest.mark.parametrize("network", [CPICNet, ResNetRegressor])
 def test_volumes_that_do_not_fit_are_refused(network: type[CPICNet | ResNetRegressor]) -> None:
-    module = network((16, 16, 8))
+    module = network(spatial_shape=(16, 16, 8))
     with pytest.raises(ValueError, match=r"\(17, 16, 8\), larger than the grid \(16, 16, 8\)"):
         module(torch.rand(1, 1, 17, 16, 8))
     with pytest.raises(ValueError, match="2 channels, the network takes 1"):
@@ -131,17 +158,12 @@ def test_precision_of_the_encoder() -> None:
     assert output.isfinite().all()
     output.float().square().sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in half.parameters())
-    latent = [
-        module._latent(torch.rand(20, 1, 9, 9, 9, generator=torch.Generator().manual_seed(0)))
-        for module in (single.bottleneck, double.bottleneck)
-    ]
-    torch.testing.assert_close(latent[0].double(), latent[1], rtol=1e-4, atol=1e-5)
 
 
-def test_index_batching_gives_the_same_gradients_from_the_memory_of_one_chunk() -> None:
+def test_checkpointing_gives_the_same_gradients_from_the_memory_of_one_chunk() -> None:
     x, gradients, kept = torch.rand(3, 1, *SHAPE), [], []
-    for index_batching in (False, True):
-        module = net(index_batching=index_batching)
+    for checkpointing in (False, True):
+        module = net(checkpointing)
         sizes: list[int] = []
 
         def pack(tensor: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
@@ -155,3 +177,59 @@ def test_index_batching_gives_the_same_gradients_from_the_memory_of_one_chunk() 
         kept.append(sum(sizes))
     torch.testing.assert_close(gradients[1], gradients[0])
     assert kept[1] < kept[0] / 5
+
+
+def test_weights_stand_once_in_the_state_dict() -> None:
+    module = random_cells_net(SHAPE, n_dims=4)
+    module.readout = StackedReadout(1, 0, module.bottleneck.decomposition.mode_sizes)
+    tensors = list(module.state_dict().values())
+    assert len({tensor.data_ptr() for tensor in tensors if tensor.numel()}) == sum(tensor.numel() > 0 for tensor in tensors)
+
+
+def test_no_graph_outlives_a_call() -> None:
+    module = net()
+    module(torch.rand(3, 1, *SHAPE)).sum().backward()
+    kept = [value for part in module.modules() for value in vars(part).values() if isinstance(value, torch.Tensor)]
+    assert not any(value.requires_grad for value in kept)
+    assert all(points.grad_fn is None for points in module.bottleneck.sampled)
+
+
+def test_a_part_that_is_not_given_fits_the_others() -> None:
+    module = CPICNet(SHAPE, encoder=PooledEncoder(n_dims=5))
+    assert module.bottleneck.decomposition.n_dims == 5
+    assert module.head.trunk[0].in_features == module.projection.features
+    alone = CPICNet(encoder=PooledEncoder(n_dims=5), decomposition=RandomCells(SHAPE, 5))
+    assert alone(torch.rand(2, 1, *SHAPE)).shape == (2, 1)
+
+
+def test_a_network_has_one_grid() -> None:
+    with pytest.raises(ValueError, match="spatial_shape=None"):
+        CPICNet()
+    with pytest.raises(ValueError, match=r"got spatial_shape=\(16, 16, 16\) and a decomposition of the grid \(8, 8, 8\)"):
+        CPICNet((16, 16, 16), decomposition=RandomCells(SHAPE, 16))
+
+
+def test_networks_say_their_name_and_where_they_look() -> None:
+    volume = open_volume(torch.rand(1, *SHAPE))
+    networks: list[VolumeRegressor] = [net(), ResNetRegressor(SHAPE)]
+    assert [network.name for network in networks] == ["C-PIC", "ResNet-34"]
+    points, everywhere = (network.sampled_points(volume) for network in networks)
+    assert everywhere is None and points is not None and points.shape[1] == 3
+
+
+def test_refreshing_reads_no_more_batches_than_needed() -> None:
+    module = random_cells_net(SHAPE, n_dims=4)
+    module.projection.capacity = 3
+    read: list[int] = []
+
+    def batches() -> Iterator[tuple[list[LazyVolume], torch.Tensor, None]]:
+        for number in range(4):
+            read.append(number)
+            yield [open_volume(torch.rand(1, *SHAPE)) for _ in range(2)], torch.rand(2, 1), None
+
+    assert module.refresh(batches()) == ["Refreshed the projection from 3 volumes"] and read == [0, 1]
+    module.readout = RidgeReadout(1, 0, module.bottleneck.decomposition.mode_sizes)
+    done = module.refresh(batches())
+    assert "Fitted the readout to 8 rows" in done[1] and read == [0, 1, 0, 1, 2, 3]
+    few = module.refresh([([open_volume(torch.rand(1, *SHAPE))] * 2, torch.rand(2, 1), None)])
+    assert "predictions remain the head's" in few[1]

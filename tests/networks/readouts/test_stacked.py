@@ -6,7 +6,7 @@ import torch
 
 from monai_cpic.data import open_volume
 from monai_cpic.losses import QuantileRateLoss
-from monai_cpic.networks import CPICNet, PooledEncoder, RidgeReadout, StackedReadout
+from monai_cpic.networks import RidgeReadout, StackedReadout, random_cells_net
 from monai_cpic.tensor_train import TensorTrain
 
 
@@ -42,8 +42,8 @@ def test_what_the_scan_tells_reaches_every_row() -> None:
     weeks = torch.rand(240, 1, generator=torch.Generator().manual_seed(1))
     rate = dense(trains)[:, :3].sum(1).float()[rows]
     target = torch.stack([rate * weeks[:, 0], rate], 1)
-    readout = StackedReadout(4, 1, [12])
-    readout.fit(trains, target, weeks, rows, QuantileRateLoss())
+    readout = StackedReadout(4, 1, [12], QuantileRateLoss())
+    readout.fit(trains, target, weeks, rows)
     with torch.no_grad():
         predicted = readout(trains, weeks, rows)
     assert predicted.shape == (240, 4)
@@ -64,25 +64,17 @@ def test_fitting_leaves_the_random_state_and_is_repeatable() -> None:
 
 
 def test_a_network_predicts_from_it_and_an_optimizer_leaves_it_alone() -> None:
-    net = CPICNet(
-        (8, 8, 8), out_channels=4, covariates=1, encoder=PooledEncoder(n_dims=4), decomposition="stratified", readout="stacked"
-    )
+    net, copy = (random_cells_net((8, 8, 8), out_channels=4, covariates=1, n_dims=4) for _ in range(2))
+    for each in (net, copy):
+        each.readout = StackedReadout(4, 1, each.bottleneck.decomposition.mode_sizes, QuantileRateLoss())
     volumes = [open_volume(volume) for volume in torch.rand(6, 1, 8, 8, 8)]
     covariates, target = torch.rand(6, 1), torch.rand(6, 2)
     QuantileRateLoss()(net(volumes, covariates), target).backward()
     assert net.readout is not None and all(parameter.grad is None for parameter in net.readout.parameters())
     net.eval()
     with torch.no_grad():
-        net.readout.fit(net.bottleneck(volumes), target, covariates, loss_function=QuantileRateLoss())
+        net.readout.fit(net.bottleneck(volumes), target, covariates)
         expected = net.readout(net.bottleneck(volumes), covariates)
         torch.testing.assert_close(net(volumes, covariates), expected)
-        copy = CPICNet(
-            (8, 8, 8),
-            out_channels=4,
-            covariates=1,
-            encoder=PooledEncoder(n_dims=4),
-            decomposition="stratified",
-            readout="stacked",
-        )
         copy.load_state_dict(net.state_dict())
         torch.testing.assert_close(copy.eval()(volumes, covariates), expected)

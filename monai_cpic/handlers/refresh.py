@@ -1,0 +1,63 @@
+"""What predictions rest on beside the weights, brought up to date before every evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ignite.engine import Engine, Events
+from monai.engines import PrepareBatch
+from torch import Tensor
+
+from monai_cpic.data import LazyVolume
+from monai_cpic.handlers.prepare_batch import PrepareRows
+from monai_cpic.networks import VolumeRegressor
+
+__all__ = ["RefreshHandler"]
+
+
+class RefreshHandler:
+    """Call :meth:`~monai_cpic.networks.VolumeRegressor.refresh` after every ``interval`` epochs and after the last one.
+
+    Attach it before the validation handler and with the same interval.
+
+    Args:
+        network: the network.
+        data_loader: batches of training data, in a fixed order.
+        interval: epochs between two calls.
+        prepare_batch: volumes (as a list), targets and covariates of a batch, as the trainer's.
+        target: what a readout is fitted to, of the targets, ``[R, …]``; rows with NaN are left out.
+    """
+
+    def __init__(
+        self,
+        network: VolumeRegressor,
+        data_loader: Iterable[Mapping[str, Any]],
+        interval: int = 1,
+        prepare_batch: PrepareBatch | None = None,
+        target: Callable[[Tensor], Tensor] = lambda target: target,
+    ) -> None:
+        self.network = network
+        self.data_loader = data_loader
+        self.interval = interval
+        self.prepare_batch = PrepareRows() if prepare_batch is None else prepare_batch
+        self.target = target
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self)
+        engine.add_event_handler(Events.COMPLETED, self._after_the_last)
+
+    def __call__(self, engine: Engine) -> None:
+        """Refresh now."""
+        for done in self.network.refresh(self._batches()):
+            engine.logger.info(done)
+
+    def _after_the_last(self, engine: Engine) -> None:
+        if engine.state.epoch % self.interval:
+            self(engine)
+
+    def _batches(self) -> Iterator[tuple[Sequence[LazyVolume], Tensor, Tensor | None]]:
+        for batch in self.data_loader:
+            volumes, target, given, _ = self.prepare_batch(batch)
+            yield volumes, self.target(target), given[0] if given else None

@@ -1,0 +1,105 @@
+"""Cross-approximation of latent fields: the paper's decomposition."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from monai_cpic.data import LazyVolume
+from monai_cpic.networks.decompositions.base import Decomposition
+from monai_cpic.networks.decompositions.index_store import IndexStore
+from monai_cpic.networks.latent_field import LatentField
+from monai_cpic.tensor_train import CrossIndices, Mode, Sweep, TensorTrain, bond_ranks, cross_approximate, grid_shape, mode_sizes
+
+__all__ = ["CrossApproximation"]
+
+
+class CrossApproximation(Decomposition):
+    """The points that cross-approximation asks for (paper, section 3.2).
+
+    In training the index sets of a volume are warm-started from its last step, and a step is one sweep.  Volumes seen for the
+    first time, and all volumes in evaluation, start from the same seeded random sets, so that a prediction depends on the weights
+    and the scan alone.
+
+    Args:
+        modes: the tensorization of grid and channels, :func:`~monai_cpic.tensor_train.qtt_modes` or
+            :func:`~monai_cpic.tensor_train.tt_modes` of ``(spatial_shape, n_dims)``.
+        rank: bond rank of the tensor trains.
+        oversampling: rows per bond in units of ``rank``, see :func:`~monai_cpic.tensor_train.cross_approximate`; 1 is the paper's
+            plain cross.
+        passes: sweeps of a cold start.
+        indices: where the next training step of each volume starts; default: an :class:`IndexStore` in memory that chooses anew
+            in every step.
+    """
+
+    def __init__(
+        self,
+        modes: Sequence[Mode],
+        rank: int = 10,
+        oversampling: float = 1.5,
+        passes: int = 2,
+        indices: IndexStore | None = None,
+    ) -> None:
+        super().__init__()
+        self.modes = list(modes)
+        *self.spatial_shape, self.n_dims = grid_shape(self.modes)
+        self.mode_sizes = mode_sizes(self.modes)
+        self.ranks = bond_ranks(self.mode_sizes, rank)
+        self.rank = rank
+        self.oversampling = oversampling
+        self.passes = passes
+        self.indices = IndexStore() if indices is None else indices
+
+    def forward(self, field: LatentField, step: int | None) -> TensorTrain:
+        return self._cold(field, self.passes)[0] if step is None else self._warm(field)
+
+    def planned(self, volume: LazyVolume) -> Tensor | None:
+        """The points of a step that repeats the index sets of an earlier one (``hold`` of the :class:`IndexStore`)."""
+        indices = self.indices.get(volume.key)
+        if indices is None or indices.rows is None:
+            return None
+        return indices.coordinates(self.modes)[0, :, :-1].unique(dim=0)
+
+    def _cold(self, field: LatentField, passes: int) -> tuple[TensorTrain, CrossIndices]:
+        """Sweeps from random index sets."""
+        return cross_approximate(
+            field,
+            self.modes,
+            self.rank,
+            batch_size=len(field),
+            oversampling=self.oversampling,
+            passes=passes,
+            completion=0,
+        )
+
+    def _warm(self, field: LatentField) -> TensorTrain:
+        """One sweep with gradient from the volumes' index sets, which it renews."""
+        starts = self._starts(field)
+        kinds: dict[tuple[str, bool], list[int]] = defaultdict(list)
+        for b, start in enumerate(starts):
+            kinds[start.side, start.rows is None].append(b)
+        trains: list[TensorTrain] = []
+        order: list[int] = []
+        for members in kinds.values():
+            sweep = Sweep(field[members], self.modes, self.oversampling)
+            train, following = sweep(CrossIndices.cat([starts[b] for b in members]))
+            for position, b in enumerate(members):
+                one = slice(position, position + 1)
+                self.indices.put(field.volumes[b].key, following[one], sweep.repeat[one])
+            trains.append(train)
+            order += members
+        return TensorTrain.cat(trains)[torch.tensor(order).argsort()]
+
+    @torch.no_grad()
+    def _starts(self, field: LatentField) -> list[CrossIndices]:
+        """The kept index sets of each volume; for one seen first, those that all sweeps of a cold start but the last lead to."""
+        kept = [self.indices.get(volume.key) for volume in field.volumes]
+        new = [b for b, indices in enumerate(kept) if indices is None]
+        if new:
+            _, made = self._cold(field[new], max(self.passes - 1, 1))
+            for position, b in enumerate(new):
+                kept[b] = made[position : position + 1]
+        return [indices for indices in kept if indices is not None]

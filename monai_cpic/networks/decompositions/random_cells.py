@@ -1,0 +1,71 @@
+"""One random point in each cell of a coarse partition of the volume."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from monai_cpic.networks.decompositions.base import Decomposition
+from monai_cpic.networks.latent_field import LatentField
+from monai_cpic.tensor_train import TensorTrain
+
+__all__ = ["RandomCells", "cell_counts", "points_in_cells"]
+
+DRAWS = 4  # points of each cell, of which an evaluation takes the mean
+
+
+class RandomCells(Decomposition):
+    """The field at one random point of each cell, without any decomposition: the ablation of the others.
+
+    The cells' vectors are handed on as they are, as a tensor train of a single mode, which is any array.  In training every step
+    has new points; evaluation takes the mean over four points of each cell, always the same.
+
+    Args:
+        spatial_shape: the grid, ``D`` sizes.
+        n_dims: channels of the latent field.
+        cells: at most so many cells, see :func:`cell_counts`.
+    """
+
+    def __init__(self, spatial_shape: Sequence[int], n_dims: int, cells: int = 1024) -> None:
+        super().__init__()
+        self.spatial_shape = tuple(spatial_shape)
+        self.n_dims = n_dims
+        self.cells = cell_counts(self.spatial_shape, cells)
+        self.mode_sizes = [math.prod(self.cells) * n_dims]
+        self.ranks = [1, 1]
+
+    def forward(self, field: LatentField, step: int | None) -> TensorTrain:
+        seeds = range(DRAWS) if step is None else [step]
+        relative = torch.cat([points_in_cells(self.cells, seed) for seed in seeds])
+        vectors = field.at((relative * field.extents[:, None]).long()).double()
+        return TensorTrain([vectors.unflatten(1, (len(seeds), -1)).mean(1).reshape(len(field), 1, -1, 1)])
+
+
+def cell_counts(shape: Sequence[int], points: int) -> list[int]:
+    """Into how many cells to cut each axis: powers of two, at most ``points`` cells in all, as near to cubes as that allows.
+
+    Example:
+        >>> cell_counts((512, 512, 32), 1024)
+        [32, 32, 1]
+    """
+    counts = [1] * len(shape)
+    while 2 * math.prod(counts) <= points:
+        edges = [size / count for size, count in zip(shape, counts, strict=True)]
+        longest = edges.index(max(edges))
+        if edges[longest] < 2:
+            break
+        counts[longest] *= 2
+    return counts
+
+
+def points_in_cells(counts: Sequence[int], seed: int) -> Tensor:
+    """One random point in each cell, ``[P, D]`` in [0, 1) of the extent of each axis, float64, cells in row-major order.
+
+    The mean of a function over such points varies less than over points drawn at random (Neyman 1934).
+    """
+    cells = torch.cartesian_prod(*(torch.arange(count) for count in counts)).reshape(-1, len(counts))
+    within = torch.rand(cells.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return (cells + within) / torch.tensor(counts)

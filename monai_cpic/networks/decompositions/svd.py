@@ -1,0 +1,41 @@
+"""The exact decomposition, for small grids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from monai_cpic.networks.decompositions.base import Decomposition
+from monai_cpic.networks.latent_field import LatentField
+from monai_cpic.tensor_train import Mode, TensorTrain, bond_ranks, grid_shape, mode_sizes
+
+__all__ = ["TTSVD"]
+
+
+class TTSVD(Decomposition):
+    """TT-SVD of the dense latent field (Oseledets 2011): every grid point is encoded.
+
+    The best tensor train of its rank to within a factor of the square root of the number of bonds; the oracle of the others.
+
+    Args:
+        modes: the tensorization of grid and channels, see :class:`~monai_cpic.networks.CrossApproximation`.
+        rank: bond rank of the tensor trains.
+    """
+
+    def __init__(self, modes: Sequence[Mode], rank: int = 10) -> None:
+        super().__init__()
+        self.modes = list(modes)
+        *self.spatial_shape, self.n_dims = grid_shape(self.modes)
+        self.mode_sizes = mode_sizes(self.modes)
+        self.ranks = bond_ranks(self.mode_sizes, rank)
+        self.rank = rank
+
+    def forward(self, field: LatentField, step: int | None) -> TensorTrain:
+        axes = [torch.arange(size) for size in self.spatial_shape]
+        points = torch.cartesian_prod(*axes).reshape(1, -1, len(axes))
+        trains = []
+        for b in range(len(field)):
+            dense = field[[b]].at(points).reshape(1, *self.spatial_shape, -1)
+            trains.append(TensorTrain.from_dense(dense.double(), self.modes, self.rank))
+        return TensorTrain.cat(trains)

@@ -1,0 +1,38 @@
+"""What an encoder is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+__all__ = ["Encoder"]
+
+
+class Encoder(nn.Module, ABC):
+    """From the patch of voxels around a grid point to the point's latent vector (paper, section 3.1).
+
+    A new encoder sets the three attributes and computes :meth:`forward`.  A latent field is a function of the patch alone, so an
+    encoder is always run in evaluation mode: batch normalization uses running statistics, which
+    :class:`~monai_cpic.networks.TTBottleneck` updates once in a training step.
+    :class:`~monai_cpic.testing.EncoderTestCase` tests one of your own.
+
+    Attributes:
+        in_channels: channels of the volumes.
+        n_dims: length of the latent vectors, the channels of the latent field.
+        receptive_field: edge of the patches, in voxels; odd.
+
+    Example:
+        >>> class MeanEncoder(Encoder):
+        ...     in_channels, n_dims, receptive_field = 1, 1, 3
+        ...     def forward(self, patches):
+        ...         return patches.flatten(1).mean(1, keepdim=True)
+    """
+
+    in_channels: int
+    n_dims: int
+    receptive_field: int
+
+    @abstractmethod
+    def forward(self, patches: Tensor) -> Tensor:
+        """Latent vectors ``[N, n_dims]`` of patches ``[N, in_channels, *(receptive_field,) * D]``."""

@@ -1,0 +1,51 @@
+"""Reading in the DataLoader what the network will ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from monai.config import KeysCollection
+from monai.transforms import MapTransform
+from monai.transforms.traits import RandomizableTrait
+
+from monai_cpic.networks import Decomposition
+from monai_cpic.transforms.intensity import lazy_volume
+
+__all__ = ["ReadAheadd"]
+
+
+class ReadAheadd(MapTransform, RandomizableTrait):
+    """Read, in the worker, the patches of a volume that the next training step will ask for; the network reads what is missing.
+
+    They are known where a decomposition plans its points (:meth:`~monai_cpic.networks.Decomposition.planned`).
+    Cross-approximation does when a step repeats the points of an earlier one: give it an
+    :class:`~monai_cpic.networks.IndexStore` in a folder, which workers can read, and with a ``hold`` of 2 or more.  A step that
+    chooses new points does so from values that nobody has yet, so nothing is read ahead for it, nor for a volume's first step.
+    Put it last.
+
+    Args:
+        keys: volumes of :class:`FreezeLazyVolumed`.
+        decomposition: the network's.
+        size: edge of the patches, the encoder's receptive field.
+        allow_missing_keys: do not mind missing keys.
+    """
+
+    def __init__(self, keys: KeysCollection, decomposition: Decomposition, size: int, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.decomposition = decomposition
+        self.size = size
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Read ahead for each volume.
+
+        Raises:
+            TypeError: if an entry is not a LazyVolume.
+        """
+        items = dict(data)
+        for key in self.key_iterator(items):
+            volume = lazy_volume(items, key)
+            points = self.decomposition.planned(volume)
+            if points is not None:
+                items[key] = volume.prefetched(points, self.size)
+        return items

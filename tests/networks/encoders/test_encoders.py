@@ -1,0 +1,42 @@
+"""The encoders that come with the package."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from monai_cpic.networks import Encoder, PatchEncoder, PooledEncoder, VoxelEncoder
+from monai_cpic.testing import EncoderTestCase
+
+
+class TestPatchEncoder(EncoderTestCase):
+    def encoder(self) -> Encoder:
+        return PatchEncoder(in_channels=2, n_dims=3)
+
+
+class TestPatchEncoderInThePlane(EncoderTestCase):
+    spatial_dims = 2
+
+    def encoder(self) -> Encoder:
+        return PatchEncoder(n_dims=3, spatial_dims=2)
+
+
+class TestPooledEncoder(EncoderTestCase):
+    def encoder(self) -> Encoder:
+        return PooledEncoder(in_channels=2, n_dims=5)
+
+
+class TestVoxelEncoder(EncoderTestCase):
+    def encoder(self) -> Encoder:
+        return VoxelEncoder(in_channels=4)
+
+
+def test_a_voxels_channels_are_its_vector() -> None:
+    patches = torch.rand(7, 2, 1, 1, 1)
+    assert torch.equal(VoxelEncoder(2)(patches), patches.flatten(1))
+
+
+@pytest.mark.parametrize("size", [3, 8])
+def test_an_impossible_receptive_field_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match=f"odd and at least 5, got {size}"):
+        PooledEncoder(receptive_field=size)
