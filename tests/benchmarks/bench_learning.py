@@ -27,14 +27,24 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import torch
+from alignment import AlignedLoss
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from monai_cpic.cohorts.folds import folds
 from monai_cpic.cohorts.osic.cohort import read_cohort
 from monai_cpic.data import LazyVolume
-from monai_cpic.losses import AlignedLoss
-from monai_cpic.networks import CPICNet, PooledEncoder, ResNetRegressor, TTBottleneck, TTProjection, VolumeRegressor
+from monai_cpic.networks import (
+    CPICNet,
+    RandomCells,
+    ResNetRegressor,
+    RidgeReadout,
+    TTBottleneck,
+    TTProjection,
+    VolumeRegressor,
+    paper_net,
+    random_cells_net,
+)
 from monai_cpic.phantoms.osic import ensure_osic
 from monai_cpic.tensor_train import TensorTrain
 from monai_cpic.transforms import FreezeLazyVolumed, LoadLazyVolumed
@@ -89,16 +99,17 @@ class Method:
     alignment: float = 0.0
 
 
-def stratified(shape: Sequence[int], cells: int) -> VolumeRegressor:
+def random_cells(shape: Sequence[int], cells: int) -> VolumeRegressor:
     """The recipe: one random voxel per cell, a normalised encoder, channel means with a linear path, and ridge regression."""
-    recipe = {"decomposition": "stratified", "projection": "means", "linear_path": True, "readout": "ridge"}
-    return CPICNet(shape, cells=cells, encoder=PooledEncoder(), **recipe)
+    network = random_cells_net(shape, cells=cells)
+    network.readout = RidgeReadout(1, 0, network.bottleneck.decomposition.mode_sizes)
+    return network
 
 
 METHODS = {
-    "C-PIC": Method(stratified, 5e-3, 16),
+    "C-PIC": Method(random_cells, 5e-3, 16),
     "cross, 15 rows, aligned": Method(lambda shape, _: CPICNet(shape), 3e-3, 16, alignment=1.0),
-    "paper: plain cross": Method(lambda shape, _: CPICNet(shape, oversampling=1), 3e-3, 16),
+    "paper: plain cross": Method(lambda shape, _: paper_net(shape), 3e-3, 16),
     "ResNet-34": Method(lambda shape, _: ResNetRegressor(shape), 1e-3, 8),
 }
 
@@ -115,7 +126,7 @@ def train(network: VolumeRegressor, method: Method, scans: Tensor, target: Tenso
     """Train for some processor time; the number of epochs begun."""
     loss_function: nn.Module = nn.MSELoss()
     if isinstance(network, CPICNet) and method.alignment:
-        loss_function = AlignedLoss(loss_function, network.gram, method.alignment)
+        loss_function = AlignedLoss(loss_function, network.bottleneck, method.alignment)
     optimizer = torch.optim.AdamW(network.parameters(), lr=method.rate, weight_decay=0.1)
     network.train()
     start, epochs = time.process_time(), 0
@@ -184,10 +195,11 @@ def probes(network: CPICNet, scans: Tensor, target: Tensor) -> dict[str, float]:
     load = pipeline(misaligned=False, flips=False)
     volumes = [load({"image": scan})["image"] for scan in scans]
     shape = scans.shape[2:]
-    dense = TTBottleneck(network.encoder, shape, decomposition="stratified", cells=math.prod(shape)).eval()
+    every_voxel = RandomCells(shape, network.encoder.n_dims, cells=math.prod(shape))
+    dense = TTBottleneck(network.encoder, every_voxel).eval()
     dense.standardise = network.bottleneck.standardise
     trains = TensorTrain.cat([dense([volume]) for volume in tqdm(volumes, desc="dense", leave=False)])
-    components = TTProjection(10, dense.mode_sizes, dense.bond_rank, capacity=len(trains))
+    components = TTProjection(10, every_voxel.mode_sizes, every_voxel.ranks, capacity=len(trains))
     components.refresh(trains)
     features = torch.cat([network.features([volume]) for volume in volumes])
     return {"probe": probe(features, target), "probe_dense_pca": probe(components.eval()(trains), target)}

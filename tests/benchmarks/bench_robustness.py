@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from alignment import AlignedLoss
 from torch import Tensor, nn
 from tqdm import trange
 
 from monai_cpic.data import ArraySource, LazyVolume
-from monai_cpic.losses import AlignedLoss
-from monai_cpic.networks import CPICNet, PooledEncoder
+from monai_cpic.networks import CPICNet, paper_net, random_cells_net
 
 SHAPE, BATCH = (16, 16, 8), 4
 
@@ -41,11 +41,9 @@ KINDS: dict[str, Callable[[], Tensor]] = {
 }
 
 NETWORKS: dict[str, Callable[[], CPICNet]] = {
-    "the bundles' default": lambda: CPICNet(
-        SHAPE, decomposition="stratified", projection="means", linear_path=True, encoder=PooledEncoder(n_dims=8)
-    ),
-    "cross, 1.5-fold oversampling, aligned": lambda: CPICNet(SHAPE, n_dims=8, rank=4),
-    "cross, the paper's": lambda: CPICNet(SHAPE, n_dims=8, rank=4, oversampling=1),
+    "the bundles' default": lambda: random_cells_net(SHAPE, n_dims=8),
+    "cross, 1.5-fold oversampling, aligned": lambda: paper_net(SHAPE, n_dims=8, rank=4, oversampling=1.5),
+    "cross, the paper's": lambda: paper_net(SHAPE, n_dims=8, rank=4),
 }
 
 
@@ -74,7 +72,7 @@ def train(name: str, steps: int) -> dict[str, Any]:
     """One training, and what it met."""
     torch.manual_seed(0)
     network = NETWORKS[name]()
-    loss_function = AlignedLoss(nn.MSELoss(), network.gram) if "aligned" in name else nn.MSELoss()
+    loss_function = AlignedLoss(nn.MSELoss(), network.bottleneck) if "aligned" in name else nn.MSELoss()
     optimizer = torch.optim.RAdam(network.parameters(), lr=1e-3)
     network.train()
     kinds, log, bad = list(KINDS), [], 0

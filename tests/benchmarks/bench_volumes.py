@@ -32,10 +32,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_cpic.data import LazyVolume, open_function, open_volume
-from monai_cpic.networks import CPICNet, IndexStore
+from monai_cpic.networks import CrossApproximation, IndexStore, PatchEncoder, TTBottleneck
 from monai_cpic.tensor_train import Sweep, qtt_modes
 from monai_cpic.tensor_train.indices import initial_indices
-from monai_cpic.transforms import CrossPatchSamplerd, FreezeLazyVolumed, LoadLazyVolumed
+from monai_cpic.transforms import FreezeLazyVolumed, LoadLazyVolumed, ReadAheadd
 
 
 def main() -> None:
@@ -295,10 +295,11 @@ def prefetch(work: Path, scans: int = 16, edge: int = 512, workers: int = 2) -> 
     for name in seconds:
         torch.manual_seed(0)
         indices = IndexStore(4, work / name)
-        network = CPICNet((edge,) * 3, n_dims=8, indices=indices).train()
+        decomposition = CrossApproximation(qtt_modes((edge,) * 3, 8), indices=indices)
+        network = TTBottleneck(PatchEncoder(n_dims=8), decomposition).train()
         steps: list = [LoadLazyVolumed("image"), FreezeLazyVolumed("image"), windowed]
         if name == "ahead":
-            steps.append(CrossPatchSamplerd("image", indices, (edge,) * 3, n_dims=8))
+            steps.append(ReadAheadd("image", decomposition, network.encoder.receptive_field))
         loader = DataLoader(Dataset(paths, Compose(steps, lazy=True)), batch_size=1, num_workers=workers)
         optimizer = torch.optim.RAdam(network.parameters())
         for _ in range(5):  # one that chooses, three that repeat, one that chooses
@@ -306,7 +307,7 @@ def prefetch(work: Path, scans: int = 16, edge: int = 512, workers: int = 2) -> 
             start = time.perf_counter()
             for batch in loader:
                 optimizer.zero_grad()
-                train = network.bottleneck(batch["image"])
+                train = network(batch["image"])
                 train.norm().sum().backward()
                 optimizer.step()
             seconds[name].append(time.perf_counter() - start)

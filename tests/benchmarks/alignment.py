@@ -7,6 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from monai_cpic.networks import TTBottleneck
+from monai_cpic.tensor_train import TensorTrain
+
 __all__ = ["AlignedLoss", "kernel_alignment"]
 
 
@@ -52,30 +55,22 @@ class AlignedLoss(nn.Module):
 
     Args:
         loss: of predictions and targets ``[B, …]``.
-        gram: gives the inner products of the batch's tensor trains, ``[B, B]``, with their graph, and None in evaluation:
-            the ``gram`` of the network.
+        bottleneck: of the network; every volume is one row of the batch.
         weight: of the missing alignment.
-
-    Example:
-        >>> from monai_cpic.networks import CPICNet
-        >>> network = CPICNet((16, 16), n_dims=4, rank=3)
-        >>> loss = AlignedLoss(torch.nn.MSELoss(), network.gram)
-        >>> loss(network(torch.rand(4, 1, 16, 16)), torch.rand(4, 1)).backward()
     """
 
-    def __init__(self, loss: Callable[[Tensor, Tensor], Tensor], gram: Callable[[], Tensor | None], weight: float = 1.0) -> None:
+    def __init__(self, loss: Callable[[Tensor, Tensor], Tensor], bottleneck: TTBottleneck, weight: float = 1.0) -> None:
         super().__init__()
         self.loss = loss
-        self.gram = gram
         self.weight = weight
+        self.gram: Tensor | None = None
+        bottleneck.register_forward_hook(self._note)
+
+    def _note(self, bottleneck: nn.Module, volumes: object, trains: TensorTrain) -> None:
+        self.gram = trains.inner(trains) if bottleneck.training else None
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """A scalar.
-
-        Raises:
-            ValueError: if there is not one target for each row of the Gram matrix.
-        """
-        loss, gram = self.loss(prediction, target), self.gram()
-        if gram is None:
-            return loss
-        return loss + self.weight * (1 - kernel_alignment(gram, target)).to(loss)
+        """A scalar."""
+        loss, gram = self.loss(prediction, target), self.gram
+        self.gram = None
+        return loss if gram is None else loss + self.weight * (1 - kernel_alignment(gram, target)).to(loss)
