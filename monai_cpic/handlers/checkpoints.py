@@ -27,14 +27,14 @@ def latest_checkpoint(directory: str | Path) -> str:
     return str(epochs[max(epochs)])
 
 
-def resume_training(trainer: Engine, state: Mapping[str, Any], directory: str | Path, device: torch.device | str = "cpu") -> None:
+def resume_training(trainer: Engine, state: Mapping[str, Any], directory: str | Path, device: Any = "cpu") -> None:
     """Let a trainer start from the latest checkpoint of ``directory``; its ``run`` then goes on with the next epoch.
 
     Args:
         trainer: the trainer, itself a part of ``state``.
         state: the objects that the checkpoint holds, as given to :class:`monai.handlers.CheckpointSaver`.
         directory: where that handler saves.
-        device: where tensors are loaded to.
+        device: where tensors are loaded to, as ``map_location`` of :func:`torch.load`.
 
     Raises:
         FileNotFoundError: if there is no checkpoint.

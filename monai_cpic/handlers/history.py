@@ -37,10 +37,11 @@ class History:
         self.rows = [dict(row) for row in state["rows"]]
 
     def _iteration(self, engine: Engine) -> None:
-        self.losses.append(engine.state.output["loss"].item())
+        output: Any = engine.state.output
+        self.losses.append(output["loss"].item())
 
     def _epoch(self, engine: Engine) -> None:
-        loss = idist.all_reduce(sum(self.losses) / len(self.losses)) / idist.get_world_size()
+        loss = float(idist.all_reduce(sum(self.losses) / len(self.losses))) / idist.get_world_size()
         self.rows.append({"epoch": engine.state.epoch, "loss": loss})
         self.losses.clear()
 

@@ -38,7 +38,7 @@ class PrepareRows(PrepareBatch):
 
     def __call__(
         self,
-        batchdata: Mapping[str, Sequence[Any]],
+        batchdata: Mapping[str, Any],
         device: str | torch.device | None = None,
         non_blocking: bool = False,
         **kwargs: Any,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ignite.engine import Engine, Events
@@ -32,7 +32,7 @@ class RefreshHandler:
     def __init__(
         self,
         network: VolumeRegressor,
-        data_loader: Iterable[Mapping[str, Any]],
+        data_loader: Iterable[dict[str, Any]],
         interval: int = 1,
         prepare_batch: PrepareBatch | None = None,
         target: Callable[[Tensor], Tensor] = lambda target: target,

@@ -111,6 +111,6 @@ class TTBottleneck(nn.Module):
         for layer in running:
             layer.momentum = 0.1 if step else 1.0
             layer.train()
-        self.standardise(self.latent(evenly_divisible_all_gather(torch.cat(patches))))
+        self.standardise(self.latent(evenly_divisible_all_gather(torch.cat(patches), concat=True)))
         for layer in running:
             layer.eval()

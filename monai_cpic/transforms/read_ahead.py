@@ -42,7 +42,7 @@ class ReadAheadd(MapTransform, RandomizableTrait):
         Raises:
             TypeError: if an entry is not a LazyVolume.
         """
-        items = dict(data)
+        items: Any = dict(data)
         for key in self.key_iterator(items):
             volume = lazy_volume(items, key)
             points = self.decomposition.planned(volume)

@@ -45,7 +45,8 @@ class CrossApproximation(Decomposition):
     ) -> None:
         super().__init__()
         self.modes = list(modes)
-        *self.spatial_shape, self.n_dims = grid_shape(self.modes)
+        *spatial_shape, self.n_dims = grid_shape(self.modes)
+        self.spatial_shape = tuple(spatial_shape)
         self.mode_sizes = mode_sizes(self.modes)
         self.ranks = bond_ranks(self.mode_sizes, rank)
         self.rank = rank

@@ -48,6 +48,12 @@ class TTProjection(Projection):
         ValueError: if ``rank`` is below 1 or ``capacity`` below 2.
     """
 
+    group: Tensor
+    step: Tensor
+    coefficients: Tensor
+    mean: Tensor
+    scale: Tensor
+
     def __init__(
         self,
         rank: int,

@@ -32,6 +32,10 @@ class ChannelMeans(Projection):
         torch.Size([5, 2])
     """
 
+    mean: Tensor
+    variance: Tensor
+    steps: Tensor
+
     def __init__(self, n_dims: int) -> None:
         super().__init__()
         self.capacity = CAPACITY

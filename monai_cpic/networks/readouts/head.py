@@ -30,6 +30,7 @@ class TwoBranchHead(nn.Module):
         if features + covariates < 1:
             raise ValueError("a head needs features or covariates")
         self.covariates = covariates
+        self.out_channels = out_channels
         self.branch = nn.Sequential(nn.Linear(covariates, 500), nn.ReLU(), nn.Linear(500, 100), nn.ReLU()) if covariates else None
         self.linear = nn.Linear(features, out_channels) if linear_path else None
         joined = features + (100 if covariates else 0)

@@ -89,8 +89,7 @@ class StackedReadout(Readout):
         devices = [parameter.device] if parameter.is_cuda else []
         with torch.enable_grad(), torch.random.fork_rng(devices):
             torch.manual_seed(0)
-            out_channels = len(self.head.trunk[-1].bias)
-            head = TwoBranchHead(0, self.head.covariates, out_channels).to(parameter)
+            head = TwoBranchHead(0, self.head.covariates, self.head.out_channels).to(parameter)
             optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
             steps = EPOCHS * -(-len(seen) // BATCH)
             scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
