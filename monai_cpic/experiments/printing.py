@@ -7,6 +7,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from monai_cpic.experiments.tables import Figures, Row, Table
+from monai_cpic.reporting.metrics_file import model_key
 
 __all__ = ["markdown"]
 
@@ -48,7 +49,7 @@ def _line(
     return [
         row.name,
         sizes,
-        _spread([result["metrics"]["c_pic"][table.metric] for result in results]) + _paper(paper.metric, ".2f"),
+        _spread([_score(result["metrics"], table.metric) for result in results]) + _paper(paper.metric, ".2f"),
         _text(ours.epoch, ".1f") + _paper(paper.epoch, ".0f"),
         _ratio(ours.epoch, baseline.epoch) + _paper_ratio(paper.epoch, paper_baseline.epoch),
         _text(ours.prediction, ".2f") + _paper(paper.prediction, ".1f"),
@@ -57,6 +58,11 @@ def _line(
         _ratio(ours.memory, baseline.memory) + _paper_ratio(paper.memory, paper_baseline.memory),
         _text(ours.parameters, ",.0f") + _paper(paper.parameters, ",.0f"),
     ]
+
+
+def _score(metrics: Mapping[str, Any], name: str) -> float | None:
+    """A score of the network that was trained; None where it is not defined."""
+    return metrics[model_key(metrics["network"])][name]
 
 
 def _mean(results: Sequence[Mapping[str, Any]]) -> Figures:
