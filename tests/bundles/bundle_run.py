@@ -136,6 +136,7 @@ class BundleRun:
 def _numbers(output_dir: Path) -> dict[str, float]:
     """All of a run's metrics."""
     metrics = json.loads((output_dir / "metrics.json").read_text())
+    del metrics["network"]
     nested = {key: value if isinstance(value, dict) else {"": value} for key, value in metrics.items()}
     return {
         f"{model} {name}": math.nan if value is None else value
