@@ -2,8 +2,8 @@
 
     python bundles/generate.py
 
-A bundle's folder has to hold whole files, which ``monai.bundle`` can run from anywhere.  What the bundles share stands once in
-``templates/*.yaml.j2``, with a block wherever they differ; ``templates/<bundle>/*.yaml.j2`` fill these blocks.
+A bundle's folder has to hold whole files, which ``monai.bundle`` can run from anywhere.  What the bundles share is written
+once, in ``templates/*.yaml.j2``, with a block wherever they differ; ``templates/<bundle>/*.yaml.j2`` fill these blocks.
 """
 
 from __future__ import annotations

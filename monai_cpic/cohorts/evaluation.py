@@ -43,8 +43,8 @@ def write_evaluation(
         history: the learning curve; empty if the run did not train.
 
     Returns:
-        The metrics, as written to metrics.json.  The scores of a model stand under
-        :func:`~monai_cpic.reporting.metrics_file.model_key` of its name, those of the network under that of ``"network"``.
+        The metrics, as written to metrics.json.  The key of a model's scores is made from its name
+        (:func:`~monai_cpic.reporting.metrics_file.model_key`); the name of the network is the entry ``"network"``.
     """
     patients = predictions.items
     outputs = {

@@ -17,8 +17,8 @@ BASELINE = "ResNet-34"
 def markdown(table: Table, found: Mapping[str, Sequence[Mapping[str, Any]]], grid: Sequence[int]) -> str:
     """The rows of a table that have results, as Markdown; in brackets what the paper reports.
 
-    Models that do not see the scans come with every run; printed are those of the last row that has results.  Times and
-    memory are also given in units of the ResNet's at native resolution, which compares machines.
+    Models that do not see the scans are trained with every run; those of the last row that has results are printed.  Times and
+    memory are also given relative to the ResNet's at native resolution, so that machines can be compared.
 
     Args:
         table: the table.

@@ -18,7 +18,7 @@ __all__ = ["model_key", "write_metrics"]
 
 
 def model_key(name: str) -> str:
-    """The key under which the scores of a model of this name stand in metrics.json.
+    """The key of a model's scores in metrics.json, made from the model's name.
 
     Example:
         >>> model_key("ResNet-34"), model_key("covariates only")

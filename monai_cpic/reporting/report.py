@@ -25,7 +25,7 @@ DPI = 130  # a ten-inch figure stays sharp on a page of 62rem
 
 @dataclass(frozen=True)
 class _Section:
-    """One heading and what stands below it, ready for the page."""
+    """A heading and what is below it, ready for the page."""
 
     heading: str
     caption: str = ""
@@ -90,7 +90,7 @@ class Report:
         """
         image = io.BytesIO()
         figure.savefig(image, format="png", dpi=DPI, facecolor="white")
-        pyplot.close(figure)  # of use only if pyplot made it
+        pyplot.close(figure)  # else pyplot would keep a figure that it made
         figure.clear()
         self._sections.append(_Section(heading, caption, image=base64.b64encode(image.getvalue()).decode()))
 
@@ -105,7 +105,7 @@ class Report:
 
 
 def _cell(value: Any) -> str:
-    """A value as it stands in a table: four significant digits, but never fewer than all before the decimal point."""
+    """A value as text: four significant digits, but all digits before the decimal point."""
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return "–"
     if isinstance(value, Real) and not isinstance(value, Integral):

@@ -11,13 +11,16 @@ import pandas as pd
 import pytest
 import torch
 from ignite.engine import Engine
-from ignite.metrics import MeanAbsoluteError
-from torch import Tensor
+from ignite.metrics import MeanAbsoluteError, Metric
+from monai.data import DataLoader
+from monai.engines import SupervisedEvaluator
+from monai.handlers import from_engine
+from torch import Tensor, nn
 
 from monai_cpic.cohorts import Cohort, PatientPredictions, write_evaluation, write_inference
 from monai_cpic.cohorts.ridge import ridge_prediction
-from monai_cpic.data import LazyVolume, open_volume
-from monai_cpic.handlers import History
+from monai_cpic.data import LazyVolume, list_collate, open_volume
+from monai_cpic.handlers import History, PrepareRows
 from monai_cpic.networks import VolumeRegressor
 
 
@@ -46,8 +49,8 @@ class Ages(Cohort):
     def in_units(self, data: Mapping[str, Any]) -> dict[str, Any]:
         return {**data, "pred": 10 * data["pred"], "label": 10 * data["label"]}
 
-    def key_metric(self) -> dict[str, MeanAbsoluteError]:
-        return {"error": MeanAbsoluteError()}
+    def key_metric(self) -> dict[str, Metric]:
+        return {"error": MeanAbsoluteError(from_engine(["pred", "label"]))}
 
     def table(self, patients: Sequence[Mapping[str, Any]], outputs: Sequence[Tensor]) -> pd.DataFrame:
         rows = zip(patients, outputs, strict=True)
@@ -75,6 +78,13 @@ class Sees(VolumeRegressor):
 
     def sampled_points(self, volume: LazyVolume) -> Tensor | None:
         return self.points
+
+
+class Heights(nn.Module):
+    """Predicts an age from the height alone."""
+
+    def forward(self, volumes: Sequence[LazyVolume], covariates: Tensor) -> Tensor:
+        return covariates + 2.5
 
 
 @pytest.fixture
@@ -124,6 +134,26 @@ def test_a_run_names_the_network_that_it_ran(ages: list[dict[str, Any]], tmp_pat
     metrics = write_inference(tmp_path, Ages(), predictions, network)
     assert metrics == {"network": "ResNet-34", "predicted_patients": 2} == json.loads((tmp_path / "metrics.json").read_text())
     assert "ResNet-34: 2 patients predicted" in (tmp_path / "report.html").read_text()
+
+
+def test_a_cohort_of_ones_own_goes_through_an_engine(ages: list[dict[str, Any]]) -> None:
+    """As in a bundle's configuration."""
+    cohort, predictions = Ages(), PatientPredictions()
+    evaluator = SupervisedEvaluator(
+        device="cpu",
+        val_data_loader=DataLoader(ages, batch_size=2, collate_fn=list_collate),
+        network=Heights(),
+        prepare_batch=PrepareRows(),
+        postprocessing=cohort.in_units,
+        key_val_metric=cohort.key_metric(),
+        metric_cmp_fn=cohort.is_better,
+        val_handlers=[predictions],
+        decollate=False,
+    )
+    evaluator.run()
+    table = cohort.table(predictions.items, predictions.outputs)
+    assert table["age"].tolist() == pytest.approx([41, 42, 43, 44, 45])
+    assert evaluator.state.metrics["error"] == pytest.approx(cohort.scores(table)["error"])
 
 
 def test_which_metric_is_better() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from ignite.metrics import RootMeanSquaredError
+from ignite.metrics import Metric, RootMeanSquaredError
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -104,7 +104,7 @@ class BraTSCohort(Cohort):
         unit = torch.tensor([FIVE_YEARS, 1.0]).to(data["label"])
         return {**data, "pred": data["pred"].clamp(min=0) * FIVE_YEARS, "label": data["label"] * unit}
 
-    def key_metric(self) -> dict[str, RootMeanSquaredError]:
+    def key_metric(self) -> dict[str, Metric]:
         return {"rmse_days": RootMeanSquaredError(_of_deaths)}
 
     def table(self, patients: Sequence[Mapping[str, Any]], outputs: Sequence[Tensor]) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from ignite.metrics import Metric
 from monai.handlers import IgniteMetricHandler, from_engine
 from torch import Tensor
 
@@ -106,7 +107,7 @@ class OSICCohort(Cohort):
         quantiles = baseline[:, None] + CHANGE_UNIT * pred[:, :-1].sort(1).values
         return {**data, "pred": quantiles, "label": baseline + CHANGE_UNIT * data["label"][:, 0]}
 
-    def key_metric(self) -> dict[str, IgniteMetricHandler]:
+    def key_metric(self) -> dict[str, Metric]:
         metric = LaplaceLogLikelihood()
         return {"score": IgniteMetricHandler(metric, output_transform=from_engine(["pred", "label"]), save_details=False)}
 
