@@ -14,7 +14,7 @@ def folds(
     """Split a cohort by patient for cross-validation.
 
     Args:
-        cohort: items with ``patient``, one per patient, as :func:`~monai_cpic.cohorts.osic.cohort.read_cohort` gives them.
+        cohort: items with ``patient``, one per patient, as :meth:`~monai_cpic.cohorts.base.Cohort.read` gives them.
         n_folds: number of folds; over all of them each patient is in the validation part exactly once.
         fold: which fold is the validation part, 0 … ``n_folds`` - 1.
         seed: seed of the shuffle; the same seed gives the same folds.

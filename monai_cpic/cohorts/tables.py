@@ -1,4 +1,4 @@
-"""CSV tables of cohorts as they stand: every line kept as text, and errors that name file, line and patient."""
+"""CSV tables of cohorts: every line is kept as text, and errors name the file, the line and the patient."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def read_lines(
     Args:
         path: the CSV file; further columns are ignored, and so are empty lines.
         columns: names of the columns; the first one holds the patient.
-        optional: of them those that the file may lack; they are then empty.
-        synonyms: other names of columns, and which of ``columns`` they stand for.
+        optional: those of the columns that the file may lack; they are then empty.
+        synonyms: other names of columns, each with the one of ``columns`` that it means.
 
     Returns:
         The columns as text, indexed by the line number in the file.

@@ -16,7 +16,7 @@ from monai_cpic.experiments.tables import TABLES
 EPILOG = """
 A killed run continues with --resume. Independent processes or machines that share --output-dir take parts of the jobs:
 --job 0 --jobs 2 and --job 1 --jobs 2, in a SLURM array --job $SLURM_ARRAY_TASK_ID --jobs $SLURM_ARRAY_TASK_COUNT. Where the
-dataset does not exist it is simulated; simulate it before starting several (python -m monai_cpic.phantoms.osic).
+dataset does not exist it is simulated; simulate it before starting several (python -m monai_cpic.phantoms osic DIR).
 """
 
 

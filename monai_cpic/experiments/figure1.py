@@ -62,7 +62,7 @@ def draw_figure1(output: str | Path, image: str | Path | None = None, steps: int
         seed: of the weights.
 
     Returns:
-        ``output``.  The errors, relative to the picture's deviation, stand in the figure's titles.
+        ``output``.  The titles of its panels give the errors, relative to the picture's deviation.
     """
     torch.manual_seed(seed)
     picture = read_picture(image)

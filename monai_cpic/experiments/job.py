@@ -16,6 +16,8 @@ from ignite.engine import Events
 from ignite.handlers import Timer
 from monai.bundle import ConfigWorkflow
 
+from monai_cpic.staging import write_whole
+
 __all__ = ["run_job"]
 
 
@@ -62,10 +64,8 @@ def main() -> None:
     """Run the job that a file describes and write what it found."""
     job = json.loads(Path(sys.argv[1]).read_text())
     found = run_job(job["bundle_root"], job["configs"], job["overrides"])
-    result = Path(job["result"])
-    unfinished = result.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps({"overrides": job["overrides"], **found}, indent=2))
-    unfinished.replace(result)
+    with write_whole(Path(job["result"])) as result:
+        result.write_text(json.dumps({"overrides": job["overrides"], **found}, indent=2))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from monai_cpic.experiments.tables import Figures, Row, Table
+from monai_cpic.reporting.metrics_file import model_key
 
 __all__ = ["markdown"]
 
@@ -16,8 +17,8 @@ BASELINE = "ResNet-34"
 def markdown(table: Table, found: Mapping[str, Sequence[Mapping[str, Any]]], grid: Sequence[int]) -> str:
     """The rows of a table that have results, as Markdown; in brackets what the paper reports.
 
-    Models that do not see the scans come with every run; printed are those of the last row that has results.  Times and
-    memory are also given in units of the ResNet's at native resolution, which compares machines.
+    Models that do not see the scans are trained with every run; those of the last row that has results are printed.  Times and
+    memory are also given relative to the ResNet's at native resolution, so that machines can be compared.
 
     Args:
         table: the table.
@@ -48,7 +49,7 @@ def _line(
     return [
         row.name,
         sizes,
-        _spread([result["metrics"]["c_pic"][table.metric] for result in results]) + _paper(paper.metric, ".2f"),
+        _spread([_score(result["metrics"], table.metric) for result in results]) + _paper(paper.metric, ".2f"),
         _text(ours.epoch, ".1f") + _paper(paper.epoch, ".0f"),
         _ratio(ours.epoch, baseline.epoch) + _paper_ratio(paper.epoch, paper_baseline.epoch),
         _text(ours.prediction, ".2f") + _paper(paper.prediction, ".1f"),
@@ -57,6 +58,11 @@ def _line(
         _ratio(ours.memory, baseline.memory) + _paper_ratio(paper.memory, paper_baseline.memory),
         _text(ours.parameters, ",.0f") + _paper(paper.parameters, ",.0f"),
     ]
+
+
+def _score(metrics: Mapping[str, Any], name: str) -> float | None:
+    """A score of the network that was trained; None where it is not defined."""
+    return metrics[model_key(metrics["network"])][name]
 
 
 def _mean(results: Sequence[Mapping[str, Any]]) -> Figures:

@@ -1,6 +1,7 @@
 """Simulated cohorts in the on-disk layouts of the public ones, with a known truth."""
 
-from monai_cpic.phantoms.brats import ensure_brats, simulate_brats
-from monai_cpic.phantoms.osic import ensure_osic, simulate_osic
+from monai_cpic.phantoms.brats import BraTSSimulation
+from monai_cpic.phantoms.osic import OSICSimulation
+from monai_cpic.phantoms.simulation import Simulation
 
-__all__ = ["ensure_brats", "ensure_osic", "simulate_brats", "simulate_osic"]
+__all__ = ["BraTSSimulation", "OSICSimulation", "Simulation"]

@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai_cpic.phantoms import simulate_brats, simulate_osic
+from monai_cpic.phantoms import BraTSSimulation, OSICSimulation
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,8 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cohort.add_argument("--patients", type=int, default=40)
         cohort.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(arguments)
-    simulate = {"osic": simulate_osic, "brats": simulate_brats}[asked.cohort]
-    print(simulate(asked.dataset_dir, asked.patients, asked.seed))
+    simulation = {"osic": OSICSimulation, "brats": BraTSSimulation}[asked.cohort]
+    print(simulation(asked.patients, asked.seed).write(asked.dataset_dir))
 
 
 if __name__ == "__main__":

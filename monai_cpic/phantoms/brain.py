@@ -38,7 +38,7 @@ class Tumour:
     enhancement: float
 
 
-def render_head(grid: Grid, tumour: Tumour, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def render_brain(grid: Grid, tumour: Tumour, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Render the brain of a patient whose anatomy and scanner are drawn from ``rng``.
 
     Args:

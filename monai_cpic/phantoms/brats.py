@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from monai_cpic.cohorts.brats.survival import COLUMNS
-from monai_cpic.phantoms.brain import Tumour, render_head
+from monai_cpic.phantoms.brain import Tumour, render_brain
 from monai_cpic.phantoms.rendering import Grid
-from monai_cpic.phantoms.simulation import checked_settings, ensure_cohort, generator, write_cohort
+from monai_cpic.phantoms.simulation import Simulation, generator
+
+__all__ = ["BraTSSimulation", "simulate_survival"]
 
 _SHAPE = (155, 240, 240)  # slices, rows and columns of 1 mm
 _ALWAYS_ALIVE = 2  # the number of a patient, so that even a small cohort has a censored survival
@@ -20,68 +22,30 @@ _PACKED, _MISNAMED = 0, 1  # the patients whose files have another ending, or a 
 _MISNAMED_SEG = "W39_1998.09.19_Segm.nii"
 
 
-def simulate_brats(
-    dataset_dir: str | Path, patients: int = 40, seed: int = 0, resolution: float = 1.0, progress: bool = True
-) -> Path:
-    """Write a simulated cohort in the layout of the BraTS 2020 training set.
+class BraTSSimulation(Simulation):
+    """A simulated cohort in the layout of the BraTS 2020 training set.
 
-    Besides ``survival_info.csv`` and a folder of four modalities and a segmentation for each patient there are ``truth.csv``,
-    one row per patient, and ``simulation.json``, the settings. At full resolution a patient takes 80 MB.
+    There are ``survival_info.csv`` and a folder of four modalities and a segmentation for each patient, 240×240×155 voxels of
+    1 mm. At full resolution a patient takes 80 MB.
 
     The truth: large, deep and strongly enhancing tumours and age shorten the survival, see :func:`simulate_survival`. Images
-    show the tumours (:func:`~monai_cpic.phantoms.brain.render_head`); the table gives age and extent of resection only. The
+    show the tumours (:func:`~monai_cpic.phantoms.brain.render_brain`); the table gives age and extent of resection only. The
     quirks of the real set are there: patients that are alive, ``NA`` resections, files in ``.nii.gz`` (the first patient) and a
     segmentation under a wrong name (the second).
 
-    Args:
-        dataset_dir: the folder to create; it may exist, but only empty. It appears when the cohort is complete.
-        patients: number of patients.
-        seed: seed of the cohort; the same seed gives the same files, and a patient does not depend on how many follow.
-        resolution: scales the 240×240×155 voxels of 1 mm, for small cohorts in tests.
-        progress: show a progress bar.
-
-    Returns:
-        The folder.
-
-    Raises:
-        FileExistsError: when the folder exists and is not empty.
-        ValueError: when ``patients`` or ``resolution`` is not positive.
+    Its arguments are those of :class:`~monai_cpic.phantoms.simulation.Simulation`.
     """
-    settings = checked_settings("brats", patients, seed, resolution)
 
-    def write(cohort: Path) -> None:
-        survival, truth = simulate_survival(patients, seed)
-        survival.to_csv(cohort / "survival_info.csv", index=False)
-        truth.to_csv(cohort / "truth.csv", index=False)
-        for number, row in enumerate(tqdm(truth.to_dict("records"), "simulating", patients, disable=not progress)):
-            centre = (row["centre_z_mm"], row["centre_y_mm"], row["centre_x_mm"])
-            tumour = Tumour(centre, row["radius_mm"], row["edema_mm"], row["enhancement"])
-            _simulate_scan(cohort / row["Brats20ID"], number, tumour, seed, resolution)
+    name = "brats"
+    table = "survival_info.csv"
 
-    return write_cohort(dataset_dir, settings, write)
+    def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        return simulate_survival(self.patients, self.seed)
 
-
-def ensure_brats(dataset_dir: str | Path, patients: int = 40, seed: int = 0, resolution: float = 1.0) -> Path:
-    """Return a folder with a BraTS cohort: the one that is there, else a simulated one.
-
-    See :func:`~monai_cpic.phantoms.simulation.ensure_cohort`.
-
-    Args:
-        dataset_dir: the folder.
-        patients: number of patients to simulate.
-        seed: seed of the simulation.
-        resolution: scales the voxel grid.
-
-    Returns:
-        The folder.
-
-    Raises:
-        FileExistsError: when the folder holds a cohort simulated with other settings, or something else.
-    """
-    settings = checked_settings("brats", patients, seed, resolution)
-    return ensure_cohort(
-        dataset_dir, "survival_info.csv", settings, lambda folder: simulate_brats(folder, patients, seed, resolution)
-    )
+    def write_patient(self, cohort: Path, number: int, truth: dict[str, Any]) -> None:
+        centre = (truth["centre_z_mm"], truth["centre_y_mm"], truth["centre_x_mm"])
+        tumour = Tumour(centre, truth["radius_mm"], truth["edema_mm"], truth["enhancement"])
+        _simulate_scan(cohort / truth["Brats20ID"], number, tumour, self.seed, self.resolution)
 
 
 def simulate_survival(patients: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -151,7 +115,7 @@ def _simulate_scan(case: Path, number: int, tumour: Tumour, seed: int, resolutio
     slices, rows, columns = (max(round(n * resolution), 8) for n in _SHAPE)
     spacing = 1 / resolution
     grid = Grid((slices, rows, columns), (spacing, spacing, spacing))
-    modalities, labels = render_head(grid, tumour, generator(seed, number, "scan"))
+    modalities, labels = render_brain(grid, tumour, generator(seed, number, "scan"))
     affine = np.diag([-spacing, -spacing, spacing, 1.0])
     affine[1, 3] = spacing * (rows - 1)
     case.mkdir()

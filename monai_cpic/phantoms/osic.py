@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from monai_cpic.cohorts.osic.visits import COLUMNS
 from monai_cpic.phantoms.dicom_writer import write_ct_series
 from monai_cpic.phantoms.rendering import Grid
-from monai_cpic.phantoms.simulation import checked_settings, ensure_cohort, generator, write_cohort
+from monai_cpic.phantoms.simulation import Simulation, generator
 from monai_cpic.phantoms.thorax import render_thorax
+
+__all__ = ["OSICSimulation", "simulate_visits"]
 
 _TEST_PATIENTS = 5
 
 
-def simulate_osic(
-    dataset_dir: str | Path, patients: int = 40, seed: int = 0, resolution: float = 1.0, progress: bool = True
-) -> Path:
-    """Write a simulated cohort in the layout of the OSIC download.
+class OSICSimulation(Simulation):
+    """A simulated cohort in the layout of the OSIC download.
 
     Besides ``train.csv`` and ``train/<Patient>/<n>.dcm`` there are ``test.csv`` and ``test/``, which repeat the
-    baseline visit and the scan of the first (at most 5) patients, as the challenge's do; ``truth.csv``, one row per
-    patient of ``train.csv``; and ``simulation.json``, the settings.
+    baseline visit and the scan of the first (at most 5) patients, as the challenge's do.
 
     The truth: a fraction ``extent`` of the lungs is fibrotic. It lowers the FVC by up to 35 % and makes it decline
     by 1 + 12 ``extent`` ml a week. Build, effort and the spirometer's error (60–80 ml) hide it from the covariates,
@@ -34,57 +33,27 @@ def simulate_osic(
     end, varying matrix, spacing, number of slices and RescaleIntercept, -2000 HU outside the round field of view, a
     compressed series (the first patient) and one without ImagePositionPatient (the second).
 
-    Args:
-        dataset_dir: the folder to create; it may exist, but only empty. It appears when the cohort is complete.
-        patients: number of patients.
-        seed: seed of the cohort; the same seed gives the same files, and a patient does not depend on how many follow.
-        resolution: scales matrix and number of slices, for small cohorts in tests.
-        progress: show a progress bar.
-
-    Returns:
-        The folder.
-
-    Raises:
-        FileExistsError: when the folder exists and is not empty.
-        ValueError: when ``patients`` or ``resolution`` is not positive.
+    Its arguments are those of :class:`~monai_cpic.phantoms.simulation.Simulation`.
     """
-    settings = checked_settings("osic", patients, seed, resolution)
 
-    def write(cohort: Path) -> None:
-        train, truth = simulate_visits(patients, seed)
-        train.to_csv(cohort / "train.csv", index=False)
-        truth.to_csv(cohort / "truth.csv", index=False)
-        for number, row in enumerate(tqdm(truth.itertuples(), "simulating", patients, disable=not progress)):
-            folder = cohort / "train" / row.Patient
-            folder.mkdir(parents=True)
-            _simulate_scan(folder, number, row.extent, seed, resolution)
-        test = train.groupby("Patient", sort=False).head(1)[:_TEST_PATIENTS]
+    name = "osic"
+    table = "train.csv"
+
+    def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        return simulate_visits(self.patients, self.seed)
+
+    def write_patient(self, cohort: Path, number: int, truth: dict[str, Any]) -> None:
+        folder = cohort / "train" / truth["Patient"]
+        folder.mkdir(parents=True)
+        _simulate_scan(folder, number, truth["extent"], self.seed, self.resolution)
+
+    def fill(self, cohort: Path, progress: bool) -> None:
+        super().fill(cohort, progress)
+        visits, _ = self.tables()
+        test = visits.groupby("Patient", sort=False).head(1)[:_TEST_PATIENTS]
         test.to_csv(cohort / "test.csv", index=False)
         for patient in test["Patient"]:
             shutil.copytree(cohort / "train" / patient, cohort / "test" / patient)
-
-    return write_cohort(dataset_dir, settings, write)
-
-
-def ensure_osic(dataset_dir: str | Path, patients: int = 40, seed: int = 0, resolution: float = 1.0) -> Path:
-    """Return a folder with an OSIC cohort: the one that is there, else a simulated one.
-
-    See :func:`~monai_cpic.phantoms.simulation.ensure_cohort`.
-
-    Args:
-        dataset_dir: the folder.
-        patients: number of patients to simulate.
-        seed: seed of the simulation.
-        resolution: scales matrix and number of slices.
-
-    Returns:
-        The folder.
-
-    Raises:
-        FileExistsError: when the folder holds a cohort simulated with other settings, or something else.
-    """
-    settings = checked_settings("osic", patients, seed, resolution)
-    return ensure_cohort(dataset_dir, "train.csv", settings, lambda folder: simulate_osic(folder, patients, seed, resolution))
 
 
 def simulate_visits(patients: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:

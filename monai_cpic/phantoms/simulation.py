@@ -4,94 +4,140 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from monai_cpic.staging import write_whole
+
+__all__ = ["Simulation", "generator"]
 
 logger = logging.getLogger(__name__)
 
 SETTINGS = "simulation.json"
 
 
-def write_cohort(dataset_dir: str | Path, settings: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
-    """Write a cohort aside and rename it at the end, so that an interrupted one is never taken for a complete one.
+class Simulation(ABC):
+    """A simulated cohort in the layout of a public one, with a known truth.
+
+    Beside the cohort's own files there are ``truth.csv``, one row per patient, and ``simulation.json``, the settings.  A class
+    derived from this one says what the cohort consists of: its tables (:meth:`tables`) and the scan of a patient
+    (:meth:`write_patient`).  One that has further files extends :meth:`fill`.
 
     Args:
-        dataset_dir: the folder to create; it may exist, but only empty.
-        settings: what the cohort is made with, kept beside it in ``simulation.json``.
-        write: fills a given empty folder.
+        patients: number of patients.
+        seed: seed of the cohort; the same seed gives the same files, and a patient does not depend on how many follow.
+        resolution: scales the voxel grid, for small cohorts in tests.
 
-    Returns:
-        The folder.
-
-    Raises:
-        FileExistsError: when the folder exists and is not empty.
-    """
-    target = Path(dataset_dir).resolve()
-    if target.exists() and any(target.iterdir()):
-        raise FileExistsError(f"{target} is not empty: name another folder, or delete it to simulate a cohort there.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}-unfinished-") as staging:
-        cohort = Path(staging) / "cohort"
-        cohort.mkdir()
-        write(cohort)
-        (cohort / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
-        if target.exists():
-            target.rmdir()
-        cohort.replace(target)
-    return target
-
-
-def ensure_cohort(dataset_dir: str | Path, table: str, settings: Mapping[str, Any], simulate: Callable[[Path], Path]) -> Path:
-    """Return a folder with a cohort: the one that is there, else a simulated one.
-
-    A folder with the table but no ``simulation.json`` is a real download and is returned as it is. Several processes may call
-    this at once: the first to finish provides the cohort.
-
-    Args:
-        dataset_dir: the folder.
-        table: name of the file that a cohort has.
-        settings: of the simulation.
-        simulate: writes a cohort with these settings.
-
-    Returns:
-        The folder.
+    Attributes:
+        name: of the cohort, in the settings.
+        table: name of the CSV table that the cohort has.
 
     Raises:
-        FileExistsError: when the folder holds a cohort simulated with other settings, or something else.
+        ValueError: when ``patients`` or ``resolution`` is not positive.
     """
-    target = Path(dataset_dir).resolve()
-    if not (target / table).is_file():
-        logger.warning("%s holds no cohort: simulating %d patients there.", target, settings["patients"])
-        try:
-            return simulate(target)
-        except OSError:
-            if not (target / SETTINGS).is_file():  # else another process has finished in the meantime
-                raise
-    if (target / SETTINGS).is_file():
-        found = json.loads((target / SETTINGS).read_text())
-        if found != settings:
-            raise FileExistsError(
-                f"{target} holds a cohort simulated with {found}, asked for was {settings}: "
-                "name another folder, or delete it to simulate it anew."
-            )
-    return target
+
+    name: str
+    table: str
+
+    def __init__(self, patients: int = 40, seed: int = 0, resolution: float = 1.0) -> None:
+        if patients < 1 or resolution <= 0:
+            raise ValueError(f"patients and resolution must be positive, got {patients} and {resolution}.")
+        self.patients = patients
+        self.seed = seed
+        self.resolution = resolution
+
+    @property
+    def settings(self) -> dict[str, str | float]:
+        """What the cohort is made with, as in ``simulation.json``."""
+        return {"cohort": self.name, "patients": self.patients, "seed": self.seed, "resolution": self.resolution}
+
+    @abstractmethod
+    def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Simulate the cohort's table and the truth, one row per patient."""
+
+    @abstractmethod
+    def write_patient(self, cohort: Path, number: int, truth: dict[str, Any]) -> None:
+        """Simulate and write the scan of a patient.
+
+        Args:
+            cohort: the cohort's folder.
+            number: of the patient, from 0.
+            truth: the patient's row.
+        """
+
+    def fill(self, cohort: Path, progress: bool) -> None:
+        """Write the cohort's files into an empty folder.
+
+        Args:
+            cohort: the folder.
+            progress: show a progress bar.
+        """
+        table, truth = self.tables()
+        table.to_csv(cohort / self.table, index=False)
+        truth.to_csv(cohort / "truth.csv", index=False)
+        for number, row in enumerate(tqdm(truth.to_dict("records"), "simulating", disable=not progress)):
+            self.write_patient(cohort, number, row)
+
+    def write(self, dataset_dir: str | Path, progress: bool = True) -> Path:
+        """Write the cohort aside and rename it at the end, so that an interrupted one is never taken for a complete one.
+
+        Args:
+            dataset_dir: the folder to create; it may exist, but only empty.
+            progress: show a progress bar.
+
+        Returns:
+            The folder.
+
+        Raises:
+            FileExistsError: when the folder exists and is not empty.
+        """
+        target = Path(dataset_dir).resolve()
+        if target.exists() and any(target.iterdir()):
+            raise FileExistsError(f"{target} is not empty: name another folder, or delete it to simulate a cohort there.")
+        with write_whole(target) as cohort:
+            cohort.mkdir()
+            self.fill(cohort, progress)
+            (cohort / SETTINGS).write_text(json.dumps(self.settings, indent=2) + "\n")
+        return target
+
+    def ensure(self, dataset_dir: str | Path) -> Path:
+        """Return a folder with a cohort: the one that is there, else this one, which is then written.
+
+        A folder with the table but no ``simulation.json`` is a real download and is returned as it is.  Several processes may
+        call this at once: the first to finish provides the cohort.
+
+        Args:
+            dataset_dir: the folder.
+
+        Returns:
+            The folder.
+
+        Raises:
+            FileExistsError: when the folder holds a cohort simulated with other settings, or something else.
+        """
+        target = Path(dataset_dir).resolve()
+        if not (target / self.table).is_file():
+            logger.warning("%s holds no cohort: simulating %d patients there.", target, self.patients)
+            try:
+                return self.write(target)
+            except OSError:
+                if not (target / SETTINGS).is_file():  # else another process has finished in the meantime
+                    raise
+        if (target / SETTINGS).is_file():
+            found = json.loads((target / SETTINGS).read_text())
+            if found != self.settings:
+                raise FileExistsError(
+                    f"{target} holds a cohort simulated with {found}, asked for was {self.settings}: "
+                    "name another folder, or delete it to simulate it anew."
+                )
+        return target
 
 
 def generator(seed: int, patient: int, purpose: str) -> np.random.Generator:
     """Random numbers of one patient for one purpose, which do not depend on any other patient."""
     return np.random.default_rng([seed, patient, *purpose.encode()])
-
-
-def checked_settings(cohort: str, patients: int, seed: int, resolution: float) -> dict[str, str | float]:
-    """The settings of a simulation.
-
-    Raises:
-        ValueError: when ``patients`` or ``resolution`` is not positive.
-    """
-    if patients < 1 or resolution <= 0:
-        raise ValueError(f"patients and resolution must be positive, got {patients} and {resolution}.")
-    return {"cohort": cohort, "patients": patients, "seed": seed, "resolution": resolution}

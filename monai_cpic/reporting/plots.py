@@ -1,4 +1,4 @@
-"""What figures share: colours, panels, and what stands in place of an empty one."""
+"""What figures share: colours, panels, and a text instead of an empty figure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# of the palette of Okabe and Ito, which all kinds of colour vision tell apart
+# of the palette of Okabe and Ito, which people with colour blindness can distinguish
 BLUE, ORANGE, VERMILLION, GREY = "#0072B2", "#E69F00", "#D55E00", "#6E6E6E"
 
 
@@ -26,7 +26,7 @@ def grid(panels: int, columns: int, width: float, height: float, xlabel: str = "
 
 
 def only_text(text: str) -> Figure:
-    """In place of a figure that has nothing to show."""
+    """A figure that only says why there is nothing to show."""
     figure = Figure(figsize=(7, 1.2))
     figure.text(0.5, 0.5, text, ha="center", va="center", color=GREY)
     return figure

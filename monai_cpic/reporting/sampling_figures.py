@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
-import nibabel
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from torch import Tensor
 
+from monai_cpic.data import LazyVolume
 from monai_cpic.reporting.plots import ORANGE, grid
+from monai_cpic.reporting.radiological_view import RadiologicalView, name_directions
 
 __all__ = ["channel_positions", "sample_positions"]
 
@@ -23,26 +21,14 @@ NEAR = 2  # a voxel is drawn on a slice at most so many slices away
 BINS = 48  # of the density, along the longer side
 
 
-class Volume(Protocol):
-    """What is needed of a scan; :class:`~monai_cpic.data.LazyVolume` has it."""
-
-    @property
-    def shape(self) -> Sequence[int]:
-        """``(C, X, Y, Z)``."""
-
-    def gather(self, centres: Tensor, size: Sequence[int]) -> Tensor:
-        """Cubes ``[N, C, *size]`` that begin at ``centre - size // 2``."""
-
-
-def sample_positions(volume: Volume, points: Tensor, slices: int = 3) -> Figure:
+def sample_positions(volume: LazyVolume, points: Tensor, slices: int = 3) -> Figure:
     """Where the network looked: the encoded voxels on axial slices, and their density over a coronal one.
 
     Slices are shown as radiologists see them, the patient's right on the left and anterior up, whatever the order of the voxels.
     Only the shown slices are read.
 
     Args:
-        volume: 3-D; its first channel is shown.  Without an ``affine`` (voxels to RAS millimetres), voxels are taken for cubes in
-            the order of a DICOM scan: x to the left, y to the back, z to the head.
+        volume: 3-D; its first channel is shown.
         points: int64 ``[N, 3]``, encoded voxels; those outside the volume are counted, not drawn.
         slices: number of axial slices, at least 1: those with most voxels near them, at a distance from each other.
 
@@ -53,7 +39,7 @@ def sample_positions(volume: Volume, points: Tensor, slices: int = 3) -> Figure:
         raise ValueError(f"expected at least 1 slice, got {slices}.")
     inside = _inside(volume, points)
     shape = np.array(volume.shape[1:])
-    view = _RadiologicalView(volume)
+    view = RadiologicalView(volume)
     across, front, up = view.axes
     levels = _crowded(np.bincount(inside[:, up], minlength=shape[up]), slices)
     images = [view.slice(up, level)[0] for level in levels] + [view.slice(front, shape[front] // 2)[0]]
@@ -64,7 +50,7 @@ def sample_positions(volume: Volume, points: Tensor, slices: int = 3) -> Figure:
         axes.imshow(image, cmap="gray", vmin=window[0], vmax=window[1])
         axes.set(xticks=[], yticks=[])
     for axes, level in zip(panels, levels, strict=False):
-        near = view.draw_near(axes, inside, level)
+        near = _draw_near(axes, view, inside, level)
         axes.set(title=f"axial, {'xyz'[up]} = {level}: {near:,} voxels within {NEAR} slices")
 
     coronal = panels[-1]
@@ -77,12 +63,12 @@ def sample_positions(volume: Volume, points: Tensor, slices: int = 3) -> Figure:
         )
         figure.colorbar(density, ax=coronal, label=f"voxels in a column of {bin_mm:.1f} × {bin_mm:.1f} mm", shrink=0.8)
     coronal.set(title="coronal: all voxels, seen from the front", xlim=(-0.5, shape[across] - 0.5), ylim=(shape[up] - 0.5, -0.5))
-    _directions(coronal, "S", "I")
+    name_directions(coronal, "S", "I")
     figure.suptitle(_summary(volume, points, inside))
     return figure
 
 
-def channel_positions(volume: Volume, points: Tensor, names: Sequence[str]) -> Figure:
+def channel_positions(volume: LazyVolume, points: Tensor, names: Sequence[str]) -> Figure:
     """Where the network looked, in every channel: the axial slice with most encoded voxels near it.
 
     Args:
@@ -96,7 +82,7 @@ def channel_positions(volume: Volume, points: Tensor, names: Sequence[str]) -> F
     inside = _inside(volume, points)
     if len(names) != volume.shape[0]:
         raise ValueError(f"expected a name for each of {volume.shape[0]} channels, got {list(names)}.")
-    view = _RadiologicalView(volume)
+    view = RadiologicalView(volume)
     up = view.axes[2]
     (level,) = _crowded(np.bincount(inside[:, up], minlength=volume.shape[1 + up]), 1)
     figure, panels = grid(len(names), columns=4, width=3.2, height=3.5)
@@ -104,50 +90,22 @@ def channel_positions(volume: Volume, points: Tensor, names: Sequence[str]) -> F
     for axes, name, image in zip(panels, names, view.slice(up, level), strict=True):
         axes.imshow(image, cmap="gray", vmin=np.nanpercentile(image, 1), vmax=np.nanpercentile(image, 99))
         axes.set(xticks=[], yticks=[], title=name)
-        near = view.draw_near(axes, inside, level)
+        near = _draw_near(axes, view, inside, level)
     figure.suptitle(f"{_summary(volume, points, inside)}\naxial, {'xyz'[up]} = {level}: {near:,} voxels within {NEAR} slices")
     return figure
 
 
-class _RadiologicalView:
-    """Slices with the patient's right on the left, and anterior or superior up."""
-
-    def __init__(self, volume: Volume) -> None:
-        self.volume = volume
-        affine = np.asarray(getattr(volume, "affine", np.diag([-1.0, -1.0, 1.0, 1.0])))
-        self.spacing: NDArray = np.linalg.norm(affine[:3, :3], axis=0)
-        orientation = nibabel.orientations.io_orientation(affine)  # world axis and direction of each voxel axis
-        self.axes = [int(axis) for axis in orientation[:, 0].argsort()]  # voxel axes along left-right, front-back, up-down
-        self.mirrored = orientation[:, 1] > 0  # indices grow to the right, front or head, pixels to the left, back and feet
-
-    def slice(self, axis: int, level: int) -> NDArray:
-        """The slice across a voxel axis, float32 ``[C, height, width]``."""
-        size = list(self.volume.shape[1:])
-        centre = [edge // 2 for edge in size]
-        size[axis], centre[axis] = 1, int(level)
-        cube = self.volume.gather(torch.tensor([centre]), size)[0].numpy()
-        width, height = (other for other in self.axes if other != axis)
-        flips = [1 + other for other in (width, height) if self.mirrored[other]]
-        return np.flip(cube, flips).transpose(0, 1 + height, 1 + width, 1 + axis)[..., 0]
-
-    def pixels(self, points: NDArray, width: int, height: int) -> list[NDArray]:
-        """Columns and rows of voxels in a slice."""
-        return [
-            self.volume.shape[1 + axis] - 1 - points[:, axis] if self.mirrored[axis] else points[:, axis]
-            for axis in (width, height)
-        ]
-
-    def draw_near(self, axes: Axes, points: NDArray, level: int) -> int:
-        """Draw the voxels near an axial slice onto its picture, and return how many they are."""
-        across, front, up = self.axes
-        near = points[np.abs(points[:, up] - level) <= NEAR]
-        axes.set_aspect(self.spacing[front] / self.spacing[across])
-        axes.scatter(*self.pixels(near, across, front), s=5, color=ORANGE, alpha=0.5, linewidth=0)
-        _directions(axes, "A", "P")
-        return len(near)
+def _draw_near(axes: Axes, view: RadiologicalView, points: NDArray, level: int) -> int:
+    """Draw the voxels near an axial slice onto its picture, and return how many they are."""
+    across, front, up = view.axes
+    near = points[np.abs(points[:, up] - level) <= NEAR]
+    axes.set_aspect(view.spacing[front] / view.spacing[across])
+    axes.scatter(*view.pixels(near, across, front), s=5, color=ORANGE, alpha=0.5, linewidth=0)
+    name_directions(axes, "A", "P")
+    return len(near)
 
 
-def _inside(volume: Volume, points: Tensor) -> NDArray:
+def _inside(volume: LazyVolume, points: Tensor) -> NDArray:
     """The points that are voxels of the volume."""
     shape = np.array(volume.shape[1:])
     if len(shape) != 3 or points.ndim != 2 or points.shape[1] != 3:
@@ -158,7 +116,7 @@ def _inside(volume: Volume, points: Tensor) -> NDArray:
     return positions[((positions >= 0) & (positions < shape)).all(1)]
 
 
-def _summary(volume: Volume, points: Tensor, inside: NDArray) -> str:
+def _summary(volume: LazyVolume, points: Tensor, inside: NDArray) -> str:
     """How many of the voxels were encoded."""
     total, outside = int(np.prod(volume.shape[1:])), len(points) - len(inside)
     return f"{len(inside):,} of {total:,} voxels ({100 * len(inside) / total:.3f} %)" + (
@@ -178,12 +136,3 @@ def _crowded(counts: NDArray, number: int) -> list[int]:
         chosen.append(int(near.argmax()))
         near[np.abs(levels - chosen[-1]) < distance] = -np.inf
     return sorted(chosen)
-
-
-def _directions(axes: Axes, top: str, bottom: str) -> None:
-    """Letters for the patient's directions at the edges."""
-    for x, y, letter in ((0.02, 0.5, "R"), (0.98, 0.5, "L"), (0.5, 0.98, top), (0.5, 0.02, bottom)):
-        vertical = {0.98: "top", 0.02: "bottom"}.get(y, "center")
-        horizontal = {0.98: "right", 0.02: "left"}.get(x, "center")
-        text = axes.text(x, y, letter, transform=axes.transAxes, color="white", fontweight="bold", ha=horizontal, va=vertical)
-        text.set_path_effects([withStroke(linewidth=3, foreground="black")])

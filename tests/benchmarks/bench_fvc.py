@@ -24,12 +24,14 @@ import yaml
 from torch import Tensor
 from tqdm import trange
 
-from monai_cpic.cohorts.osic.cohort import CHANGE_UNIT, COVARIATES, folds, read_cohort
+from monai_cpic.cohorts import OSICCohort, folds
+from monai_cpic.cohorts.osic.items import CHANGE_UNIT, COVARIATES
 from monai_cpic.experiments.job import run_job
 from monai_cpic.losses import QuantileRateLoss
 from monai_cpic.metrics import laplace_log_likelihood
 from monai_cpic.networks import CovariatesOnlyNet
-from monai_cpic.phantoms.osic import ensure_osic
+from monai_cpic.phantoms import OSICSimulation
+from monai_cpic.reporting.metrics_file import model_key
 
 CACHE = Path(os.environ.get("MONAI_CPIC_CACHE", Path.home() / ".cache" / "monai_cpic")) / "bench_learning"
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "osic_fvc"
@@ -86,7 +88,7 @@ def main() -> None:
     parser.add_argument("--overrides", nargs="+", default=[], metavar="KEY=VALUE", help="of the bundle's train.yaml")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    data = ensure_osic(CACHE / "osic_200_0.5", **SIMULATION)
+    data = OSICSimulation(**SIMULATION).ensure(CACHE / "osic_200_0.5")
     truth = pd.read_csv(data / "truth.csv").set_index("Patient")
     overrides = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in arguments.overrides)}
     rows = [json.loads(line) for line in arguments.results.read_text().splitlines()] if arguments.results.exists() else []
@@ -106,9 +108,10 @@ def main() -> None:
             **overrides,
         }
         found = run_job(BUNDLE, ["train.yaml"], settings)["metrics"]
-        training, cohort = folds(read_cohort(data), 5, fold, seed=0)
+        training, cohort = folds(OSICCohort().read(data), 5, fold, seed=0)
         scores = {
-            **{model: found[model]["score"] for model in ("c_pic", "covariates_only", "constant")},
+            "network": found[model_key(found["network"])]["score"],
+            **{model: found[model]["score"] for model in ("covariates_only", "constant")},
             "knows_extent": knows_extent(training, cohort, truth, arguments.epochs),
             "knows_all": knows_all(cohort, truth),
         }
@@ -116,8 +119,8 @@ def main() -> None:
         with arguments.results.open("a") as file:
             file.write(json.dumps(rows[-1]) + "\n")
     frame = pd.DataFrame(rows)
-    models = ["c_pic", "covariates_only", "constant", "knows_extent", "knows_all"]
-    differences = pd.DataFrame({f"c_pic - {name}": frame["c_pic"] - frame[name] for name in models[1:]})
+    models = ["network", "covariates_only", "constant", "knows_extent", "knows_all"]
+    differences = pd.DataFrame({f"network - {name}": frame["network"] - frame[name] for name in models[1:]})
     print(pd.concat([frame[models], differences], axis=1).agg(["mean", "std"]).T.round(3).to_string())
 
 

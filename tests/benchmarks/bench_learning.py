@@ -31,8 +31,7 @@ from alignment import AlignedLoss
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from monai_cpic.cohorts.folds import folds
-from monai_cpic.cohorts.osic.cohort import read_cohort
+from monai_cpic.cohorts import OSICCohort, folds
 from monai_cpic.data import LazyVolume
 from monai_cpic.networks import (
     CPICNet,
@@ -45,7 +44,7 @@ from monai_cpic.networks import (
     paper_net,
     random_cells_net,
 )
-from monai_cpic.phantoms.osic import ensure_osic
+from monai_cpic.phantoms import OSICSimulation
 from monai_cpic.tensor_train import TensorTrain
 from monai_cpic.transforms import FreezeLazyVolumed, LoadLazyVolumed
 
@@ -61,11 +60,11 @@ def osic(patients: int, resolution: float) -> tuple[Tensor, Tensor]:
     """Simulated chest CTs and the extent of fibrosis in them."""
     shape, file = (64, 64, 16), CACHE / f"osic_{patients}_{resolution}.pt"
     if not file.exists():
-        folder = ensure_osic(CACHE / f"osic_{patients}_{resolution}", patients, 0, resolution)
+        folder = OSICSimulation(patients, 0, resolution).ensure(CACHE / f"osic_{patients}_{resolution}")
         truth = pd.read_csv(folder / "truth.csv").set_index("Patient")["extent"]
         window = mt.ScaleIntensityRange(-1000.0, -440.0, 0.0, 1.0, clip=True)
         prepare = mt.Compose([LoadLazyVolumed("image"), mt.Resized("image", shape), FreezeLazyVolumed("image")], lazy=True)
-        items = tqdm(read_cohort(folder), desc="reading")
+        items = tqdm(OSICCohort().read(folder), desc="reading")
         pairs = [(window(whole(prepare(dict(item))["image"])), truth[item["patient"]]) for item in items]
         torch.save((torch.stack([torch.as_tensor(x) for x, _ in pairs]), torch.tensor([y for _, y in pairs])), file)
     return torch.load(file)

@@ -94,7 +94,9 @@ class BundleRun:
         model = output_dir / "model.pt"
         self.succeed("train", "paper", dataset_dir=cohort, output_dir=output_dir, max_epochs=2, val_interval=1, rank=4)
         state = torch.load(model)
-        assert state["encoder.0.weight"].dtype == torch.float64 and state["projection.coefficients"].shape[1] == 4
+        assert (
+            state["bottleneck.encoder.layers.0.weight"].dtype == torch.float64 and state["projection.coefficients"].shape[1] == 4
+        )
         folder = output_dir / "inference"
         self.succeed("inference", "paper", dataset_dir=cohort, output_dir=folder, model=model, rank=4, **inference)
         assert (folder / "predictions.csv").is_file()
@@ -136,6 +138,7 @@ class BundleRun:
 def _numbers(output_dir: Path) -> dict[str, float]:
     """All of a run's metrics."""
     metrics = json.loads((output_dir / "metrics.json").read_text())
+    del metrics["network"]
     nested = {key: value if isinstance(value, dict) else {"": value} for key, value in metrics.items()}
     return {
         f"{model} {name}": math.nan if value is None else value

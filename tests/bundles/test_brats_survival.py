@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from bundle_run import BundleRun
 
-from monai_cpic.phantoms.brats import simulate_brats
+from monai_cpic.phantoms import BraTSSimulation
 
 SIMULATION = {"patients": 10, "seed": 0, "resolution": 0.2}
 BUNDLE = BundleRun("brats_survival", SIMULATION, {"spatial_shape": "[64,64,32]", "n_dims": 4})
@@ -20,7 +20,7 @@ CHALLENGE = ["accuracy", "MSE", "medianSE", "stdSE", "SpearmanR"]
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return simulate_brats(tmp_path_factory.mktemp("brats") / "data", progress=False, **SIMULATION)
+    return BraTSSimulation(**SIMULATION).write(tmp_path_factory.mktemp("brats") / "data", progress=False)
 
 
 @pytest.fixture(autouse=True)

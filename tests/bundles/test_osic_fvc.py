@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from bundle_run import BundleRun
 
-from monai_cpic.phantoms.osic import simulate_osic
+from monai_cpic.phantoms import OSICSimulation
 
 SIMULATION = {"patients": 10, "seed": 0, "resolution": 0.25}
 BUNDLE = BundleRun("osic_fvc", SIMULATION, {"spatial_shape": "[64,64,16]", "n_dims": 4})
@@ -19,7 +19,7 @@ PREDICTION_COLUMNS = ["Patient_Week", "FVC", "Confidence", "q20", "q50", "q80"]
 
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return simulate_osic(tmp_path_factory.mktemp("osic") / "data", progress=False, **SIMULATION)
+    return OSICSimulation(**SIMULATION).write(tmp_path_factory.mktemp("osic") / "data", progress=False)
 
 
 @pytest.fixture(autouse=True)
@@ -52,18 +52,19 @@ def test_baselines_are_a_line_apart(cohort: Path, tmp_path: Path) -> None:
     small: dict[str, object] = {"spatial_shape": "[16,16,8]", "network_def": "@resnet_def"}
     model, inference = tmp_path / "resnet", tmp_path / "inference"
     BUNDLE.succeed("train", dataset_dir=cohort, output_dir=model, max_epochs=1, val_interval=1, **small)
-    assert json.loads((model / "metrics.json").read_text())["evaluated_patients"] == 2
+    metrics = json.loads((model / "metrics.json").read_text())
+    assert metrics["evaluated_patients"] == 2 and metrics["network"] == "ResNet-34" and metrics["resnet_34"]["score"] < -4.595
     assert (model / "report.html").read_text().count("data:image/png") == 3  # curves, scatter, patients
     BUNDLE.succeed("inference", dataset_dir=cohort, output_dir=inference, model=model / "model.pt", weeks="[0,52]", **small)
     assert len(pd.read_csv(inference / "predictions.csv")) == 2 * 5
 
-    small = {"spatial_shape": "[16,16,8]", "network_def::decomposition": "svd", "encoder": VOXELS}
+    small = {"spatial_shape": "[16,16,8]", "decomposition": "@tt_svd", "encoder": VOXELS}
     BUNDLE.succeed("train", "paper", dataset_dir=cohort, output_dir=tmp_path / "voxels", max_epochs=1, val_interval=1, **small)
     assert (tmp_path / "voxels" / "report.html").read_text().count("data:image/png") == 5
 
 
 def test_a_broken_scan_stops_the_run_before_training(tmp_path: Path) -> None:
-    broken = simulate_osic(tmp_path / "data", progress=False, **SIMULATION)
+    broken = OSICSimulation(**SIMULATION).write(tmp_path / "data", progress=False)
     scan = sorted((broken / "train").iterdir())[4]
     slices = sorted(scan.iterdir(), key=lambda path: int(path.stem))
     slices[len(slices) // 2].unlink()

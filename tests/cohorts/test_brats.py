@@ -1,4 +1,4 @@
-"""The reader of the BraTS layout on small hand-written cohorts: values, errors and folds."""
+"""The reader of the BraTS layout on small hand-written cohorts: values and errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 import torch
 from monai.transforms import NormalizeIntensity
 
-from monai_cpic.cohorts.brats.cohort import COVARIATES, MODALITIES, find_scan, folds, predictions_table, read_cohort
+from monai_cpic.cohorts import BraTSCohort
+from monai_cpic.cohorts.brats.scans import MODALITIES, find_scan
 from monai_cpic.data import open_volume
 from monai_cpic.transforms import FreezeLazyVolumed, LoadLazyVolumed, NormalizeIntensityLazyd
 
@@ -52,12 +53,12 @@ def write(tmp_path: Path) -> Write:
 
 def test_items(write: Write) -> None:
     folder = write()
-    first, second = read_cohort(folder)
+    first, second = BraTSCohort().read(folder)
     assert [first["patient"], second["patient"]] == [A, C]
     assert first["image"] == [str(folder / A / f"{A}_{name}.nii") for name in MODALITIES]
     assert second["image"][0] == str(folder / C / f"{C}_flair.nii.gz")
     assert (first["age"], first["survival_days"], first["died"], first["resection"]) == (60.463, 289.0, True, "GTR")
-    assert first["covariates"].shape == (1, len(COVARIATES)) and first["covariates"].dtype == torch.float32
+    assert first["covariates"].shape == (1, len(BraTSCohort.covariates)) and first["covariates"].dtype == torch.float32
     torch.testing.assert_close(second["covariates"], torch.tensor([[24.4 / 12, 0, 1]]))
     torch.testing.assert_close(first["label"], torch.tensor([[289 / 1825, 1]]))
     pickle.dumps(first)
@@ -70,7 +71,7 @@ def test_modalities_and_segmentation_are_channels_of_one_volume(write: Write) ->
         (("flair",), True, [1, 5]),
         (MODALITIES, True, [1, 2, 3, 4, 5]),
     ]:
-        for item in read_cohort(folder, modalities=modalities, segmentation=segmentation):
+        for item in BraTSCohort(modalities=modalities, segmentation=segmentation).read(folder):
             volume = open_volume(item["image"])
             assert volume.shape == (len(values), 4, 5, 6)
             assert volume.gather(torch.tensor([[2, 2, 2]]), 1).flatten().tolist() == values
@@ -78,13 +79,13 @@ def test_modalities_and_segmentation_are_channels_of_one_volume(write: Write) ->
 
 def test_living_patients_are_left_out_censored_or_given_a_survival(write: Write, caplog: pytest.LogCaptureFixture) -> None:
     folder = write()
-    assert [item["patient"] for item in read_cohort(folder)] == [A, C]
+    assert [item["patient"] for item in BraTSCohort().read(folder)] == [A, C]
     assert f"1 of 3 patients are alive, left out: {B}" in caplog.text
-    censored = read_cohort(folder, alive="censored")[1]
+    censored = BraTSCohort(alive="censored").read(folder)[1]
     assert (censored["survival_days"], censored["died"], censored["resection"]) == (361.0, False, "NA")
     torch.testing.assert_close(censored["label"], torch.tensor([[361 / 1825, 0]]))
     assert f"1 of 3 patients are alive, kept as censored: {B}" in caplog.text
-    stated = read_cohort(folder, alive=1825)[1]
+    stated = BraTSCohort(alive=1825).read(folder)[1]
     assert (stated["survival_days"], stated["died"]) == (1825.0, True)
     assert f"1 of 3 patients are alive, taken to have died after 1825 days: {B}" in caplog.text
 
@@ -92,17 +93,17 @@ def test_living_patients_are_left_out_censored_or_given_a_survival(write: Write,
 @pytest.mark.parametrize("alive", ["keep", 0, -5, math.nan, math.inf, True])
 def test_unknown_fate_of_living_patients(write: Write, alive: str | float) -> None:
     with pytest.raises(ValueError, match="alive must be 'exclude', 'censored' or a positive number of days"):
-        read_cohort(write(), alive=alive)
+        BraTSCohort(alive=alive).read(write())
 
 
 def test_a_stated_survival_is_not_less_than_what_was_lived(write: Write) -> None:
     with pytest.raises(ValueError, match=r"line 4, patient BraTS20_Training_002: .*more than alive=360 days"):
-        read_cohort(write(), alive=360)
+        BraTSCohort(alive=360).read(write())
 
 
 def test_all_patients_alive(write: Write) -> None:
     with pytest.raises(ValueError, match="all 1 patients are alive"):
-        read_cohort(write(LINES[2:]))
+        BraTSCohort().read(write(LINES[2:]))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_all_patients_alive(write: Write) -> None:
 def test_broken_lines_are_named(write: Write, line: str, message: str) -> None:
     folder = write([*LINES[:2], line])
     with pytest.raises(ValueError, match=message) as error:
-        read_cohort(folder)
+        BraTSCohort().read(folder)
     assert str(folder / "survival_info.csv") in str(error.value)
 
 
@@ -139,14 +140,14 @@ def test_broken_lines_are_named(write: Write, line: str, message: str) -> None:
 def test_missing_column(write: Write, column: str) -> None:
     folder = write(header=HEADER.replace(column, "x"))
     with pytest.raises(ValueError, match=f"no column {column}; the header must name"):
-        read_cohort(folder)
+        BraTSCohort().read(folder)
 
 
 def test_table_without_survival(write: Write) -> None:
     folder = write([f"{A},60,GTR", f"{B},61,NA"], header="BraTS20ID,Age,ResectionStatus")
     with pytest.raises(ValueError, match="Survival_days is ''"):
-        read_cohort(folder)
-    first, second = read_cohort(folder, survival_known=False)
+        BraTSCohort().read(folder)
+    first, second = BraTSCohort(survival_known=False).read(folder)
     assert (
         math.isnan(first["survival_days"]) and not first["died"] and first["resection"] == "GTR" and second["resection"] == "NA"
     )
@@ -154,7 +155,7 @@ def test_table_without_survival(write: Write) -> None:
 
 def test_missing_table(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"survival_info\.csv does not exist"):
-        read_cohort(tmp_path)
+        BraTSCohort().read(tmp_path)
 
 
 def test_wrong_name_in_the_table(write: Write) -> None:
@@ -162,9 +163,8 @@ def test_wrong_name_in_the_table(write: Write) -> None:
     with pytest.raises(
         ValueError, match=r"1 patients lack scans(.|\n)*exclude(.|\n)*BraTS20_Training_999 of .*csv has no folder"
     ):
-        read_cohort(folder)
-    assert len(read_cohort(folder, exclude=["BraTS20_Training_999"])) == 2
-    assert len(read_cohort(folder, require_scans=False)) == 3
+        BraTSCohort().read(folder)
+    assert len(BraTSCohort(exclude=["BraTS20_Training_999"]).read(folder)) == 2
 
 
 def test_missing_modalities_are_named(write: Write) -> None:
@@ -176,8 +176,8 @@ def test_missing_modalities_are_named(write: Write) -> None:
     with pytest.raises(
         ValueError, match=rf"2 patients(.|\n)*{A}: .*holds no t1ce, t2 (.|\n)*{C}: .* none of the scans flair, t1, t1ce, t2"
     ):
-        read_cohort(folder)
-    assert len(read_cohort(folder, modalities=["flair", "t1"], exclude=[C])) == 1
+        BraTSCohort().read(folder)
+    assert len(BraTSCohort(modalities=["flair", "t1"], exclude=[C]).read(folder)) == 1
 
 
 def test_modality_of_another_shape(write: Write) -> None:
@@ -186,21 +186,21 @@ def test_modality_of_another_shape(write: Write) -> None:
     with pytest.raises(
         ValueError, match=rf"patient {A}: .*_flair.nii and .*_t1.nii cannot be channels.*\(4, 5, 6\) and \(4, 5, 7\)"
     ):
-        read_cohort(folder)
+        BraTSCohort().read(folder)
 
 
 def test_modality_of_another_affine(write: Write) -> None:
     folder = write()
     save(folder / C / f"{C}_t2.nii.gz", 1, affine=np.diag([-1.0, -1.0, 1.2, 1.0]))
     with pytest.raises(ValueError, match=rf"patient {C}: .*affines place voxels up to"):
-        read_cohort(folder)
+        BraTSCohort().read(folder)
 
 
 def test_unreadable_modality(write: Write) -> None:
     folder = write()
     (folder / A / f"{A}_t1.nii").write_bytes(b"no image")
     with pytest.raises(ValueError, match=rf"patient {A}: .*_t1.nii is not a readable NIfTI file"):
-        read_cohort(folder)
+        BraTSCohort().read(folder)
 
 
 def test_misnamed_segmentation(write: Write) -> None:
@@ -208,34 +208,29 @@ def test_misnamed_segmentation(write: Write) -> None:
     wrong = folder / A / "W39_1998.09.19_Segm.nii"
     (folder / A / f"{A}_seg.nii").rename(wrong)
     assert find_scan(folder / A, "seg") == wrong
-    assert read_cohort(folder, segmentation=True)[0]["image"][-1] == str(wrong)
+    assert BraTSCohort(segmentation=True).read(folder)[0]["image"][-1] == str(wrong)
     wrong.unlink()
     with pytest.raises(ValueError, match=rf"patient {A}: .* holds no seg"):
-        read_cohort(folder, segmentation=True)
-    assert len(read_cohort(folder)) == 2
+        BraTSCohort(segmentation=True).read(folder)
+    assert len(BraTSCohort().read(folder)) == 2
 
 
 def test_scans_without_a_line_are_counted(write: Write, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        read_cohort(write(LINES[:2]))
+        BraTSCohort().read(write(LINES[:2]))
     assert "1 folders have no line in survival_info.csv" in caplog.text
 
 
 @pytest.mark.parametrize("modalities", [[], ["t3"], ["t1", "t1"], "t1"])
 def test_unknown_modalities(write: Write, modalities: list[str]) -> None:
     with pytest.raises(ValueError, match="modalities must be a list of some of flair, t1, t1ce, t2, each once"):
-        read_cohort(write(), modalities=modalities)
+        BraTSCohort(modalities=modalities).read(write())
 
 
 def test_exclusions(write: Write) -> None:
-    assert [item["patient"] for item in read_cohort(write(), exclude=[C])] == [A]
+    assert [item["patient"] for item in BraTSCohort(exclude=[C]).read(write())] == [A]
     with pytest.raises(ValueError, match="unknown patients: nobody"):
-        read_cohort(write(), exclude=["nobody"])
-
-
-def test_fewer_patients_than_folds(write: Write) -> None:
-    with pytest.raises(ValueError, match="n_folds must be between 2 and the 2 patients, got 5"):
-        folds(read_cohort(write()))
+        BraTSCohort(exclude=["nobody"]).read(write())
 
 
 def test_normalization_is_that_of_the_brain_of_each_modality(tmp_path: Path) -> None:
@@ -254,9 +249,9 @@ def test_normalization_is_that_of_the_brain_of_each_modality(tmp_path: Path) -> 
 
 
 def test_predictions_table(write: Write) -> None:
-    cohort = read_cohort(write(), alive="censored")
-    table = predictions_table(cohort, torch.tensor([100.0, 200.0, 300.0]))
+    cohort = BraTSCohort(alive="censored").read(write())
+    table = BraTSCohort().table(cohort, [torch.tensor([[days]]) for days in (100.0, 200.0, 300.0)])
     assert table["Brats20ID"].tolist() == [A, B, C] and table["Survival_days"].tolist() == [100, 200, 300]
     assert table["Survival_days_true"].tolist() == [289, 361, 5] and table["died"].tolist() == [True, False, True]
-    with pytest.raises(ValueError, match="zip"):
-        predictions_table(cohort, [1.0])
+    with pytest.raises(ValueError, match="1 patients, but a cohort of 3"):
+        BraTSCohort().table(cohort, [torch.ones(1, 1)])

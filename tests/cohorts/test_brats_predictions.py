@@ -1,4 +1,4 @@
-"""Predicted days: units, simple models against numpy's least squares, and the scores of a run's table."""
+"""Predicted days: units, simple models, and the scores of a run's table."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 import torch
 from ignite.engine import Engine
-from ignite.metrics import RootMeanSquaredError
 
-from monai_cpic.cohorts.brats.predictions import InDays, SurvivalPredictions, of_deaths, ridge_prediction
-from monai_cpic.cohorts.brats.report import class_table, scores
+from monai_cpic.cohorts import BraTSCohort
+from monai_cpic.cohorts.brats.classes import class_table
+from monai_cpic.cohorts.ridge import ridge_prediction
 from monai_cpic.metrics import concordance_index, survival_scores
 
 
@@ -33,7 +33,7 @@ def patients(number: int, alive: int = 0) -> list[dict]:
 
 def test_days() -> None:
     pred, label = torch.tensor([[0.5], [-0.1]]), torch.tensor([[0.2, 1.0], [0.4, 0.0]])
-    result = InDays()({"pred": pred, "label": label, "loss": 3})
+    result = BraTSCohort().in_units({"pred": pred, "label": label, "loss": 3})
     assert result["pred"].tolist() == [[912.5], [0.0]] and result["loss"] == 3
     torch.testing.assert_close(result["label"], torch.tensor([[365.0, 1.0], [730.0, 0.0]]))
 
@@ -45,40 +45,21 @@ def test_the_living_do_not_count_in_the_error() -> None:
         {"pred": torch.tensor([[1.0]]), "label": torch.tensor([[60.0, 0.0]])},
     ]
     engine = Engine(lambda _, output: output)
-    RootMeanSquaredError(of_deaths).attach(engine, "rmse_days")
+    BraTSCohort().key_metric()["rmse_days"].attach(engine, "rmse_days")
     assert engine.run(outputs).metrics["rmse_days"] == pytest.approx(math.sqrt((30**2 + 40**2) / 2))
 
 
-def test_ridge_is_penalised_least_squares() -> None:
-    training, cohort = patients(30, alive=4), patients(6)
-    columns = [0, 2]
-    x = np.stack([item["covariates"][0, columns].double().numpy() for item in training[4:]])
-    y = np.array([item["survival_days"] for item in training[4:]])
-    rows = np.vstack([x - x.mean(0), np.sqrt(2.0) * np.eye(2)])
-    coefficients = np.linalg.lstsq(rows, np.concatenate([y - y.mean(), [0, 0]]))[0]
-    new = np.stack([item["covariates"][0, columns].double().numpy() for item in cohort])
-    expected = np.maximum(y.mean() + (new - x.mean(0)) @ coefficients, 0)
-    np.testing.assert_allclose(ridge_prediction(training, cohort, columns, penalty=2.0), expected)
-
-
-def test_ridge_on_nothing_is_the_mean_and_needs_deaths() -> None:
-    training = patients(10, alive=1)
+def test_references_learn_from_those_who_died() -> None:
+    training, new = patients(10, alive=1), patients(3)
+    references = BraTSCohort().references(training, new)
+    assert list(references) == ["ridge on age and resection", "ridge on age", "mean"]
     mean = np.mean([item["survival_days"] for item in training[1:]])
-    np.testing.assert_allclose(ridge_prediction(training, training[:3], []), [mean] * 3)
+    np.testing.assert_allclose(references["mean"], [mean] * 3)
+    known, target = torch.cat([item["covariates"] for item in training[1:]]), [item["survival_days"] for item in training[1:]]
+    expected = ridge_prediction(known, torch.tensor(target), torch.cat([item["covariates"] for item in new]))
+    torch.testing.assert_close(torch.stack(list(references["ridge on age and resection"])), expected)
     with pytest.raises(ValueError, match="none of 5 training patients died"):
-        ridge_prediction(patients(5, alive=5), training, [0])
-
-
-def test_predictions_are_collected_in_order() -> None:
-    predictions, cohort = SurvivalPredictions(), patients(5)
-    engine = Engine(lambda _, batch: {"pred": torch.arange(len(batch["patient"]))[:, None] + 100.0})
-    predictions.attach(engine)
-    batches = [{key: [item[key] for item in part] for key in cohort[0]} for part in (cohort[:3], cohort[3:])]
-    for _ in range(2):
-        engine.run(batches)
-    table = predictions.table()
-    assert table["Brats20ID"].tolist() == ["P0", "P1", "P2", "P3", "P4"]
-    assert table["Survival_days"].tolist() == [100, 101, 102, 100, 101]
+        BraTSCohort().references(patients(5, alive=5), training)
 
 
 def table(rows: list[tuple[float, float, bool, str]]) -> pd.DataFrame:
@@ -87,19 +68,18 @@ def table(rows: list[tuple[float, float, bool, str]]) -> pd.DataFrame:
 
 def test_scores_count_whom_they_should() -> None:
     rows = [(100.0, 200.0, True, "GTR"), (500.0, 460.0, True, "GTR"), (400.0, 300.0, True, "NA"), (350.0, 361.0, False, "GTR")]
-    result = scores(table([*rows, (1.0, math.nan, False, "GTR")]))
+    result = BraTSCohort().scores(table([*rows, (1.0, math.nan, False, "GTR")]))
     assert result["rmse_days"] == pytest.approx(math.sqrt((100**2 + 40**2 + 100**2) / 3))
     days, true, died = (torch.tensor([row[k] for row in rows]) for k in range(3))
     assert result["c_index"] == concordance_index(days, true, died)
     expected = survival_scores(days[:2], true[:2])
     assert {name: result[name] for name in expected} == expected
-    nobody = scores(table([(1.0, 361.0, False, "GTR")]))
+    nobody = BraTSCohort().scores(table([(1.0, 361.0, False, "GTR")]))
     assert all(math.isnan(value) for value in nobody.values())
 
 
 def test_classes() -> None:
-    rows = [(100.0, 200.0, True, "GTR"), (400.0, 250.0, True, "NA"), (900.0, 1000.0, True, "GTR"), (100.0, 900.0, False, "GTR")]
-    counts = class_table(table(rows))
+    counts = class_table(torch.tensor([100.0, 400.0, 900.0]), torch.tensor([200.0, 250.0, 1000.0]))
     assert counts["patients"].tolist() == [2, 0, 1]
     assert counts.iloc[0, 2:5].tolist() == [1, 1, 0] and counts.iloc[2, 2:5].tolist() == [0, 0, 1]
     assert counts["accuracy"].tolist()[::2] == [0.5, 1.0] and math.isnan(counts["accuracy"][1])

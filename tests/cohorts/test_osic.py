@@ -1,4 +1,4 @@
-"""The reader of the OSIC layout on small hand-written tables: values, errors, folds and predictions."""
+"""The reader of the OSIC layout on small hand-written tables: values, errors, units and predictions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monai_cpic.cohorts.osic.cohort import COVARIATES, _rate, constant_prediction, folds, predictions_table, read_cohort
+from monai_cpic.cohorts import OSICCohort
+from monai_cpic.cohorts.osic.items import _rate
 from monai_cpic.metrics import LaplaceLogLikelihood
 
 HEADER = "Patient,Weeks,FVC,Percent,Age,Sex,SmokingStatus"
@@ -49,7 +50,7 @@ def write(tmp_path: Path) -> Write:
 
 def test_items(write: Write) -> None:
     folder = write()
-    first, second = read_cohort(folder)
+    first, second = OSICCohort().read(folder)
     assert [first["patient"], second["patient"]] == ["ID1", "ID2"]
     assert second["image"] == str(folder / "train" / "ID2")
     assert second["baseline_fvc"] == 3100.0 and isinstance(second["baseline_fvc"], float)
@@ -59,8 +60,8 @@ def test_items(write: Write) -> None:
 
 
 def test_covariates_describe_the_baseline_and_the_week(write: Write) -> None:
-    first, second = read_cohort(write())
-    assert first["covariates"].dtype == torch.float32 and len(COVARIATES) == 8
+    first, second = OSICCohort().read(write())
+    assert first["covariates"].dtype == torch.float32 and len(OSICCohort.covariates) == 8
     torch.testing.assert_close(first["covariates"], torch.tensor([[1.0, 0, 0, 0, 0, 1, 1, 0]]))
     constant = [-4 / 52, 400 / 800, 8 / 20, -1.0, 0, 0, 0]
     expected = [[12 / 52, *constant], [64 / 52, *constant]]
@@ -68,20 +69,20 @@ def test_covariates_describe_the_baseline_and_the_week(write: Write) -> None:
 
 
 def test_labels_are_changes_since_the_baseline_and_the_slope_of_all_visits(write: Write) -> None:
-    _, second = read_cohort(write())
+    _, second = OSICCohort().read(write())
     slope, _ = np.polyfit([-4 / 52, 8 / 52, 60 / 52], [3100, 2900, 2500], 1)
     expected = [[-200 / 300, slope / 200], [-600 / 300, slope / 200]]
     torch.testing.assert_close(second["label"], torch.tensor(expected, dtype=torch.float32))
 
 
 def test_a_single_visit_has_no_slope(write: Write) -> None:
-    (item,) = read_cohort(write(LINES[:1], scans=("ID2",)), weeks=[0, 10])
+    (item,) = OSICCohort(weeks=[0, 10]).read(write(LINES[:1], scans=("ID2",)))
     assert item["label"].shape == (2, 2) and item["label"][:, 1].isnan().all()
 
 
 def test_a_prediction_needs_only_its_own_patient(write: Write) -> None:
     folder = write()
-    everyone, alone = read_cohort(folder)[0], read_cohort(folder, exclude=["ID2"])[0]
+    everyone, alone = OSICCohort().read(folder)[0], OSICCohort(exclude=["ID2"]).read(folder)[0]
     torch.testing.assert_close(everyone["covariates"], alone["covariates"], rtol=0, atol=0)
 
 
@@ -93,24 +94,24 @@ def test_an_fvc_that_does_not_change_has_the_slope_zero(weeks: list[int], fvc: i
 
 def test_smoking_is_coded_in_two_columns(write: Write) -> None:
     lines = [f"ID1,{week},2700,78,67,Male,Currently smokes" for week in (0, 1)]
-    (item,) = read_cohort(write(lines, scans=("ID1",)))
+    (item,) = OSICCohort().read(write(lines, scans=("ID1",)))
     assert item["covariates"][0, 6:].tolist() == [0, 1]
 
 
 def test_any_weeks_can_be_predicted(write: Write) -> None:
     write([LINES[1], LINES[3]], split="test")
     folder = write()
-    for item in read_cohort(folder, split="test", weeks=range(-12, 134)):
+    for item in OSICCohort(split="test", weeks=range(-12, 134)).read(folder):
         assert item["weeks"].tolist() == list(range(-12, 134))
         assert item["covariates"].shape == (146, 8)
         assert item["fvc"].isnan().all()  # the baseline is no target
-    measured = read_cohort(folder, weeks=[60, 9, -4])[1]["fvc"]
+    measured = OSICCohort(weeks=[60, 9, -4]).read(folder)[1]["fvc"]
     assert measured[0] == 2500 and measured[1:].isnan().all()
 
 
 def test_duplicate_visits_are_averaged_and_named(write: Write, caplog: pytest.LogCaptureFixture) -> None:
     folder = write([*LINES, "ID1,52,2500,73,67,Male,Ex-smoker", "ID2,-4,3000,84,60,Female,Never smoked"])
-    first, second = read_cohort(folder)
+    first, second = OSICCohort().read(folder)
     assert first["fvc"].tolist() == [2550.0] and second["baseline_fvc"] == 3050.0
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
@@ -142,119 +143,91 @@ def test_duplicate_visits_are_averaged_and_named(write: Write, caplog: pytest.Lo
 def test_broken_lines_are_named(write: Write, line: str, message: str) -> None:
     folder = write([*LINES, line])
     with pytest.raises(ValueError, match=message) as error:
-        read_cohort(folder)
+        OSICCohort().read(folder)
     assert str(folder / "train.csv") in str(error.value)
 
 
 def test_all_broken_lines_are_named_at_once_and_excluding_is_a_way_out(write: Write) -> None:
     folder = write([*LINES, *(f"ID2,{week},x,80,60,Female,Never smoked" for week in range(100, 130))])
     with pytest.raises(ValueError, match=r"30 broken entries.*exclude=\[(.|\n)*line 7(.|\n)*line 26(.|\n)*10 more"):
-        read_cohort(folder)
-    assert [item["patient"] for item in read_cohort(folder, exclude=["ID2"])] == ["ID1"]
+        OSICCohort().read(folder)
+    assert [item["patient"] for item in OSICCohort(exclude=["ID2"]).read(folder)] == ["ID1"]
 
 
 def test_equal_ages_may_be_written_differently(write: Write) -> None:
-    assert len(read_cohort(write([*LINES, "ID1,8,2700,75,67.0,Male,Ex-smoker"]))) == 2
+    assert len(OSICCohort().read(write([*LINES, "ID1,8,2700,75,67.0,Male,Ex-smoker"]))) == 2
 
 
 @pytest.mark.parametrize("column", HEADER.split(","))
 def test_missing_column(write: Write, column: str) -> None:
     folder = write(header=HEADER.replace(column, "x"))
     with pytest.raises(ValueError, match=f"no column {column}; the header must name"):
-        read_cohort(folder)
+        OSICCohort().read(folder)
 
 
 def test_surplus_columns_blank_lines_and_byte_order_mark_do_no_harm(write: Write) -> None:
     folder = write(["", *(line + ",x" for line in LINES), ""], header="\ufeff" + HEADER + ",Comment")
-    assert len(read_cohort(folder)) == 2
+    assert len(OSICCohort().read(folder)) == 2
 
 
 def test_empty_table(write: Write) -> None:
     folder = write([])
     with pytest.raises(ValueError, match="no visits in the table"):
-        read_cohort(folder, require_scans=False)
+        OSICCohort().read(folder)
 
 
 def test_missing_table_or_scans(tmp_path: Path, write: Write) -> None:
     with pytest.raises(FileNotFoundError, match=r"train\.csv does not exist"):
-        read_cohort(tmp_path)
+        OSICCohort().read(tmp_path)
     write(LINES, split="test")
     (tmp_path / "train.csv").write_text("\n".join([HEADER, *LINES]))
     with pytest.raises(FileNotFoundError, match="one folder of DICOM files per patient"):
-        read_cohort(tmp_path)
-    assert len(read_cohort(tmp_path, require_scans=False)) == 2
+        OSICCohort().read(tmp_path)
 
 
 def test_scans_and_table_must_match(write: Write) -> None:
     folder = write(scans=("ID1", "ID3"))
     with pytest.raises(ValueError, match=r"exclude=\[(.|\n)*patient ID2 of .* no folder(.|\n)*ID3 has no line in"):
-        read_cohort(folder)
-    assert len(read_cohort(folder, exclude=["ID2", "ID3"])) == 1
-    assert len(read_cohort(folder, require_scans=False)) == 2
+        OSICCohort().read(folder)
+    assert len(OSICCohort(exclude=["ID2", "ID3"]).read(folder)) == 1
 
 
 def test_empty_scan_folder(write: Write) -> None:
     folder = write()
     (folder / "train" / "ID2" / "1.dcm").unlink()
     with pytest.raises(ValueError, match=r"patient ID2: .*ID2 is empty"):
-        read_cohort(folder)
+        OSICCohort().read(folder)
 
 
 def test_patient_without_a_visit_to_predict(write: Write) -> None:
     folder = write(LINES[:4])
     with pytest.raises(ValueError, match=r"1 patients .* none to predict: ID1\. .*weeks=\[.*exclude=\["):
-        read_cohort(folder)
-    assert len(read_cohort(folder, exclude=["ID1"])) == 1
-    assert len(read_cohort(folder, weeks=[10])) == 2
+        OSICCohort().read(folder)
+    assert len(OSICCohort(exclude=["ID1"]).read(folder)) == 1
+    assert len(OSICCohort(weeks=[10]).read(folder)) == 2
     with pytest.raises(ValueError, match="weeks is empty"):
-        read_cohort(folder, weeks=[])
+        OSICCohort(weeks=[]).read(folder)
 
 
 def test_exclusions_are_counted_and_named(write: Write, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        read_cohort(write(), exclude=["ID2"])
+        OSICCohort(exclude=["ID2"]).read(write())
     assert "1 patients left out as asked: ID2" in caplog.text
 
 
 def test_exclusions_must_exist(write: Write) -> None:
     folder = write()
     with pytest.raises(ValueError, match="unknown patients: ID8, ID9"):
-        read_cohort(folder, exclude=["ID9", "ID8", "ID1"])
+        OSICCohort(exclude=["ID9", "ID8", "ID1"]).read(folder)
     with pytest.raises(ValueError, match="must be a list"):
-        read_cohort(folder, exclude="ID1")
+        OSICCohort(exclude="ID1").read(folder)
     with pytest.raises(ValueError, match="none left after the exclusions"):
-        read_cohort(folder, exclude=["ID1", "ID2"])
-
-
-@given(patients=st.integers(2, 40), n_folds=st.integers(2, 8), seed=st.integers(0, 5))
-def test_folds_are_disjoint_and_cover_the_cohort(patients: int, n_folds: int, seed: int) -> None:
-    n_folds = min(n_folds, patients)
-    cohort = [{"patient": f"ID{number}"} for number in range(patients)]
-    validated = []
-    for fold in range(n_folds):
-        training, validation = folds(cohort, n_folds, fold, seed)
-        names = [item["patient"] for item in training + validation]
-        assert sorted(names) == sorted(item["patient"] for item in cohort)
-        assert abs(len(validation) - patients / n_folds) < 1
-        assert (training, validation) == folds(cohort, n_folds, fold, seed)
-        validated += [item["patient"] for item in validation]
-    assert sorted(validated) == sorted(item["patient"] for item in cohort)
-
-
-def test_impossible_folds() -> None:
-    cohort = [{"patient": name} for name in "abc"]
-    for n_folds in (1, 4):
-        with pytest.raises(ValueError, match="n_folds must be between 2 and the 3 patients"):
-            folds(cohort, n_folds)
-    with pytest.raises(ValueError, match="fold must be between 0 and 2"):
-        folds(cohort, 3, fold=3)
-    with pytest.raises(ValueError, match="more than once"):
-        folds([*cohort, cohort[0]], 2)
+        OSICCohort(exclude=["ID1", "ID2"]).read(folder)
 
 
 def test_constant_prediction_is_the_training_quantiles(write: Write) -> None:
-    cohort = read_cohort(write())
-    prediction = constant_prediction(cohort, cohort)
+    cohort = OSICCohort().read(write())
+    prediction = OSICCohort().references(cohort, cohort)["constant"]
     assert [len(rows) for rows in prediction] == [1, 2]
     expected = np.quantile([2600, 2900, 2500], [0.2, 0.5, 0.8])
     np.testing.assert_allclose(prediction[1], np.tile(expected, (2, 1)), rtol=1e-6)
@@ -264,16 +237,15 @@ def test_constant_prediction_is_the_training_quantiles(write: Write) -> None:
 
 
 def test_constant_prediction_ignores_weeks_that_were_not_measured(write: Write) -> None:
-    cohort = read_cohort(write(), weeks=range(50, 62))
-    torch.testing.assert_close(
-        constant_prediction(cohort, cohort[:1])[0], torch.tensor([[2520.0, 2550.0, 2580.0]]).expand(12, -1)
-    )
+    cohort = OSICCohort(weeks=range(50, 62)).read(write())
+    (prediction,) = OSICCohort().references(cohort, cohort[:1])["constant"]
+    torch.testing.assert_close(prediction, torch.tensor([[2520.0, 2550.0, 2580.0]]).expand(12, -1))
 
 
 def test_predictions_table(write: Write) -> None:
-    cohort = read_cohort(write(), weeks=[8, 9])
+    cohort = OSICCohort(weeks=[8, 9]).read(write())
     q = [torch.tensor([[2400.0, 2500.0, 2650.0], [2400.0, 2410.0, 2420.0]])] * 2
-    table = predictions_table(cohort, q)
+    table = OSICCohort().table(cohort, q)
     assert list(table) == ["Patient_Week", "FVC", "Confidence", "q20", "q50", "q80", "FVC_measured"]
     assert table["Patient_Week"].tolist() == ["ID1_8", "ID1_9", "ID2_8", "ID2_9"]
     assert table["Confidence"].tolist() == [250, 70, 250, 70]
@@ -282,8 +254,18 @@ def test_predictions_table(write: Write) -> None:
 
 
 def test_predictions_must_fit_the_cohort(write: Write) -> None:
-    cohort = read_cohort(write())
+    cohort = OSICCohort().read(write())
     with pytest.raises(ValueError, match="1 patients, but a cohort of 2"):
-        predictions_table(cohort, [torch.zeros(1, 3)])
+        OSICCohort().table(cohort, [torch.zeros(1, 3)])
     with pytest.raises(ValueError, match=r"patient ID2: predictions must be \[2 weeks, 3 quantiles\], got \[3, 3\]"):
-        predictions_table(cohort, [torch.zeros(1, 3), torch.zeros(3, 3)])
+        OSICCohort().table(cohort, [torch.zeros(1, 3), torch.zeros(3, 3)])
+
+
+def test_changes_become_millilitres_of_each_patient() -> None:
+    pred = torch.tensor([[0.5, -1.0, 1.0, 9.0], [0.0, 0.0, 0.0, 9.0], [-0.1, 0.0, 0.1, 9.0]], dtype=torch.float64)
+    label = torch.tensor([[-2.0, 1.0], [torch.nan, 1.0], [1.0, 3.0]])
+    weeks = [torch.tensor([3, 5]), torch.tensor([8])]
+    result = OSICCohort().in_units({"pred": pred, "label": label, "weeks": weeks, "baseline_fvc": [2000.0, 3000.0]})
+    expected = [[1700.0, 2150.0, 2300.0], [2000.0, 2000.0, 2000.0], [2970.0, 3000.0, 3030.0]]  # in order, without the rate
+    torch.testing.assert_close(result["pred"], torch.tensor(expected, dtype=torch.float64))
+    torch.testing.assert_close(result["label"].double(), torch.tensor([1400.0, torch.nan, 3300.0]).double(), equal_nan=True)

@@ -11,11 +11,7 @@ import pytest
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from monai_cpic.cohorts.osic.figures import (
-    fvc_curves,
-    predicted_against_measured,
-)
-from monai_cpic.reporting.learning_curves import learning_curves
+from monai_cpic.cohorts.osic.figures import fvc_curves, predicted_against_measured
 
 
 @pytest.fixture(autouse=True)
@@ -27,28 +23,6 @@ def _no_pyplot_figures() -> Iterator[None]:
 def rendered(figure: Figure) -> Figure:
     figure.savefig(io.BytesIO(), format="png", dpi=40)
     return figure
-
-
-def test_learning_curves_show_metrics_where_they_exist() -> None:
-    history = [
-        {"epoch": 1, "loss": 3.0},
-        {"epoch": 2, "loss": 2.0, "score": -7.0, "pinball_loss": 80.0},
-        {"epoch": 3, "loss": 1.0},
-    ]
-    figure = rendered(learning_curves([*history, {"epoch": 4, "loss": float("nan"), "score": -6.8}]))
-    assert [axes.get_title() for axes in figure.axes] == ["loss", "score", "pinball loss"]
-    assert {axes.get_xlabel() for axes in figure.axes} == {"epoch"}
-    assert figure.axes[1].lines[0].get_xydata().tolist() == [[2, -7.0], [4, -6.8]]
-    assert figure.axes[0].lines[0].get_xydata()[:3].tolist() == [[1, 3], [2, 2], [3, 1]]
-
-
-@pytest.mark.parametrize("panels", [1, 4, 7])
-def test_lowest_panels_name_the_epochs(panels: int) -> None:
-    axes = rendered(learning_curves([{"epoch": 1, **{f"m{k}": 1.0 for k in range(panels)}}])).axes
-    assert len(axes) == panels
-    named = [axis for axis in axes if axis.get_xlabel()]
-    assert named == axes[-3:]
-    assert all(any(label.get_visible() for label in axis.get_xticklabels()) for axis in named)
 
 
 def predictions(rows: int = 40) -> pd.DataFrame:
@@ -81,7 +55,6 @@ def test_one_measurement_has_no_r2_and_none_no_plot() -> None:
     assert "R² = not defined" in rendered(predicted_against_measured(table)).axes[0].get_title()
     nothing = rendered(predicted_against_measured(table.assign(FVC_measured=np.nan)))
     assert not nothing.axes and "No visit" in nothing.texts[0].get_text()
-    assert not rendered(learning_curves([])).axes
 
 
 def visits(patients: int) -> pd.DataFrame:

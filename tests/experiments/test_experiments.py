@@ -13,7 +13,7 @@ from monai_cpic.experiments.figure1 import truncated
 from monai_cpic.experiments.printing import markdown
 from monai_cpic.experiments.runs import jobs
 from monai_cpic.experiments.tables import TABLE_1, TABLE_2, TABLES
-from monai_cpic.phantoms.osic import simulate_osic
+from monai_cpic.phantoms import OSICSimulation
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -38,11 +38,15 @@ def test_jobs_are_all_rows_of_each_fold_and_seed(tmp_path: Path) -> None:
 
 
 def test_a_table_has_our_figures_and_the_papers_beside_them() -> None:
-    def result(score: float, epoch: float) -> dict[str, Any]:
-        metrics = {"c_pic": {"score": score}, "covariates_only": {"score": -7.0}, "constant": {"score": None}}
+    def result(network: str, key: str, score: float, epoch: float) -> dict[str, Any]:
+        references = {"covariates_only": {"score": -7.0}, "constant": {"score": None}}
+        metrics = {"network": network, key: {"score": score}, **references}
         return {"metrics": metrics, "epoch": epoch, "prediction": 0.5, "memory": 0.25, "parameters": 1234}
 
-    found = {"ResNet-34": [result(-6.5, 100.0)], "C-PIC": [result(-6.0, 20.0), result(-6.2, 30.0)]}
+    found = {
+        "ResNet-34": [result("ResNet-34", "resnet_34", -6.5, 100.0)],
+        "C-PIC": [result("C-PIC", "c_pic", score, epoch) for score, epoch in ((-6.0, 20.0), (-6.2, 30.0))],
+    }
     _, _, *lines = markdown(TABLE_1, found, (64, 64, 8)).splitlines()
     assert lines == [
         "| ResNet-34 | 64×64×8 | -6.50 (-6.86) | 100.0 (4650) | 1 (1) | 0.50 (0.2) | 1 (1) | 0.25 (7.0) | 1 (1) "
@@ -56,7 +60,7 @@ def test_a_table_has_our_figures_and_the_papers_beside_them() -> None:
 
 def test_a_table_from_start_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("MONAI_CPIC_CACHE", str(tmp_path / "cache"))
-    data = simulate_osic(tmp_path / "data", patients=10, seed=0, resolution=0.25, progress=False)
+    data = OSICSimulation(patients=10, seed=0, resolution=0.25).write(tmp_path / "data", progress=False)
     simulated = "simulation={patients: 10, seed: 0, resolution: 0.25}"
     command = [
         "table1",

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from monai_cpic.phantoms.brain import EDEMA, ENHANCING, NECROSIS, Tumour, render_head
+from monai_cpic.phantoms.brain import EDEMA, ENHANCING, NECROSIS, Tumour, render_brain
 from monai_cpic.phantoms.rendering import Grid
 
 GRID = Grid((52, 80, 80), (3.0, 3.0, 3.0))
@@ -17,7 +17,7 @@ Scan = tuple[dict[str, np.ndarray], np.ndarray]
 
 
 def render(tumour: Tumour) -> Scan:
-    return render_head(GRID, tumour, np.random.default_rng(1))
+    return render_brain(GRID, tumour, np.random.default_rng(1))
 
 
 @pytest.fixture(scope="module")

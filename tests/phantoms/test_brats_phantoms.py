@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import monai_cpic.phantoms.brats as brats_phantoms
-from monai_cpic.cohorts.brats.cohort import MODALITIES, read_cohort
+from monai_cpic.cohorts import BraTSCohort
+from monai_cpic.cohorts.brats.scans import MODALITIES
 from monai_cpic.data import open_volume
+from monai_cpic.phantoms import BraTSSimulation
 from monai_cpic.phantoms.__main__ import main
-from monai_cpic.phantoms.brats import ensure_brats, simulate_brats, simulate_survival
+from monai_cpic.phantoms.brats import simulate_survival
 
 PATIENTS, SEED, RESOLUTION = 4, 3, 0.2
 
@@ -22,7 +23,7 @@ PATIENTS, SEED, RESOLUTION = 4, 3, 0.2
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a cohort of four patients with scans of 48×48×31 voxels."""
-    return simulate_brats(tmp_path_factory.mktemp("cohorts") / "brats", PATIENTS, SEED, RESOLUTION, progress=False)
+    return BraTSSimulation(PATIENTS, SEED, RESOLUTION).write(tmp_path_factory.mktemp("cohorts") / "brats", progress=False)
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def test_layout_and_reader(simulated: Path) -> None:
     names = [f"BraTS20_Training_00{number}" for number in (1, 2, 3, 4)]
     assert sorted(path.name for path in simulated.iterdir()) == [*names, "simulation.json", "survival_info.csv", "truth.csv"]
     assert (simulated / "survival_info.csv").read_text().startswith("Brats20ID,Age,Survival_days,Extent_of_Resection\n")
-    items = read_cohort(simulated, segmentation=True, alive="censored")
+    items = BraTSCohort(segmentation=True, alive="censored").read(simulated)
     assert [item["patient"] for item in items] == names
     assert [item["died"] for item in items] == [True, True, False, True]
     for item in items:
@@ -71,11 +72,11 @@ def test_scans(simulated: Path) -> None:
 
 
 def test_same_seed_gives_the_same_files(simulated: Path, tmp_path: Path) -> None:
-    again = simulate_brats(tmp_path / "again", PATIENTS, SEED, RESOLUTION, progress=False)
+    again = BraTSSimulation(PATIENTS, SEED, RESOLUTION).write(tmp_path / "again", progress=False)
     assert digests(again) == digests(simulated)
-    fewer = digests(simulate_brats(tmp_path / "fewer", 2, SEED, RESOLUTION, progress=False))
+    fewer = digests(BraTSSimulation(2, SEED, RESOLUTION).write(tmp_path / "fewer", progress=False))
     assert all(digests(simulated)[name] == digest for name, digest in fewer.items() if name.startswith("BraTS20"))
-    other = simulate_brats(tmp_path / "other", 1, SEED + 1, RESOLUTION, progress=False)
+    other = BraTSSimulation(1, SEED + 1, RESOLUTION).write(tmp_path / "other", progress=False)
     assert not set(digests(other).values()) & set(digests(simulated).values())
 
 
@@ -104,38 +105,38 @@ def test_cohort_resembles_the_real_one() -> None:
 
 
 def test_ensure_reuses_simulates_or_refuses(simulated: Path, tmp_path: Path) -> None:
-    assert ensure_brats(simulated, PATIENTS, SEED, RESOLUTION) == simulated
+    assert BraTSSimulation(PATIENTS, SEED, RESOLUTION).ensure(simulated) == simulated
     with pytest.raises(FileExistsError, match=r"simulated with .*'seed': 3.* asked for .*'seed': 4"):
-        ensure_brats(simulated, PATIENTS, SEED + 1, RESOLUTION)
-    assert len(list(ensure_brats(tmp_path / "new", 1, 0, 0.1).glob("BraTS20_*"))) == 1
+        BraTSSimulation(PATIENTS, SEED + 1, RESOLUTION).ensure(simulated)
+    assert len(list(BraTSSimulation(1, 0, 0.1).ensure(tmp_path / "new").glob("BraTS20_*"))) == 1
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "survival_info.csv").write_text("real")
-    assert ensure_brats(tmp_path / "real") == tmp_path / "real"
+    assert BraTSSimulation().ensure(tmp_path / "real") == tmp_path / "real"
 
 
 def test_existing_folder_is_never_overwritten(simulated: Path) -> None:
     with pytest.raises(FileExistsError, match="is not empty"):
-        simulate_brats(simulated, PATIENTS, SEED, RESOLUTION)
+        BraTSSimulation(PATIENTS, SEED, RESOLUTION).write(simulated)
 
 
 def test_interrupted_simulation_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(brats_phantoms, "_simulate_scan", interrupt)
+    monkeypatch.setattr("monai_cpic.phantoms.brats._simulate_scan", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        simulate_brats(tmp_path / "brats", patients=1)
+        BraTSSimulation(patients=1).write(tmp_path / "brats")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("patients", "resolution"), [(0, 1.0), (3, 0.0)])
 def test_refuses_impossible_sizes(tmp_path: Path, patients: int, resolution: float) -> None:
     with pytest.raises(ValueError, match="must be positive"):
-        simulate_brats(tmp_path / "brats", patients, resolution=resolution)
+        BraTSSimulation(patients, resolution=resolution).write(tmp_path / "brats")
 
 
 def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(brats_phantoms, "_simulate_scan", lambda *_: None)
+    monkeypatch.setattr("monai_cpic.phantoms.brats._simulate_scan", lambda *_: None)
     main(["brats", str(tmp_path / "brats"), "--patients", "2", "--seed", "7"])
     assert capsys.readouterr().out.strip() == str(tmp_path / "brats")
     assert len(pd.read_csv(tmp_path / "brats" / "truth.csv")) == 2

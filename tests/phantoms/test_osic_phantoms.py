@@ -12,10 +12,10 @@ import pydicom
 import pytest
 import SimpleITK
 
-import monai_cpic.phantoms.osic as phantoms
-from monai_cpic.cohorts.osic.cohort import read_cohort
+from monai_cpic.cohorts import OSICCohort
+from monai_cpic.phantoms import OSICSimulation
 from monai_cpic.phantoms.__main__ import main
-from monai_cpic.phantoms.osic import ensure_osic, simulate_osic, simulate_visits
+from monai_cpic.phantoms.osic import simulate_visits
 
 PATIENTS, SEED, RESOLUTION = 4, 3, 0.25
 
@@ -24,7 +24,7 @@ PATIENTS, SEED, RESOLUTION = 4, 3, 0.25
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a cohort of four patients with scans of about 60×60×10 voxels."""
     folder = tmp_path_factory.mktemp("cohorts") / "osic"
-    return simulate_osic(folder, PATIENTS, SEED, RESOLUTION, progress=False)
+    return OSICSimulation(PATIENTS, SEED, RESOLUTION).write(folder, progress=False)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -40,22 +40,22 @@ def test_layout_and_reader(simulated: Path) -> None:
     assert sorted(path.name for path in simulated.iterdir()) == sorted(
         ["train.csv", "train", "test.csv", "test", "truth.csv", "simulation.json"]
     )
-    train = read_cohort(simulated)
+    train = OSICCohort().read(simulated)
     assert [item["patient"] for item in train] == pd.read_csv(simulated / "truth.csv")["Patient"].tolist()
     assert all(6 <= len(item["weeks"]) <= 9 for item in train)
     for item in train:
         assert len(item["patient"]) == 25 and item["patient"].startswith("ID") and item["patient"][2:].isdigit()
         names = sorted((path.name for path in Path(item["image"]).iterdir()), key=lambda name: int(name[:-4]))
         assert names == [f"{number}.dcm" for number in range(1, len(names) + 1)]
-    test = read_cohort(simulated, split="test", weeks=range(-12, 134))
+    test = OSICCohort(split="test", weeks=range(-12, 134)).read(simulated)
     assert [item["baseline_fvc"] for item in test] == [item["baseline_fvc"] for item in train]
     assert digests(simulated / "test") == digests(simulated / "train")
 
 
 def test_same_seed_gives_the_same_files(simulated: Path, tmp_path: Path) -> None:
-    again = simulate_osic(tmp_path / "again", PATIENTS, SEED, RESOLUTION, progress=False)
+    again = OSICSimulation(PATIENTS, SEED, RESOLUTION).write(tmp_path / "again", progress=False)
     assert digests(again) == digests(simulated)
-    other = simulate_osic(tmp_path / "other", 1, SEED + 1, RESOLUTION, progress=False)
+    other = OSICSimulation(1, SEED + 1, RESOLUTION).write(tmp_path / "other", progress=False)
     assert not set(digests(other).values()) & set(digests(simulated).values())
 
 
@@ -128,32 +128,32 @@ def test_series_without_positions_keeps_its_pixels(simulated: Path) -> None:
 
 def test_existing_folder_is_never_overwritten(simulated: Path, tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="is not empty"):
-        simulate_osic(simulated, PATIENTS, SEED, RESOLUTION)
+        OSICSimulation(PATIENTS, SEED, RESOLUTION).write(simulated)
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="is not empty"):
-        ensure_osic(tmp_path)
+        OSICSimulation().ensure(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_ensure_reuses_or_refuses(simulated: Path) -> None:
     before = digests(simulated)
-    assert ensure_osic(simulated, PATIENTS, SEED, RESOLUTION) == simulated
+    assert OSICSimulation(PATIENTS, SEED, RESOLUTION).ensure(simulated) == simulated
     with pytest.raises(FileExistsError, match=r"simulated with .*'seed': 3.* asked for .*'seed': 4"):
-        ensure_osic(simulated, PATIENTS, SEED + 1, RESOLUTION)
+        OSICSimulation(PATIENTS, SEED + 1, RESOLUTION).ensure(simulated)
     assert digests(simulated) == before
 
 
 def test_ensure_simulates_on_first_use(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    folder = ensure_osic(tmp_path / "empty", patients=1, seed=0, resolution=0.25)
-    assert len(read_cohort(folder)) == 1
+    folder = OSICSimulation(patients=1, seed=0, resolution=0.25).ensure(tmp_path / "empty")
+    assert len(OSICCohort().read(folder)) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
     assert json.loads((folder / "simulation.json").read_text())["patients"] == 1
 
 
 def test_ensure_returns_a_real_download_untouched(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("real")
-    assert ensure_osic(tmp_path) == tmp_path
+    assert OSICSimulation().ensure(tmp_path) == tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["train.csv"]
 
 
@@ -161,32 +161,32 @@ def test_interrupted_simulation_leaves_nothing(tmp_path: Path, monkeypatch: pyte
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(phantoms, "_simulate_scan", interrupt)
+    monkeypatch.setattr("monai_cpic.phantoms.osic._simulate_scan", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        simulate_osic(tmp_path / "osic", patients=1)
+        OSICSimulation(patients=1).write(tmp_path / "osic")
     assert not list(tmp_path.iterdir())
 
 
 def test_another_process_may_finish_first(simulated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def finished_elsewhere(folder: Path, *_: object) -> None:
+    def finished_elsewhere(*_: object) -> None:
         if not (tmp_path / "osic").exists():
             (tmp_path / "osic").mkdir()
             for name in ("train.csv", "simulation.json"):
                 (tmp_path / "osic" / name).write_bytes((simulated / name).read_bytes())
 
-    monkeypatch.setattr(phantoms, "_simulate_scan", finished_elsewhere)
-    assert ensure_osic(tmp_path / "osic", PATIENTS, SEED, RESOLUTION) == tmp_path / "osic"
+    monkeypatch.setattr("monai_cpic.phantoms.osic._simulate_scan", finished_elsewhere)
+    assert OSICSimulation(PATIENTS, SEED, RESOLUTION).ensure(tmp_path / "osic") == tmp_path / "osic"
     assert [path.name for path in tmp_path.iterdir()] == ["osic"]
 
 
 @pytest.mark.parametrize(("patients", "resolution"), [(0, 1.0), (3, 0.0)])
 def test_refuses_impossible_sizes(tmp_path: Path, patients: int, resolution: float) -> None:
     with pytest.raises(ValueError, match="must be positive"):
-        simulate_osic(tmp_path / "osic", patients, resolution=resolution)
+        OSICSimulation(patients, resolution=resolution).write(tmp_path / "osic")
 
 
 def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(phantoms, "_simulate_scan", lambda *_: None)
+    monkeypatch.setattr("monai_cpic.phantoms.osic._simulate_scan", lambda *_: None)
     main(["osic", str(tmp_path / "osic"), "--patients", "2", "--seed", "7"])
     assert capsys.readouterr().out.strip() == str(tmp_path / "osic")
     assert len(pd.read_csv(tmp_path / "osic" / "truth.csv")) == 2

@@ -102,16 +102,8 @@ def test_coronal_density_lies_where_the_points_are(scan: torch.Tensor) -> None:
     assert coronal.get_ylim() == (29.5, -0.5) and coronal.get_xlim() == (-0.5, 11.5)
 
 
-def test_no_points_few_slices_no_affine() -> None:
-    class Bare:
-        """Has no affine."""
-
-        shape = (1, 4, 5, 2)
-
-        def gather(self, centres: torch.Tensor, size: list[int]) -> torch.Tensor:
-            return torch.zeros(1, 1, *size)
-
-    figure = rendered(sample_positions(Bare(), torch.empty(0, 3, dtype=torch.int64), slices=5))
+def test_no_points_few_slices() -> None:
+    figure = rendered(sample_positions(open_volume(torch.zeros(1, 4, 5, 2)), torch.empty(0, 3, dtype=torch.int64), slices=5))
     assert len(figure.axes) == 3 and figure.get_suptitle() == "0 of 40 voxels (0.000 %)"
 
 

@@ -1,4 +1,4 @@
-"""The BraTS 2020 cohort: patients with a glioma, their MRI, covariates and survival.
+"""The BraTS 2020 cohort: survival with a glioma from brain MRI, age and extent of resection.
 
 The layout is that of the challenge's training set (https://www.med.upenn.edu/cbica/brats2020/)::
 
@@ -9,163 +9,169 @@ The layout is that of the challenge's training set (https://www.med.upenn.edu/cb
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from tqdm import tqdm
+from ignite.metrics import Metric, RootMeanSquaredError
+from matplotlib.figure import Figure
+from torch import Tensor
 
+from monai_cpic.cohorts.base import Cohort
+from monai_cpic.cohorts.brats.classes import class_table
+from monai_cpic.cohorts.brats.figures import predicted_against_true_days
+from monai_cpic.cohorts.brats.items import COVARIATES, FIVE_YEARS, patient_item
+from monai_cpic.cohorts.brats.scans import MODALITIES, checked_scans, count_unlisted
 from monai_cpic.cohorts.brats.survival import check_survival, read_survival_lines
-from monai_cpic.cohorts.folds import folds
+from monai_cpic.cohorts.ridge import ridge_prediction
 from monai_cpic.cohorts.tables import known_exclusions
-from monai_cpic.data import open_volume
+from monai_cpic.data import LazyVolume
+from monai_cpic.metrics import concordance_index, survival_scores
+from monai_cpic.reporting.report import Report
+from monai_cpic.reporting.sampling_figures import channel_positions
 
-__all__ = ["COVARIATES", "FIVE_YEARS", "MODALITIES", "find_scan", "folds", "predictions_table", "read_cohort"]
-
-logger = logging.getLogger(__name__)
-
-MODALITIES = ("flair", "t1", "t1ce", "t2")
-COVARIATES = ("(age - 61 years) / 12 years", "gross total resection", "subtotal resection")
-"""The columns of ``covariates``. Scales are fixed, not fitted, so that a prediction needs only its own patient."""
-
-FIVE_YEARS = 5 * 365.0  # days: the unit of the label
-
-_MISNAMED_SEG = "*_Segm.nii*"  # as the segmentation of case 355, W39_1998.09.19_Segm.nii
+__all__ = ["BraTSCohort"]
 
 
-def read_cohort(
-    dataset_dir: str | Path,
-    table: str = "survival_info.csv",
-    modalities: Sequence[str] = MODALITIES,
-    segmentation: bool = False,
-    alive: str | float = "exclude",
-    exclude: Collection[str] = (),
-    survival_known: bool = True,
-    require_scans: bool = True,
-) -> list[dict[str, Any]]:
-    """Read the cohort as a MONAI data list, one item per patient, sorted by name.
+class BraTSCohort(Cohort):
+    """Survival in days, from the MRI before surgery, age and extent of resection.
 
-    Scans are opened, so that a broken one is named before anything else begins; those in ``.nii.gz`` are unpacked into the cache.
-    Scans without a line in the table (a third of the real training set) are counted in the log.
+    Items have ``patient`` (name), ``image`` (paths, one for each channel), ``age`` (years), ``resection``, ``survival_days``
+    (float, NaN if unknown), ``died`` (bool, False if the survival is a lower bound or unknown), ``covariates`` (float32
+    ``[1, 3]``, see ``covariates``) and ``label`` (float32 ``[1, 2]``: survival in units of five years; 1 if the patient died).
+    Scans are opened when the cohort is read, so that a broken one is named before anything else begins.
+
+    A network predicts ``[R, 1]``, the survival in units of five years; a prediction below 0 becomes 0.
+
+    The table has one row per patient: ``Brats20ID``, ``Survival_days`` (predicted), ``Age``, ``Extent_of_Resection``,
+    ``Survival_days_true`` (NaN if unknown) and ``died`` (False: a lower bound, or unknown).  The first two columns are what the
+    challenge asks for.
+
+    ``rmse_days`` is over all who died, ``c_index`` over all with a known survival or lower bound; the challenge's own scores
+    (:func:`~monai_cpic.metrics.survival_scores`) are over those of gross total resection who died.
 
     Args:
-        dataset_dir: folder that holds the table and a folder for each patient.
         table: name of the table, ``survival_info.csv`` or ``survival_evaluation.csv``.
-        modalities: of :data:`MODALITIES`, the channels of ``image`` in this order.
+        modalities: of flair, t1, t1ce and t2, the channels of ``image`` in this order.
         segmentation: add the segmentation as the last channel.
-        alive: what becomes of patients that are alive (:func:`~monai_cpic.cohorts.brats.survival.check_survival`).
+        alive: what becomes of patients who are alive (:func:`~monai_cpic.cohorts.brats.survival.check_survival`).
         exclude: patients to leave out; they are counted and logged by name.
         survival_known: the survival of every patient has to be known; otherwise it may be missing.
-        require_scans: check that the patients have scans of one geometry.
-
-    Returns:
-        Items with ``patient`` (name), ``image`` (paths, one for each channel), ``age`` (years), ``resection``, ``survival_days``
-        (float, NaN if unknown), ``died`` (bool, False if the survival is a lower bound or unknown), ``covariates`` (float32
-        [1, 3], see :data:`COVARIATES`) and ``label`` (float32 [1, 2]: survival in units of five years; 1 if the patient died).
 
     Raises:
-        FileNotFoundError: when the table does not exist.
-        ValueError: when the table is broken, a patient has no scan or a broken one, a modality is missing or of another shape or
-            affine, or ``modalities`` or ``exclude`` hold an unknown name.
+        ValueError: when ``modalities`` is empty, or holds an unknown name or one twice.
     """
-    unknown = [name for name in modalities if name not in MODALITIES]
-    if isinstance(modalities, str) or unknown or len(set(modalities)) != len(modalities) or not modalities:
-        raise ValueError(f"modalities must be a list of some of {', '.join(MODALITIES)}, each once, got {modalities!r}.")
-    folder, path = Path(dataset_dir), Path(dataset_dir) / table
-    lines = read_survival_lines(path)
-    excluded = known_exclusions(exclude, set(lines["Brats20ID"]), path)
-    survival = check_survival(path, lines[~lines["Brats20ID"].isin(excluded)], alive, survival_known)
-    names = (*modalities, *(["seg"] if segmentation else []))
-    items = [_item(row) for row in survival.to_dict("records")]
-    if require_scans:
-        unlisted = {case.name for case in folder.glob("BraTS20_*") if case.is_dir()} - set(lines["Brats20ID"])
-        if unlisted:
-            logger.info("%s: %d folders have no line in %s and are not used.", folder, len(unlisted), table)
-        scans = _checked_scans(folder, path, [item["patient"] for item in items], names)
-        items = [{**item, "image": scan} for item, scan in zip(items, scans, strict=True)]
-    return items
 
+    title = "Survival from brain MRI"
+    covariates = COVARIATES
+    higher_is_better = False
+    scores_caption = (
+        "RMSE over all who died, in days; concordance index over all patients; the rest, the challenge's scores, over patients "
+        "of gross total resection who died, squared errors in days²."
+    )
+    loss_caption = "Training loss: squared error in units of five years; RMSE in days on the evaluated patients."
 
-def find_scan(case: Path, name: str) -> Path | None:
-    """The file of a modality, or of the segmentation (``"seg"``); None if there is none.
+    def __init__(
+        self,
+        table: str = "survival_info.csv",
+        modalities: Sequence[str] = MODALITIES,
+        segmentation: bool = False,
+        alive: str | float = "exclude",
+        exclude: Collection[str] = (),
+        survival_known: bool = True,
+    ) -> None:
+        unknown = [name for name in modalities if name not in MODALITIES]
+        if isinstance(modalities, str) or unknown or len(set(modalities)) != len(modalities) or not modalities:
+            raise ValueError(f"modalities must be a list of some of {', '.join(MODALITIES)}, each once, got {modalities!r}.")
+        self.table_name = table
+        self.channels = (*modalities, *(["seg"] if segmentation else []))
+        self.alive = alive
+        self.exclude = exclude
+        self.survival_known = survival_known
 
-    Args:
-        case: the patient's folder; files begin with its name.
-        name: of :data:`MODALITIES`, or ``"seg"``, which is also found under the name that one real case has by mistake.
-    """
-    candidates = [case / f"{case.name}_{name}.nii", case / f"{case.name}_{name}.nii.gz"]
-    if name == "seg":
-        candidates += sorted(case.glob(_MISNAMED_SEG))
-    return next((path for path in candidates if path.is_file()), None)
+    def read(self, dataset_dir: str | Path) -> list[dict[str, Any]]:
+        folder, table = Path(dataset_dir), Path(dataset_dir) / self.table_name
+        lines = read_survival_lines(table)
+        excluded = known_exclusions(self.exclude, set(lines["Brats20ID"]), table)
+        survival = check_survival(table, lines[~lines["Brats20ID"].isin(excluded)], self.alive, self.survival_known)
+        count_unlisted(folder, table, lines["Brats20ID"])
+        scans = checked_scans(folder, table, survival["Brats20ID"].tolist(), self.channels)
+        return [patient_item(row, scan) for row, scan in zip(survival.to_dict("records"), scans, strict=True)]
 
+    def in_units(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        unit = torch.tensor([FIVE_YEARS, 1.0]).to(data["label"])
+        return {**data, "pred": data["pred"].clamp(min=0) * FIVE_YEARS, "label": data["label"] * unit}
 
-def predictions_table(cohort: Sequence[dict[str, Any]], days: Iterable[float]) -> pd.DataFrame:
-    """Lay out predictions; the first two columns are what the challenge asks for.
+    def key_metric(self) -> dict[str, Metric]:
+        return {"rmse_days": RootMeanSquaredError(_of_deaths)}
 
-    Args:
-        cohort: the predicted patients.
-        days: the predicted survival of each, in days.
+    def table(self, patients: Sequence[Mapping[str, Any]], outputs: Sequence[Tensor]) -> pd.DataFrame:
+        if len(patients) != len(outputs):
+            raise ValueError(f"got predictions for {len(outputs)} patients, but a cohort of {len(patients)}.")
+        rows = [
+            {
+                "Brats20ID": item["patient"],
+                "Survival_days": days.item(),
+                "Age": item["age"],
+                "Extent_of_Resection": item["resection"],
+                "Survival_days_true": item["survival_days"],
+                "died": item["died"],
+            }
+            for item, days in zip(patients, outputs, strict=True)
+        ]
+        return pd.DataFrame(rows)
 
-    Returns:
-        One row per patient: ``Brats20ID``, ``Survival_days`` (predicted), ``Age``, ``Extent_of_Resection``,
-        ``Survival_days_true`` (NaN if unknown) and ``died`` (False: a lower bound, or unknown).
-
-    Raises:
-        ValueError: when the predictions do not fit the cohort.
-    """
-    rows = [
-        {
-            "Brats20ID": item["patient"],
-            "Survival_days": float(predicted),
-            "Age": item["age"],
-            "Extent_of_Resection": item["resection"],
-            "Survival_days_true": item["survival_days"],
-            "died": item["died"],
+    def scores(self, table: pd.DataFrame) -> dict[str, float]:
+        known = table.dropna(subset="Survival_days_true")
+        dead = known[known["died"].astype(bool)]
+        resected = dead[dead["Extent_of_Resection"] == "GTR"]
+        return {
+            "rmse_days": survival_scores(*_days(dead))["MSE"] ** 0.5,
+            "c_index": concordance_index(*_days(known), torch.tensor(known["died"].to_numpy(bool))),
+            **survival_scores(*_days(resected)),
         }
-        for item, predicted in zip(cohort, days, strict=True)
-    ]
-    return pd.DataFrame(rows)
+
+    def counts(self, table: pd.DataFrame) -> dict[str, int]:
+        died = table["died"].astype(bool)
+        resected = died & (table["Extent_of_Resection"] == "GTR")
+        return {"deaths": int(died.sum()), "deaths_after_gross_total_resection": int(resected.sum())}
+
+    def references(
+        self, training: Sequence[Mapping[str, Any]], patients: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Sequence[Tensor]]:
+        dead = [item for item in training if item["died"]]
+        if not dead:
+            raise ValueError(f"none of {len(training)} training patients died: there is no survival to learn from.")
+        known, new = (torch.cat([item["covariates"] for item in items]) for items in (dead, patients))
+        days = torch.tensor([item["survival_days"] for item in dead], dtype=torch.float64)
+        columns = {"ridge on age and resection": list(range(len(COVARIATES))), "ridge on age": [0], "mean": []}
+        return {
+            name: list(ridge_prediction(known[:, chosen], days, new[:, chosen]).clamp(min=0)) for name, chosen in columns.items()
+        }
+
+    def report_evaluation(self, report: Report, table: pd.DataFrame, network: str) -> None:
+        dead = table.dropna(subset="Survival_days_true")
+        classes = class_table(*_days(dead[dead["died"].astype(bool)]))
+        report.add_table("Classes of survival", classes, f"Patients who died, as {network} classifies them; months of 30 days.")
+        report.add_figure("Predicted against true", predicted_against_true_days(table), "Dotted: limits of the classes.")
+
+    def report_predictions(self, report: Report, table: pd.DataFrame) -> None:
+        columns = ["Brats20ID", "Survival_days", "Age", "Extent_of_Resection"]
+        report.add_table("Predicted survival", table[columns], "In days; age in years.")
+
+    def sampled_voxels(self, volume: LazyVolume, points: Tensor) -> Figure:
+        return channel_positions(volume, points, self.channels)
 
 
-def _item(row: dict[str, Any]) -> dict[str, Any]:
-    """Turn a patient's row into an item of the data list, as yet without scans."""
-    resection = row["Extent_of_Resection"]
-    return {
-        "patient": row["Brats20ID"],
-        "age": row["Age"],
-        "resection": resection,
-        "survival_days": row["Survival_days"],
-        "died": bool(row["died"]),
-        "covariates": torch.tensor([[(row["Age"] - 61) / 12, resection == "GTR", resection == "STR"]], dtype=torch.float32),
-        "label": torch.tensor([[row["Survival_days"] / FIVE_YEARS, row["died"]]], dtype=torch.float32),
-    }
+def _days(table: pd.DataFrame) -> tuple[Tensor, Tensor]:
+    """Predicted and true survival."""
+    predicted, true = (torch.tensor(table[name].to_numpy(float)) for name in ("Survival_days", "Survival_days_true"))
+    return predicted, true
 
 
-def _checked_scans(folder: Path, table: Path, patients: Sequence[str], names: Sequence[str]) -> list[list[str]]:
-    """For each patient the paths of its channels, after opening them; all patients with problems are named at once."""
-    problems: list[str] = []
-    scans: list[list[str]] = []
-    for patient in tqdm(patients, "opening scans", leave=False, disable=None):
-        case = folder / patient
-        found = {name: find_scan(case, name) for name in names}
-        missing = [name for name, path in found.items() if path is None]
-        if not case.is_dir():
-            problems.append(f"patient {patient} of {table} has no folder in {folder}")
-        elif missing:
-            modalities = "none of the scans" if len(missing) == len(names) else "no"
-            problems.append(f"patient {patient}: {case} holds {modalities} {', '.join(missing)} (.nii or .nii.gz)")
-        else:
-            scans.append([str(path) for path in found.values()])
-            try:
-                open_volume(scans[-1])
-            except ValueError as error:
-                problems.append(f"patient {patient}: {error}")
-    if problems:
-        raise ValueError(
-            f"{len(problems)} patients lack scans of one geometry. Complete them, name fewer modalities, or leave the patients "
-            "out with exclude=[...]:\n  " + "\n  ".join(problems)
-        )
-    return scans
+def _of_deaths(output: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Predicted and true days ``[M]`` of the patients of an engine's output who died."""
+    days, died = output["label"].unbind(1)
+    return output["pred"][died > 0, 0], days[died > 0]

@@ -1,0 +1,122 @@
+"""What a run leaves behind, for every cohort: metrics.json, predictions.csv and report.html."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from monai_cpic.cohorts.base import Cohort
+from monai_cpic.cohorts.predictions import PatientPredictions
+from monai_cpic.handlers import History
+from monai_cpic.networks import VolumeRegressor
+from monai_cpic.reporting.learning_curves import learning_curves
+from monai_cpic.reporting.metrics_file import model_key, write_metrics
+from monai_cpic.reporting.report import Report
+
+__all__ = ["write_evaluation", "write_inference"]
+
+SCANS_SHOWN = 2
+
+
+def write_evaluation(
+    output_dir: str | Path,
+    cohort: Cohort,
+    training: Sequence[Mapping[str, Any]],
+    predictions: PatientPredictions,
+    covariates_only: PatientPredictions,
+    network: VolumeRegressor,
+    history: History,
+) -> dict[str, Any]:
+    """Compare the network with models that do not see the scans on the evaluated patients, and write the run's files.
+
+    Args:
+        output_dir: an existing or new folder.
+        cohort: the cohort.
+        training: the training patients, from whom the cohort's references learn.
+        predictions: of the network.
+        covariates_only: of the model of the covariates only, for the same patients.
+        network: gives its name, and the voxels that it encodes.
+        history: the learning curve; empty if the run did not train.
+
+    Returns:
+        The metrics, as written to metrics.json.  The key of a model's scores is made from its name
+        (:func:`~monai_cpic.reporting.metrics_file.model_key`); the name of the network is the entry ``"network"``.
+    """
+    patients = predictions.items
+    outputs = {
+        network.name: predictions.outputs,
+        "covariates only": covariates_only.outputs,
+        **cohort.references(training, patients),
+    }
+    tables = {name: cohort.table(patients, given) for name, given in outputs.items()}
+    scores = {name: cohort.scores(table) for name, table in tables.items()}
+    table = tables[network.name]
+    metrics = {
+        "network": network.name,
+        "training_patients": len(training),
+        "evaluated_patients": len(patients),
+        **{f"evaluated_{name}": count for name, count in cohort.counts(table).items()},
+        **{model_key(name): values for name, values in scores.items()},
+    }
+    report = Report(cohort.title, f"{network.name}: {len(training)} training patients, {len(patients)} evaluated")
+    report.add_table("Scores", [{"model": name, **values} for name, values in scores.items()], cohort.scores_caption)
+    if history.rows:
+        report.add_figure("Learning curves", learning_curves(history.rows), cohort.loss_caption)
+    cohort.report_evaluation(report, table, network.name)
+    _write_run(output_dir, cohort, predictions, network, table, metrics, report)
+    return metrics
+
+
+def write_inference(
+    output_dir: str | Path, cohort: Cohort, predictions: PatientPredictions, network: VolumeRegressor
+) -> dict[str, Any]:
+    """Write the files of a run that only predicts; metrics.json then says how much was predicted.
+
+    Args:
+        output_dir: an existing or new folder.
+        cohort: the cohort.
+        predictions: of the network.
+        network: gives its name, and the voxels that it encodes.
+
+    Returns:
+        The metrics, as written to metrics.json.
+    """
+    patients = predictions.items
+    table = cohort.table(patients, predictions.outputs)
+    metrics = {"network": network.name, "predicted_patients": len(patients), f"predicted_{cohort.rows}": len(table)}
+    report = Report(cohort.title, f"{network.name}: {len(patients)} patients predicted")
+    cohort.report_predictions(report, table)
+    _write_run(output_dir, cohort, predictions, network, table, metrics, report)
+    return metrics
+
+
+def _write_run(
+    output_dir: str | Path,
+    cohort: Cohort,
+    predictions: PatientPredictions,
+    network: VolumeRegressor,
+    table: pd.DataFrame,
+    metrics: Mapping[str, Any],
+    report: Report,
+) -> None:
+    """Complete the report by where the network looked in the first scans, and write the three files."""
+    for item in predictions.items[:SCANS_SHOWN]:
+        points = network.sampled_points(item["image"])
+        if points is None:  # it sees every voxel
+            continue
+        shape = torch.tensor(item["image"].shape[1:])
+        inside = int((points.cpu() < shape).all(1).sum())
+        report.add_figure(
+            f"Where the network looked: {item['patient']}",
+            cohort.sampled_voxels(item["image"], points),
+            f"{inside} of {shape.prod().item()} voxels were encoded, and {len(points) - inside} in the padding.",
+        )
+    output = Path(output_dir)
+    output.mkdir(parents=True, exist_ok=True)
+    table.to_csv(output / "predictions.csv", index=False)
+    write_metrics(output / "metrics.json", metrics)
+    report.write(output / "report.html")

@@ -1,0 +1,60 @@
+"""Slices of a scan as radiologists see them."""
+
+from __future__ import annotations
+
+import nibabel
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+
+from monai_cpic.data import LazyVolume
+
+__all__ = ["RadiologicalView", "name_directions"]
+
+
+class RadiologicalView:
+    """Slices of a volume with the patient's right on the left, and anterior or superior up, whatever the order of the voxels.
+
+    Args:
+        volume: 3-D; its affine says how the patient lies.
+
+    Attributes:
+        axes: the voxel axes along left-right, front-back and up-down.
+        spacing: of the voxels along each voxel axis, mm.
+    """
+
+    def __init__(self, volume: LazyVolume) -> None:
+        self.volume = volume
+        affine = volume.affine.numpy()
+        self.spacing: NDArray = np.linalg.norm(affine[:3, :3], axis=0)
+        orientation = nibabel.orientations.io_orientation(affine)  # world axis and direction of each voxel axis
+        self.axes = [int(axis) for axis in orientation[:, 0].argsort()]
+        self.mirrored = orientation[:, 1] > 0  # indices grow to the right, front or head, pixels to the left, back and feet
+
+    def slice(self, axis: int, level: int) -> NDArray:
+        """The slice across a voxel axis, float32 ``[C, height, width]``."""
+        size = list(self.volume.shape[1:])
+        centre = [edge // 2 for edge in size]
+        size[axis], centre[axis] = 1, int(level)
+        cube = self.volume.gather(torch.tensor([centre]), size)[0].numpy()
+        width, height = (other for other in self.axes if other != axis)
+        flips = [1 + other for other in (width, height) if self.mirrored[other]]
+        return np.flip(cube, flips).transpose(0, 1 + height, 1 + width, 1 + axis)[..., 0]
+
+    def pixels(self, points: NDArray, width: int, height: int) -> list[NDArray]:
+        """Columns and rows of voxels in a slice."""
+        return [
+            self.volume.shape[1 + axis] - 1 - points[:, axis] if self.mirrored[axis] else points[:, axis]
+            for axis in (width, height)
+        ]
+
+
+def name_directions(axes: Axes, top: str, bottom: str) -> None:
+    """Write letters for the patient's directions at the edges of a slice: R and L, and those given."""
+    for x, y, letter in ((0.02, 0.5, "R"), (0.98, 0.5, "L"), (0.5, 0.98, top), (0.5, 0.02, bottom)):
+        vertical = {0.98: "top", 0.02: "bottom"}.get(y, "center")
+        horizontal = {0.98: "right", 0.02: "left"}.get(x, "center")
+        text = axes.text(x, y, letter, transform=axes.transAxes, color="white", fontweight="bold", ha=horizontal, va=vertical)
+        text.set_path_effects([withStroke(linewidth=3, foreground="black")])

@@ -1,0 +1,171 @@
+"""A cohort in a few lines, through the one evaluation; how a run names its network; predictions in order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from ignite.engine import Engine
+from ignite.metrics import MeanAbsoluteError, Metric
+from monai.data import DataLoader
+from monai.engines import SupervisedEvaluator
+from monai.handlers import from_engine
+from torch import Tensor, nn
+
+from monai_cpic.cohorts import Cohort, PatientPredictions, write_evaluation, write_inference
+from monai_cpic.cohorts.ridge import ridge_prediction
+from monai_cpic.data import LazyVolume, list_collate, open_volume
+from monai_cpic.handlers import History, PrepareRows
+from monai_cpic.networks import VolumeRegressor
+
+
+class Ages(Cohort):
+    """The age of everyone in a folder, from a scan and the height: one number for each patient."""
+
+    title = "Age from a scan"
+    channels = ("CT",)
+    covariates = ("height (m)",)
+    higher_is_better = False
+    scores_caption = "Mean absolute error, years."
+    loss_caption = "Training loss, years."
+
+    def read(self, dataset_dir: str | Path) -> list[dict[str, Any]]:
+        rows = pd.read_csv(Path(dataset_dir) / "ages.csv").to_dict("records")
+        return [
+            {
+                "patient": row["patient"],
+                "image": str(Path(dataset_dir) / f"{row['patient']}.npy"),
+                "covariates": torch.tensor([[row["height"]]]),
+                "label": torch.tensor([[row["age"] / 10]]),
+            }
+            for row in rows
+        ]
+
+    def in_units(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        return {**data, "pred": 10 * data["pred"], "label": 10 * data["label"]}
+
+    def key_metric(self) -> dict[str, Metric]:
+        return {"error": MeanAbsoluteError(from_engine(["pred", "label"]))}
+
+    def table(self, patients: Sequence[Mapping[str, Any]], outputs: Sequence[Tensor]) -> pd.DataFrame:
+        rows = zip(patients, outputs, strict=True)
+        return pd.DataFrame([{"patient": p["patient"], "age": y.item(), "true": 10 * p["label"].item()} for p, y in rows])
+
+    def scores(self, table: pd.DataFrame) -> dict[str, float]:
+        return {"error": (table["age"] - table["true"]).abs().mean()}
+
+    def references(
+        self, training: Sequence[Mapping[str, Any]], patients: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Sequence[Tensor]]:
+        (known, target), (new, _) = (
+            [torch.cat([item[key] for item in items]) for key in ("covariates", "label")] for items in (training, patients)
+        )
+        return {"ridge on height": list(10 * ridge_prediction(known, target[:, 0], new))}
+
+
+class Sees(VolumeRegressor):
+    """A network of a name that encodes the given points."""
+
+    def __init__(self, name: str, points: Tensor | None) -> None:
+        super().__init__()
+        self.name = name
+        self.points = points
+
+    def sampled_points(self, volume: LazyVolume) -> Tensor | None:
+        return self.points
+
+
+class Heights(nn.Module):
+    """Predicts an age from the height alone."""
+
+    def forward(self, volumes: Sequence[LazyVolume], covariates: Tensor) -> Tensor:
+        return covariates + 2.5
+
+
+@pytest.fixture
+def ages(tmp_path: Path) -> list[dict[str, Any]]:
+    (tmp_path / "ages.csv").write_text("patient,height,age\nA,1.6,40\nB,1.7,50\nC,1.8,60\nD,1.9,70\nE,2.0,80\n")
+    items = Ages().read(tmp_path)
+    return [{**item, "image": open_volume(torch.rand(1, 6, 5, 4))} for item in items]
+
+
+def predicted(patients: Sequence[dict[str, Any]], error: float) -> PatientPredictions:
+    predictions = PatientPredictions()
+    predictions.items = list(patients)
+    predictions.outputs = [10 * item["label"] + error for item in patients]
+    return predictions
+
+
+def test_a_cohort_of_ones_own_goes_through_the_evaluation(ages: list[dict[str, Any]], tmp_path: Path) -> None:
+    training, evaluated, history = ages[:3], ages[3:], History()
+    history.rows = [{"epoch": 1, "loss": 2.0}]
+    network = Sees("C-PIC", torch.tensor([[1, 2, 3], [5, 4, 3], [6, 0, 0]]))
+    metrics = write_evaluation(
+        tmp_path / "run", Ages(), training, predicted(evaluated, 3.0), predicted(evaluated, -5.0), network, history
+    )
+    assert metrics == json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert list(metrics) == [
+        "network",
+        "training_patients",
+        "evaluated_patients",
+        "c_pic",
+        "covariates_only",
+        "ridge_on_height",
+    ]
+    assert (metrics["network"], metrics["training_patients"], metrics["evaluated_patients"]) == ("C-PIC", 3, 2)
+    assert metrics["c_pic"]["error"] == pytest.approx(3) and metrics["covariates_only"]["error"] == pytest.approx(5)
+    assert pd.read_csv(tmp_path / "run" / "predictions.csv")["age"].tolist() == pytest.approx([73, 83])
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert page.count("data:image/png") == 3  # curve, two scans
+    assert "C-PIC: 3 training patients, 2 evaluated" in page and "2 of 120 voxels were encoded, and 1 in the padding" in page
+
+
+def test_a_run_names_the_network_that_it_ran(ages: list[dict[str, Any]], tmp_path: Path) -> None:
+    predictions, network = predicted(ages[3:], 3.0), Sees("ResNet-34", None)
+    metrics = write_evaluation(tmp_path, Ages(), ages[:3], predictions, predictions, network, History())
+    assert metrics["network"] == "ResNet-34" and "resnet_34" in metrics and "c_pic" not in metrics
+    page = (tmp_path / "report.html").read_text()
+    assert "ResNet-34" in page and "C-PIC" not in page and "data:image/png" not in page
+    metrics = write_inference(tmp_path, Ages(), predictions, network)
+    assert metrics == {"network": "ResNet-34", "predicted_patients": 2} == json.loads((tmp_path / "metrics.json").read_text())
+    assert "ResNet-34: 2 patients predicted" in (tmp_path / "report.html").read_text()
+
+
+def test_a_cohort_of_ones_own_goes_through_an_engine(ages: list[dict[str, Any]]) -> None:
+    """As in a bundle's configuration."""
+    cohort, predictions = Ages(), PatientPredictions()
+    evaluator = SupervisedEvaluator(
+        device="cpu",
+        val_data_loader=DataLoader(ages, batch_size=2, collate_fn=list_collate),
+        network=Heights(),
+        prepare_batch=PrepareRows(),
+        postprocessing=cohort.in_units,
+        key_val_metric=cohort.key_metric(),
+        metric_cmp_fn=cohort.is_better,
+        val_handlers=[predictions],
+        decollate=False,
+    )
+    evaluator.run()
+    table = cohort.table(predictions.items, predictions.outputs)
+    assert table["age"].tolist() == pytest.approx([41, 42, 43, 44, 45])
+    assert evaluator.state.metrics["error"] == pytest.approx(cohort.scores(table)["error"])
+
+
+def test_which_metric_is_better() -> None:
+    assert Ages().is_better(1.0, 2.0) and not Ages().is_better(2.0, 1.0) and not Ages().is_better(1.0, 1.0)
+
+
+def test_predictions_are_collected_in_order(ages: list[dict[str, Any]]) -> None:
+    predictions = PatientPredictions()
+    engine = Engine(lambda _, batch: {"pred": torch.arange(len(batch["patient"]))[:, None] + 100.0})
+    predictions.attach(engine)
+    batches = [{key: [item[key] for item in part] for key in ages[0]} for part in (ages[:3], ages[3:])]
+    for _ in range(2):
+        engine.run(batches)
+    table = Ages().table(predictions.items, predictions.outputs)
+    assert table["patient"].tolist() == list("ABCDE") and table["age"].tolist() == [100, 101, 102, 100, 101]

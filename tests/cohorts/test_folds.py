@@ -1,0 +1,35 @@
+"""Folds by patient."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monai_cpic.cohorts import folds
+
+
+@given(patients=st.integers(2, 40), n_folds=st.integers(2, 8), seed=st.integers(0, 5))
+def test_folds_are_disjoint_and_cover_the_cohort(patients: int, n_folds: int, seed: int) -> None:
+    n_folds = min(n_folds, patients)
+    cohort = [{"patient": f"ID{number}"} for number in range(patients)]
+    validated = []
+    for fold in range(n_folds):
+        training, validation = folds(cohort, n_folds, fold, seed)
+        names = [item["patient"] for item in training + validation]
+        assert sorted(names) == sorted(item["patient"] for item in cohort)
+        assert abs(len(validation) - patients / n_folds) < 1
+        assert (training, validation) == folds(cohort, n_folds, fold, seed)
+        validated += [item["patient"] for item in validation]
+    assert sorted(validated) == sorted(item["patient"] for item in cohort)
+
+
+def test_impossible_folds() -> None:
+    cohort = [{"patient": name} for name in "abc"]
+    for n_folds in (1, 4):
+        with pytest.raises(ValueError, match="n_folds must be between 2 and the 3 patients"):
+            folds(cohort, n_folds)
+    with pytest.raises(ValueError, match="fold must be between 0 and 2"):
+        folds(cohort, 3, fold=3)
+    with pytest.raises(ValueError, match="more than once"):
+        folds([*cohort, cohort[0]], 2)
