@@ -6,11 +6,14 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fire
+import monai.bundle
 import pytest
 import torch
 from monai.bundle import ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
@@ -37,24 +40,31 @@ class BundleRun:
         """The folder."""
         return REPOSITORY / "bundles" / self.name
 
-    def __call__(
-        self, *names: str, dataset_dir: Path, output_dir: Path, processes: int = 0, **options: object
-    ) -> subprocess.CompletedProcess[str]:
-        """Run configurations in a process of their own, or in several of a distributed training."""
-        files = [str(self.root / "configs" / f"{name}.yaml") for name in names]
-        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"] if processes else []
-        bundle = ["-m", "monai.bundle", "run", "--config_file", str(files), "--bundle_root", str(self.root)]
-        command = [sys.executable, *torchrun, *bundle]
-        options = {"dataset_dir": dataset_dir, "output_dir": output_dir, **self.network, **options}
-        if "train" in names:
-            options = {"simulation": dict(self.simulation), **options}
-        command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+    def __call__(self, *names: str, dataset_dir: Path, output_dir: Path, **options: object) -> None:
+        """Run configurations as ``python -m monai.bundle run`` does, in this process."""
+        fire.Fire(monai.bundle.run, command=self._words(names, dataset_dir, output_dir, options))
 
-    def succeed(self, *names: str, dataset_dir: Path, output_dir: Path, **options: object) -> None:
-        """Run, and fail with what it said."""
-        finished = self(*names, dataset_dir=dataset_dir, output_dir=output_dir, **options)
+    def in_processes(self, processes: int, *names: str, dataset_dir: Path, output_dir: Path, **options: object) -> None:
+        """Run configurations by torchrun, and fail with what they said."""
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m", "monai.bundle", "run"]
+        command = [sys.executable, *torchrun, *self._words(names, dataset_dir, output_dir, options)]
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)
         assert finished.returncode == 0, finished.stderr[-3000:]
+
+    def refusal(self, *names: str, dataset_dir: Path, output_dir: Path, **options: object) -> str:
+        """What a run says that ends with an error, whose causes are part of it."""
+        with pytest.raises(RuntimeError) as caught:
+            self(*names, dataset_dir=dataset_dir, output_dir=output_dir, **options)
+        return "".join(traceback.format_exception(caught.value))
+
+    def _words(self, names: Sequence[str], dataset_dir: Path, output_dir: Path, options: Mapping[str, object]) -> list[str]:
+        """The command line after ``run``."""
+        files = [str(self.root / "configs" / f"{name}.yaml") for name in names]
+        given = {"dataset_dir": dataset_dir, "output_dir": output_dir, **self.network, **options}
+        if "train" in names:
+            given = {"simulation": dict(self.simulation), **given}
+        words = ["--config_file", str(files), "--bundle_root", str(self.root)]
+        return words + [word for name, value in given.items() for word in (f"--{name}", str(value))]
 
     def train_in_processes_as_in_one(self, dataset_dir: Path, output_dir: Path) -> None:
         """Two processes with half of the batch each, and one with all of it: the same losses and metrics.
@@ -63,12 +73,12 @@ class BundleRun:
         """
         one, two = output_dir / "one", output_dir / "two"
         for folder, processes in ((one, 1), (two, 2)):
-            self.succeed(
+            self.in_processes(
+                processes,
                 "train",
                 "multi_gpu_train",
                 dataset_dir=dataset_dir,
                 output_dir=folder,
-                processes=processes,
                 batch_size=4 // processes,
                 max_epochs=2,
                 val_interval=1,
@@ -82,23 +92,23 @@ class BundleRun:
 
     def resume_as_uninterrupted(self, dataset_dir: Path, uninterrupted: Path, parts: Path) -> None:
         """Two epochs in one go, and the same training stopped after the first and continued: the same files."""
-        self.succeed("train", dataset_dir=dataset_dir, output_dir=uninterrupted, max_epochs=2, val_interval=1)
+        self("train", dataset_dir=dataset_dir, output_dir=uninterrupted, max_epochs=2, val_interval=1)
         stop = {"max_epochs": 1, "val_interval": 1, "scheduler::total_steps": 2}  # an epoch is one batch
-        self.succeed("train", dataset_dir=dataset_dir, output_dir=parts, **stop)
-        self.succeed("train", dataset_dir=dataset_dir, output_dir=parts, max_epochs=2, val_interval=1, resume=True)
+        self("train", dataset_dir=dataset_dir, output_dir=parts, **stop)
+        self("train", dataset_dir=dataset_dir, output_dir=parts, max_epochs=2, val_interval=1, resume=True)
         for name in ("metrics.json", "predictions.csv"):
             assert (parts / name).read_text() == (uninterrupted / name).read_text()
 
     def train_and_predict_in_the_papers_setting(self, cohort: Path, output_dir: Path, **inference: object) -> None:
         """Its configuration after those of training and inference, at a low rank."""
         model = output_dir / "model.pt"
-        self.succeed("train", "paper", dataset_dir=cohort, output_dir=output_dir, max_epochs=2, val_interval=1, rank=4)
+        self("train", "paper", dataset_dir=cohort, output_dir=output_dir, max_epochs=2, val_interval=1, rank=4)
         state = torch.load(model)
         assert (
             state["bottleneck.encoder.layers.0.weight"].dtype == torch.float64 and state["projection.coefficients"].shape[1] == 4
         )
         folder = output_dir / "inference"
-        self.succeed("inference", "paper", dataset_dir=cohort, output_dir=folder, model=model, rank=4, **inference)
+        self("inference", "paper", dataset_dir=cohort, output_dir=folder, model=model, rank=4, **inference)
         assert (folder / "predictions.csv").is_file()
 
     def pass_monais_own_checks(self, cohort: Path, tmp_path: Path, **options: object) -> None:
