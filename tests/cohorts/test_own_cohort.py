@@ -76,6 +76,9 @@ class Sees(VolumeRegressor):
         self.name = name
         self.points = points
 
+    def features(self, volumes: Sequence[LazyVolume]) -> Tensor:
+        raise NotImplementedError
+
     def sampled_points(self, volume: LazyVolume) -> Tensor | None:
         return self.points
 
