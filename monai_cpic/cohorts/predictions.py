@@ -31,7 +31,8 @@ class PatientPredictions:
 
     def __call__(self, engine: Engine) -> None:
         """Take in one batch."""
-        batch, output = engine.state.batch, engine.state.output
+        batch: Any = engine.state.batch
+        output: Any = engine.state.output
         self.items += [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
         rows = [len(covariates) for covariates in batch["covariates"]]
         self.outputs += output["pred"].detach().cpu().split(rows)

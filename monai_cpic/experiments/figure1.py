@@ -103,8 +103,8 @@ def draw_figure1(output: str | Path, image: str | Path | None = None, steps: int
 
 def read_picture(image: str | Path | None = None) -> Tensor:
     """A square picture ``[C, 128, 128]`` with values in [0, 1]; default a photograph that comes with matplotlib."""
-    with get_sample_data("grace_hopper.jpg") if image is None else open(image, "rb") as file:
-        array = torch.tensor(imread(file, format="jpg" if image is None else Path(image).suffix[1:]).copy()).float()
+    path = get_sample_data("grace_hopper.jpg", asfileobj=False) if image is None else image
+    array = torch.tensor(imread(str(path)).copy()).float()
     array = array[..., None].expand(*array.shape, 3) if array.ndim == 2 else array[..., :3]
     picture = array.permute(2, 0, 1) / (255.0 if array.max() > 1 else 1.0)
     edge = min(picture.shape[1:])

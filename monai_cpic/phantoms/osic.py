@@ -131,7 +131,7 @@ def _simulate_scan(folder: Path, number: int, extent: float, seed: int, resoluti
         folder,
         hu,
         grid.spacing,
-        grid.origin + shift,
+        (grid.origin + shift).tolist(),
         patient=folder.name,
         head_first=bool(rng.random() < 0.5),
         intercept=int(rng.choice([-1024, 0])),

@@ -36,7 +36,7 @@ class Grid:
         return z[:, None, None], y[None, :, None], x[None, None, :]
 
 
-def mix(image: np.ndarray, fraction: np.ndarray, value: np.ndarray | float) -> None:
+def mix(image: np.ndarray, fraction: np.ndarray, value: np.ndarray | np.floating | float) -> None:
     """Fill a fraction of each voxel of ``image`` with ``value``, in place."""
     image += fraction * (value - image)
 

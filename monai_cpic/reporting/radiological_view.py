@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import nibabel
 import numpy as np
 import torch
@@ -28,27 +30,24 @@ class RadiologicalView:
     def __init__(self, volume: LazyVolume) -> None:
         self.volume = volume
         affine = volume.affine.numpy()
-        self.spacing: NDArray = np.linalg.norm(affine[:3, :3], axis=0)
+        self.spacing: NDArray[Any] = np.linalg.norm(affine[:3, :3], axis=0)
         orientation = nibabel.orientations.io_orientation(affine)  # world axis and direction of each voxel axis
         self.axes = [int(axis) for axis in orientation[:, 0].argsort()]
         self.mirrored = orientation[:, 1] > 0  # indices grow to the right, front or head, pixels to the left, back and feet
 
-    def slice(self, axis: int, level: int) -> NDArray:
+    def slice(self, axis: int, level: int) -> NDArray[Any]:
         """The slice across a voxel axis, float32 ``[C, height, width]``."""
         size = list(self.volume.shape[1:])
         centre = [edge // 2 for edge in size]
         size[axis], centre[axis] = 1, int(level)
         cube = self.volume.gather(torch.tensor([centre]), size)[0].numpy()
         width, height = (other for other in self.axes if other != axis)
-        flips = [1 + other for other in (width, height) if self.mirrored[other]]
+        flips = tuple(1 + other for other in (width, height) if self.mirrored[other])
         return np.flip(cube, flips).transpose(0, 1 + height, 1 + width, 1 + axis)[..., 0]
 
-    def pixels(self, points: NDArray, width: int, height: int) -> list[NDArray]:
-        """Columns and rows of voxels in a slice."""
-        return [
-            self.volume.shape[1 + axis] - 1 - points[:, axis] if self.mirrored[axis] else points[:, axis]
-            for axis in (width, height)
-        ]
+    def pixels(self, points: NDArray[Any], axis: int) -> NDArray[Any]:
+        """Columns or rows, along a voxel axis, of voxels ``[N, 3]`` in a slice."""
+        return self.volume.shape[1 + axis] - 1 - points[:, axis] if self.mirrored[axis] else points[:, axis]
 
 
 def name_directions(axes: Axes, top: str, bottom: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -59,7 +60,7 @@ def sample_positions(volume: LazyVolume, points: Tensor, slices: int = 3) -> Fig
     bins = [np.arange(-0.5, shape[axis] + bin_mm / view.spacing[axis], bin_mm / view.spacing[axis]) for axis in (across, up)]
     if len(inside):
         *_, density = coronal.hist2d(
-            *view.pixels(inside, across, up), bins=bins, cmin=1, cmap="plasma", alpha=0.6, norm=LogNorm()
+            view.pixels(inside, across), view.pixels(inside, up), bins=bins, cmin=1, cmap="plasma", alpha=0.6, norm=LogNorm()
         )
         figure.colorbar(density, ax=coronal, label=f"voxels in a column of {bin_mm:.1f} × {bin_mm:.1f} mm", shrink=0.8)
     coronal.set(title="coronal: all voxels, seen from the front", xlim=(-0.5, shape[across] - 0.5), ylim=(shape[up] - 0.5, -0.5))
@@ -95,17 +96,17 @@ def channel_positions(volume: LazyVolume, points: Tensor, names: Sequence[str]) 
     return figure
 
 
-def _draw_near(axes: Axes, view: RadiologicalView, points: NDArray, level: int) -> int:
+def _draw_near(axes: Axes, view: RadiologicalView, points: NDArray[Any], level: int) -> int:
     """Draw the voxels near an axial slice onto its picture, and return how many they are."""
     across, front, up = view.axes
     near = points[np.abs(points[:, up] - level) <= NEAR]
     axes.set_aspect(view.spacing[front] / view.spacing[across])
-    axes.scatter(*view.pixels(near, across, front), s=5, color=ORANGE, alpha=0.5, linewidth=0)
+    axes.scatter(view.pixels(near, across), view.pixels(near, front), s=5, color=ORANGE, alpha=0.5, linewidth=0)
     name_directions(axes, "A", "P")
     return len(near)
 
 
-def _inside(volume: LazyVolume, points: Tensor) -> NDArray:
+def _inside(volume: LazyVolume, points: Tensor) -> NDArray[Any]:
     """The points that are voxels of the volume."""
     shape = np.array(volume.shape[1:])
     if len(shape) != 3 or points.ndim != 2 or points.shape[1] != 3:
@@ -116,7 +117,7 @@ def _inside(volume: LazyVolume, points: Tensor) -> NDArray:
     return positions[((positions >= 0) & (positions < shape)).all(1)]
 
 
-def _summary(volume: LazyVolume, points: Tensor, inside: NDArray) -> str:
+def _summary(volume: LazyVolume, points: Tensor, inside: NDArray[Any]) -> str:
     """How many of the voxels were encoded."""
     total, outside = int(np.prod(volume.shape[1:])), len(points) - len(inside)
     return f"{len(inside):,} of {total:,} voxels ({100 * len(inside) / total:.3f} %)" + (
@@ -124,7 +125,7 @@ def _summary(volume: LazyVolume, points: Tensor, inside: NDArray) -> str:
     )
 
 
-def _crowded(counts: NDArray, number: int) -> list[int]:
+def _crowded(counts: NDArray[Any], number: int) -> list[int]:
     """Levels with most points near them, ascending, at a distance from each other; of equal ones, those closer to the middle."""
     levels = np.arange(len(counts))
     weights = 1 + NEAR - np.abs(np.arange(-NEAR, NEAR + 1))  # a level with points comes before one beside them
