@@ -63,7 +63,7 @@ def draw(dense: Tensor, rank: int, path: Path, title: str) -> None:
     for (name, (values, points)), (above, below) in zip(results.items(), rows.T, strict=True):
         error = ((values - dense).norm() / centred.norm()).item()
         picture = values[len(values) // 2] if values.ndim == 3 else values
-        above.imshow(picture, cmap="gray", vmin=float(dense.min()), vmax=float(dense.max()))
+        above.imshow(picture.numpy(), cmap="gray", vmin=float(dense.min()), vmax=float(dense.max()))
         above.set_title(name if points is None and error == 0 else f"{name}\nerror {error:.2g}")
         if points is not None:
             below.plot(points[:, -1], points[:, -2], ",", color="tab:red")

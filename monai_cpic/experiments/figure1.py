@@ -94,7 +94,7 @@ def draw_figure1(output: str | Path, image: str | Path | None = None, steps: int
     ]
     for axes, values, title in panels:
         shown = values.clamp(0, 1).permute(1, 2, 0) if len(values) == 3 else values[0]
-        axes.imshow(shown, cmap="viridis")
+        axes.imshow(shown.numpy(), cmap="viridis")
         axes.set_title(title, fontsize=9)
         axes.set_axis_off()
     figure.savefig(output, dpi=100)

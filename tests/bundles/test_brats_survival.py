@@ -13,7 +13,7 @@ from bundle_run import BundleRun
 from monai_cpic.phantoms import BraTSSimulation
 
 SIMULATION = {"patients": 10, "seed": 0, "resolution": 0.2}
-BUNDLE = BundleRun("brats_survival", SIMULATION, {"spatial_shape": "[64,64,32]", "n_dims": 4})
+BUNDLE = BundleRun("brats_survival", SIMULATION, {"spatial_shape": "[64,64,32]", "n_dims": 4, "cells": 128})
 COLUMNS = ["Brats20ID", "Survival_days", "Age", "Extent_of_Resection", "Survival_days_true", "died"]
 CHALLENGE = ["accuracy", "MSE", "medianSE", "stdSE", "SpearmanR"]
 
