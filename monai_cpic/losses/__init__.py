@@ -1,11 +1,8 @@
 """Losses that MONAI does not have."""
 
-from __future__ import annotations
-
-from monai_cpic.losses.alignment import AlignedLoss, kernel_alignment
 from monai_cpic.losses.censored import CensoredMSELoss
 from monai_cpic.losses.joint import JointMean
 from monai_cpic.losses.pinball import PinballLoss
 from monai_cpic.losses.quantile_rate import QuantileRateLoss
 
-__all__ = ["AlignedLoss", "CensoredMSELoss", "JointMean", "PinballLoss", "QuantileRateLoss", "kernel_alignment"]
+__all__ = ["CensoredMSELoss", "JointMean", "PinballLoss", "QuantileRateLoss"]

@@ -27,13 +27,13 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import torch
+from alignment import AlignedLoss
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from monai_cpic.cohorts.folds import folds
 from monai_cpic.cohorts.osic.cohort import read_cohort
 from monai_cpic.data import LazyVolume
-from monai_cpic.losses import AlignedLoss
 from monai_cpic.networks import CPICNet, PooledEncoder, ResNetRegressor, TTBottleneck, TTProjection, VolumeRegressor
 from monai_cpic.phantoms.osic import ensure_osic
 from monai_cpic.tensor_train import TensorTrain
@@ -115,7 +115,7 @@ def train(network: VolumeRegressor, method: Method, scans: Tensor, target: Tenso
     """Train for some processor time; the number of epochs begun."""
     loss_function: nn.Module = nn.MSELoss()
     if isinstance(network, CPICNet) and method.alignment:
-        loss_function = AlignedLoss(loss_function, network.gram, method.alignment)
+        loss_function = AlignedLoss(loss_function, network.bottleneck, method.alignment)
     optimizer = torch.optim.AdamW(network.parameters(), lr=method.rate, weight_decay=0.1)
     network.train()
     start, epochs = time.process_time(), 0

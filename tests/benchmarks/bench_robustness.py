@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from alignment import AlignedLoss
 from torch import Tensor, nn
 from tqdm import trange
 
 from monai_cpic.data import ArraySource, LazyVolume
-from monai_cpic.losses import AlignedLoss
 from monai_cpic.networks import CPICNet, PooledEncoder
 
 SHAPE, BATCH = (16, 16, 8), 4
@@ -74,7 +74,7 @@ def train(name: str, steps: int) -> dict[str, Any]:
     """One training, and what it met."""
     torch.manual_seed(0)
     network = NETWORKS[name]()
-    loss_function = AlignedLoss(nn.MSELoss(), network.gram) if "aligned" in name else nn.MSELoss()
+    loss_function = AlignedLoss(nn.MSELoss(), network.bottleneck) if "aligned" in name else nn.MSELoss()
     optimizer = torch.optim.RAdam(network.parameters(), lr=1e-3)
     network.train()
     kinds, log, bad = list(KINDS), [], 0

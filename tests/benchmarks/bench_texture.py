@@ -13,11 +13,11 @@ import json
 import time
 
 import torch
+from alignment import AlignedLoss
 from torch import Tensor
 from tqdm import trange
 
 from monai_cpic.data import ArraySource, LazyVolume
-from monai_cpic.losses import AlignedLoss
 from monai_cpic.networks import CPICNet
 from monai_cpic.tensor_train import TensorTrain
 
@@ -72,7 +72,7 @@ def main() -> None:
     train, target = cohort(256, 2 * arguments.seed + 1)
     test, test_target = cohort(128, 2 * arguments.seed + 2)
     network = CPICNet((SIZE, SIZE), n_dims=4, oversampling=arguments.oversampling)
-    loss_function = AlignedLoss(torch.nn.MSELoss(), network.gram, arguments.alignment)
+    loss_function = AlignedLoss(torch.nn.MSELoss(), network.bottleneck, arguments.alignment)
     optimizer = torch.optim.RAdam(network.parameters(), lr=3e-3)
     start, curve = time.perf_counter(), []
     for epoch in trange(1, arguments.epochs + 1):
