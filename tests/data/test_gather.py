@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monai_cpic.data.gather import blocks, linear_taps, points, product
+from monai_cpic.data.gather.indexing import blocks, linear_taps, points, product
 
 
 @st.composite

@@ -1,4 +1,4 @@
-"""Cubes read ahead are those that the network asks for."""
+"""ReadPatches read ahead are those that the network asks for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from monai.data import DataLoader, Dataset
 
 from monai_cpic.data import open_volume
-from monai_cpic.data.cubes import Cubes
+from monai_cpic.data.gather.read_patches import ReadPatches
 from monai_cpic.networks import CPICNet, IndexStore
 from monai_cpic.transforms import CrossPatchSamplerd, FreezeLazyVolumed, LoadLazyVolumed
 
@@ -47,26 +47,26 @@ def test_all_cubes_of_a_held_step_are_read_ahead(
     tmp_path: Path, scans: list[dict[str, str]], workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, read_ahead = [], []
-    find = Cubes.find
+    find = ReadPatches.find
 
-    def counting(self: Cubes, centres: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def counting(self: ReadPatches, centres: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         found, places = find(self, centres)
         asked.append(len(centres))
         read_ahead.append(int(found.sum()))
         return found, places
 
-    monkeypatch.setattr(Cubes, "find", counting)
+    monkeypatch.setattr(ReadPatches, "find", counting)
     indices = IndexStore(2, tmp_path / "indices")
     net = network(indices)
     loader = DataLoader(Dataset(scans, pipeline(indices)), batch_size=3, num_workers=workers)
     for step in range(4):
         volumes = next(iter(loader))["image"]
-        assert all((volume.cubes is not None) == (step % 2 == 1) for volume in volumes)
+        assert all((volume.read is not None) == (step % 2 == 1) for volume in volumes)
         asked.clear(), read_ahead.clear()
         net.bottleneck(volumes)
         if step % 2:
             assert sum(asked) - sum(read_ahead) <= 300  # of the running statistics, 100 random points for each volume
-            assert sum(read_ahead) >= sum(len(volume.cubes.centres) for volume in volumes)
+            assert sum(read_ahead) >= sum(len(volume.read.centres) for volume in volumes)
 
 
 def test_the_step_is_the_same_with_and_without(tmp_path: Path, scans: list[dict[str, str]]) -> None:
@@ -91,7 +91,7 @@ def test_a_handle_with_cubes_reads_what_is_missing() -> None:
     assert torch.equal(with_cubes.gather(centres, 3), volume.gather(centres, 3))
     assert torch.equal(with_cubes.gather(centres, 5), volume.gather(centres, 5))
     assert with_cubes.gather(centres, 3, torch.float64).dtype == torch.float64
-    assert with_cubes.scaled(lambda cubes: cubes).cubes is None  # they would be of other values
+    assert with_cubes.scaled(lambda patches: patches).read is None  # they would be of other values
 
 
 def test_wrong_use(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Cubes that were read before anybody asked for them."""
+"""Patches that were read in advance."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Cubes"]
+__all__ = ["ReadPatches"]
 
 
 @dataclass(frozen=True, eq=False)
-class Cubes:
-    """Cubes of a volume by their centres.
+class ReadPatches:
+    """Patches of a volume that are in memory, found by their centres.
 
     Args:
-        centres: int64 ``[M, D]``, each once.
+        centres: int64 ``[M, D]``, not negative, distinct.
         values: ``[M, C, *size]``.
     """
 
@@ -23,11 +23,17 @@ class Cubes:
     values: Tensor
 
     def find(self, centres: Tensor) -> tuple[Tensor, Tensor]:
-        """Which of some centres ``[N, D]`` are here, bool ``[N]``, and the places of those in :attr:`values`.
+        """Look up patches by their centres.
+
+        Args:
+            centres: int64 ``[N, D]``.
+
+        Returns:
+            bool ``[N]``, True for the centres that are here, and the positions of these in :attr:`values`.
 
         Example:
-            >>> cubes = Cubes(torch.tensor([[5, 0], [1, 2]]), torch.zeros(2, 1, 3, 3))
-            >>> cubes.find(torch.tensor([[1, 2], [1, 3], [9, 9]]))
+            >>> patches = ReadPatches(torch.tensor([[5, 0], [1, 2]]), torch.zeros(2, 1, 3, 3))
+            >>> patches.find(torch.tensor([[1, 2], [1, 3], [9, 9]]))
             (tensor([ True, False, False]), tensor([1]))
         """
         edges = self.centres.amax(0) + 1
@@ -35,6 +41,6 @@ class Cubes:
         here, order = (self.centres * strides).sum(1).sort()
         inside = ((centres >= 0) & (centres < edges)).all(1)
         wanted = (centres * strides).sum(1)
-        place = torch.searchsorted(here, wanted).clamp(max=len(here) - 1)
-        found = inside & (here[place] == wanted)
-        return found, order[place[found]]
+        position = torch.searchsorted(here, wanted).clamp(max=len(here) - 1)
+        found = inside & (here[position] == wanted)
+        return found, order[position[found]]
