@@ -65,7 +65,7 @@ class LazyVolume:
     affine: Tensor
     key: str | None = None
     sampling: Sampling | None = None
-    intensity: tuple[Callable[[Tensor], Tensor] | LazyVolume, ...] = ()
+    intensity: tuple[Callable[[Tensor], Any] | LazyVolume, ...] = ()
     read: ReadPatches | None = None
 
     @property
@@ -141,8 +141,12 @@ class LazyVolume:
         affine = self.affine @ torch.from_numpy(sampling.matrix)
         return replace(self, sampling=stored, affine=affine, intensity=steps, read=None)
 
-    def scaled(self, function: Callable[[Tensor], Tensor]) -> LazyVolume:
-        """The same scan with one more function applied to its intensities."""
+    def scaled(self, function: Callable[[Tensor], Any]) -> LazyVolume:
+        """The same scan with one more function applied to its intensities.
+
+        Args:
+            function: from patches ``[N, C, *size]`` to a tensor of that shape, voxel by voxel, picklable.
+        """
         return replace(self, intensity=(*self.intensity, function), read=None)
 
     def masked(self, mask: LazyVolume) -> LazyVolume:

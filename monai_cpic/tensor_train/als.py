@@ -11,7 +11,7 @@ tensor completion in the tensor train format).  The least-squares problem of eac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -155,7 +155,8 @@ def _fit(core: Tensor, left: Tensor, right: Tensor, values: Tensor, positions: D
     size = values.square().sum(1)
     noise = (left_over / torch.where(size > 0, size, 1.0)).clamp(max=1)[:, None, None]
     held, drawn = ridge * weight, SHRINKAGE * noise * weight
-    return torch.stack([start + _Slice.apply(a, b, missing, start, held, drawn) for a, b, missing, start in problems], 2)
+    solve: Callable[..., Tensor] = _Slice.apply
+    return torch.stack([start + solve(a, b, missing, start, held, drawn) for a, b, missing, start in problems], 2)
 
 
 class _Slice(torch.autograd.Function):

@@ -84,10 +84,10 @@ class Memory:
         """
         distinct, inverse = torch.unique(keys, return_inverse=True)
         self.keys, self._slots = self.keys.to(keys.device), self._slots.to(keys.device)
-        place = torch.searchsorted(self.keys, distinct)
+        position = torch.searchsorted(self.keys, distinct)
         known = torch.zeros_like(distinct, dtype=torch.bool)
-        inside = place < len(self.keys)
-        known[inside] = self.keys[place[inside]] == distinct[inside]
+        inside = position < len(self.keys)
+        known[inside] = self.keys[position[inside]] == distinct[inside]
         new = distinct[~known]
         if len(new):
             rows = compute(new)
@@ -112,12 +112,12 @@ def memoized(field: Field, modes: Sequence[Mode]) -> Field:
         def compute(new: Tensor) -> Tensor:
             # Fields of the batch need different numbers of new values: shorter lists are padded with a point that is repeated.
             item = new // size
-            place = torch.arange(len(new), device=new.device) - torch.searchsorted(item, item)
+            position = torch.arange(len(new), device=new.device) - torch.searchsorted(item, item)
             first = torch.searchsorted(keys.flatten().sort().values, new)
             where = keys.flatten().argsort()[first]
-            asked = coordinates[:, :1].repeat(1, int(place.max()) + 1, 1)
-            asked[item, place] = coordinates.reshape(-1, axes)[where]
-            return evaluate(field, asked)[item, place]
+            asked = coordinates[:, :1].repeat(1, int(position.max()) + 1, 1)
+            asked[item, position] = coordinates.reshape(-1, axes)[where]
+            return evaluate(field, asked)[item, position]
 
         return memory.look_up(keys, compute)
 

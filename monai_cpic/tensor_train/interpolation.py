@@ -32,5 +32,6 @@ def interpolate(pivots: Tensor, values: Tensor, ridge: float) -> Tensor:
     eye = torch.eye(columns, dtype=pivots.dtype, device=pivots.device)
     q, upper = torch.linalg.qr(torch.cat([pivots, damping[:, None, None] * eye], 1))
     projection = q[:, :rows].mT
-    first = torch.linalg.solve_triangular(upper, projection @ values, upper=True)
-    return first + torch.linalg.solve_triangular(upper, projection @ (values - pivots @ first), upper=True)
+    first: Tensor = torch.linalg.solve_triangular(upper, projection @ values, upper=True)
+    second: Tensor = torch.linalg.solve_triangular(upper, projection @ (values - pivots @ first), upper=True)
+    return first + second

@@ -31,7 +31,8 @@ def dense_patches(values: Tensor, centres: Tensor, size: Sequence[int]) -> Tenso
         for axis, (edge, n) in enumerate(zip(size, values.shape[1:], strict=True))
     ]
     index = [line.reshape(len(line), *(-1 if d == axis else 1 for d in range(axes))) for axis, line in enumerate(lines)]
-    return values[(slice(None), *index)].transpose(0, 1)
+    key: tuple[slice | Tensor, ...] = (slice(None), *index)
+    return values[key].transpose(0, 1)
 
 
 def points_around(shape: Sequence[int], count: int = 200) -> Tensor:

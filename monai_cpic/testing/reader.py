@@ -60,11 +60,8 @@ class ReaderTestCase(VolumeTestCase):
         return self.open(self.write(values, folder))
 
     @pytest.fixture
-    def path(self, values: NDArray[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """A volume that has not been opened yet."""
-        monkeypatch.setenv("MONAI_CPIC_CACHE", str(tmp_path / "cache"))
-        folder = tmp_path / "written"
-        folder.mkdir()
+    def path(self, values: NDArray[Any], folder: Path) -> Path:
+        """A volume on disk that has not been opened yet."""
         return self.write(values, folder)
 
     def test_the_key_is_the_path(self, path: Path) -> None:
@@ -96,10 +93,10 @@ class ReaderTestCase(VolumeTestCase):
         with pytest.raises(ValueError, match=re.escape(file.name)):
             self.open(path).gather(centre, size)
 
-    def test_files_that_differ_are_not_confused(self, values: NDArray[Any], path: Path) -> None:
+    def test_files_that_differ_are_not_confused(self, values: NDArray[Any], path: Path, tmp_path: Path) -> None:
         centre, size = torch.tensor([[n // 2 for n in self.shape[1:]]]), self.shape[1:]
         self.open(path).gather(centre, size)
-        folder = path.parent.parent / "other"
-        folder.mkdir()
-        other = self.open(self.write(values[:, ::-1, :, ::-1].copy(), folder))
-        np.testing.assert_array_equal(other.gather(centre, size)[0], values[:, ::-1, :, ::-1].astype(np.float32))
+        (tmp_path / "other").mkdir()
+        flipped = values[:, ::-1, :, ::-1].copy()
+        other = self.open(self.write(flipped, tmp_path / "other"))
+        np.testing.assert_array_equal(other.gather(centre, size)[0], flipped.astype(np.float32))

@@ -57,7 +57,8 @@ class VolumeTestCase(ABC):
     @pytest.fixture(params=["<i2"])
     def dtype(self, request: pytest.FixtureRequest) -> np.dtype[Any]:
         """The stored dtype; override the fixture with other ``params`` to test several."""
-        return np.dtype(request.param)
+        name: str = request.param
+        return np.dtype(name)
 
     @pytest.fixture
     def values(self, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -70,11 +71,16 @@ class VolumeTestCase(ABC):
         return torch.from_numpy(values.astype(np.float32))
 
     @pytest.fixture
-    def volume(self, values: NDArray[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LazyVolume:
-        """The volume; whatever it unpacks goes to a cache folder of its own."""
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """An empty folder; what readers unpack goes to a cache folder beside it."""
         monkeypatch.setenv("MONAI_CPIC_CACHE", str(tmp_path / "cache"))
-        folder = tmp_path / "scan"
+        folder = tmp_path / "scans"
         folder.mkdir()
+        return folder
+
+    @pytest.fixture
+    def volume(self, values: NDArray[Any], folder: Path) -> LazyVolume:
+        """The volume under test."""
         return self.make(values, folder)
 
     def test_shape_and_dtype(self, volume: LazyVolume, dtype: np.dtype[Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,21 +41,21 @@ class FreezeLazyVolumed(MapTransform, LazyTransform):
         self.mode = mode
         self.padding_mode = padding_mode
 
-    def __call__(self, data: Mapping[str, Any], lazy: bool | None = None) -> dict[str, Any]:
+    def __call__(self, data: Mapping[Hashable, Any], lazy: bool | None = None) -> dict[Hashable, Any]:
         """Replace each placeholder.
 
         Raises:
             TypeError: if an entry is not a placeholder.
             ValueError: if a transform has computed with its voxels, or records another interpolation.
         """
-        items = dict(data)
+        items: dict[Hashable, Any] = dict(data)
         for key in self.key_iterator(items):
             items[key] = self._freeze(key, items[key])
         return items
 
-    def _freeze(self, key: str, placeholder: Any) -> LazyVolume:
+    def _freeze(self, key: Hashable, placeholder: Any) -> LazyVolume:
         volume = placeholder.meta.get(HANDLE) if isinstance(placeholder, MetaTensor) else None
-        if volume is None:
+        if not isinstance(volume, LazyVolume):
             raise TypeError(
                 f"{key!r} holds a {type(placeholder).__name__}, not what LoadLazyVolumed put there: freeze after lazy transforms"
             )

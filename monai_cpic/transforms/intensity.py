@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from monai.config import KeysCollection
@@ -16,18 +16,18 @@ __all__ = ["LazyIntensityTransform", "ScaleIntensityRangeLazyd"]
 class LazyIntensityTransform(MapTransform):
     """Base of transforms that change the intensities of volumes of :class:`FreezeLazyVolumed`."""
 
-    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Change each volume.
 
         Raises:
             TypeError: if an entry is not a LazyVolume.
         """
-        items = dict(data)
+        items: dict[Hashable, Any] = dict(data)
         for key in self.key_iterator(items):
             items[key] = self.change(lazy_volume(items, key), items)
         return items
 
-    def change(self, volume: LazyVolume, items: Mapping[str, Any]) -> LazyVolume:
+    def change(self, volume: LazyVolume, items: Mapping[Hashable, Any]) -> LazyVolume:
         """The volume with one more intensity step.
 
         Args:
@@ -37,7 +37,7 @@ class LazyIntensityTransform(MapTransform):
         raise NotImplementedError
 
 
-def lazy_volume(items: Mapping[str, Any], key: str) -> LazyVolume:
+def lazy_volume(items: Mapping[Hashable, Any], key: Hashable) -> LazyVolume:
     """An entry, which must be a LazyVolume.
 
     Raises:
@@ -75,5 +75,5 @@ class ScaleIntensityRangeLazyd(LazyIntensityTransform):
         super().__init__(keys, allow_missing_keys)
         self.scaler = ScaleIntensityRange(a_min, a_max, b_min, b_max, clip)
 
-    def change(self, volume: LazyVolume, items: Mapping[str, Any]) -> LazyVolume:
+    def change(self, volume: LazyVolume, items: Mapping[Hashable, Any]) -> LazyVolume:
         return volume.scaled(self.scaler)

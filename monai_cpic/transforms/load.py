@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import torch
@@ -37,8 +37,8 @@ class LoadLazyVolumed(MapTransform, RandomizableTrait):
         super().__init__(keys, allow_missing_keys)
         self.options = options
 
-    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        items = dict(data)
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        items: dict[Hashable, Any] = dict(data)
         for key in self.key_iterator(items):
             items[key] = self._placeholder(open_volume(items[key], **self.options))
         return items

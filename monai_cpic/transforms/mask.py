@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from monai.config import KeysCollection
@@ -29,5 +29,5 @@ class MaskIntensityLazyd(LazyIntensityTransform):
         super().__init__(keys, allow_missing_keys)
         self.mask_key = mask_key
 
-    def change(self, volume: LazyVolume, items: Mapping[str, Any]) -> LazyVolume:
+    def change(self, volume: LazyVolume, items: Mapping[Hashable, Any]) -> LazyVolume:
         return volume.masked(lazy_volume(items, self.mask_key))

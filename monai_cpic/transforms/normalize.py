@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class NormalizeIntensityLazyd(LazyIntensityTransform):
         self.channel_wise = channel_wise
         self.sample = (samples, seed, cache_dir)
 
-    def change(self, volume: LazyVolume, items: Mapping[str, Any]) -> LazyVolume:
+    def change(self, volume: LazyVolume, items: Mapping[Hashable, Any]) -> LazyVolume:
         """The volume, normalized.
 
         Raises:
@@ -147,9 +147,9 @@ class ScaleIntensityRangePercentilesLazyd(LazyIntensityTransform):
         self.channel_wise = channel_wise
         self.sample = (samples, seed, cache_dir)
 
-    def change(self, volume: LazyVolume, items: Mapping[str, Any]) -> LazyVolume:
+    def change(self, volume: LazyVolume, items: Mapping[Hashable, Any]) -> LazyVolume:
         ranges = estimated(volume, f"{self.percentiles=}, {self.channel_wise=}", self._ranges, *self.sample)
-        functions = [ScaleIntensityRange(*found, *self.target, self.clip) for found in ranges]
+        functions = [ScaleIntensityRange(low, high, *self.target, clip=self.clip) for low, high in ranges]
         return volume.scaled(_per_channel(functions, self.channel_wise))
 
     def _ranges(self, sample: Tensor) -> list[list[float]]:
@@ -162,11 +162,11 @@ class ScaleIntensityRangePercentilesLazyd(LazyIntensityTransform):
 class _PerChannel:
     """Applies a function to each channel of patches ``[N, C, *size]``."""
 
-    functions: tuple[Callable[[Tensor], Tensor], ...]
+    functions: tuple[Callable[[Tensor], Any], ...]
 
     def __call__(self, patches: Tensor) -> Tensor:
         return torch.stack([function(channel) for function, channel in zip(self.functions, patches.unbind(1), strict=True)], 1)
 
 
-def _per_channel(functions: Sequence[Callable[[Tensor], Tensor]], channel_wise: bool) -> Callable[[Tensor], Tensor]:
+def _per_channel(functions: Sequence[Callable[[Tensor], Any]], channel_wise: bool) -> Callable[[Tensor], Any]:
     return _PerChannel(tuple(functions)) if channel_wise else functions[0]

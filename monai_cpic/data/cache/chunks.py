@@ -73,7 +73,7 @@ class ChunkCache:
                 slots = table[chunks]
             positions = slots * np.int64(self.slot_bytes // dtype.itemsize)
             positions += offsets
-            return self._buffer.view(dtype).take(positions)
+            return np.asarray(self._buffer.view(dtype).take(positions))
 
     def _fill(
         self, table: NDArray[Any], absent: NDArray[Any], dtype: np.dtype[Any], load: Callable[[int, NDArray[Any]], None]

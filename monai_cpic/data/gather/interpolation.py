@@ -155,12 +155,12 @@ class Interpolation:
 
 def _least(values: NDArray[Any]) -> NDArray[Any]:
     """The smallest value of each patch."""
-    return values.reshape(len(values), -1).min(1, initial=np.inf)
+    return np.asarray(values.reshape(len(values), -1).min(1, initial=np.inf))
 
 
 def _from(coordinates: NDArray[Any], first: NDArray[Any]) -> NDArray[Any]:
     """Coordinates ``[N, *size]`` counted from the first voxel ``[N]`` of each box."""
-    return coordinates - first.reshape(-1, *(1,) * (coordinates.ndim - 1))
+    return np.asarray(coordinates - first.reshape(-1, *(1,) * (coordinates.ndim - 1)))
 
 
 def _along(values: NDArray[Any], axis: int, axes: int) -> NDArray[Any]:

@@ -120,19 +120,19 @@ class _Reading:
     def voxels_per_value(self) -> int:
         """The number of stored voxels that are read for one voxel of a patch."""
         if self.columns and self.interpolation.order < 3:
-            return 2 ** len(self.size)
-        return math.ceil(math.prod(self.box) / math.prod(self.size))
+            return 1 << len(self.size)
+        return -(-math.prod(self.box) // math.prod(self.size))
 
     def direct(self, starts: NDArray[Any]) -> NDArray[Any]:
         """Which patches are blocks of stored voxels and need no interpolation, bool ``[N]``."""
-        whole: NDArray[Any] = ((starts >= 0) & (starts + self.size <= self.sampling.shape)).all(1)
+        whole = np.all((starts >= 0) & (starts + self.size <= self.sampling.shape), axis=1)
         shift = self.columns and (np.abs(self._steps()) == 1).all() and not (self.rows[:, -1] % 1).any()
         if not shift:
             return np.zeros_like(whole)
         if self.sampling.padding_mode == "zeros":
             corners, edges = self._corners(starts), [self.size[column] for column in self.columns]
-            whole &= ((corners >= 0) & (corners + edges <= self.interpolation.source.shape[1:])).all(1)
-        return whole
+            whole &= np.all((corners >= 0) & (corners + edges <= self.interpolation.source.shape[1:]), axis=1)
+        return np.asarray(whole)
 
     # ---- three ways to read patches from ``starts``; each gives [N, C, *size] --------------------------------------------
 
@@ -150,7 +150,7 @@ class _Reading:
         return self.interpolation.at_lines(coordinates).permute(self._back())
 
     def by_box(self, starts: NDArray[Any]) -> Tensor:
-        """Read the box of stored voxels around each cube and interpolate within it."""
+        """Read the box of stored voxels around each patch and interpolate within it."""
         grids = product(self._grids(starts))
         coordinates = [sum(a * grid for a, grid in zip(row[:-1], grids, strict=True)) + row[-1] for row in self.rows]
         return self.interpolation.at_points(coordinates, self.box).transpose(0, 1)
@@ -165,7 +165,7 @@ class _Reading:
         """The first stored voxels ``[N, D]`` of patches that are blocks."""
         steps, edges = self._steps(), np.array([self.size[column] for column in self.columns])
         first = starts[:, self.columns] * steps + self.rows[:, -1]
-        return (first + np.minimum(steps, 0) * (edges - 1)).astype(np.int64)
+        return np.asarray(first + np.minimum(steps, 0) * (edges - 1), np.int64)
 
     def _back(self) -> list[int]:
         """The permutation from ``[C, N, *stored axes]`` to ``[N, C, *output axes]``."""

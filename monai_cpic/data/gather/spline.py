@@ -122,4 +122,4 @@ def confined(coordinates: NDArray[Any], edge: int, padding_mode: str) -> NDArray
 def _basis(distances: NDArray[Any]) -> NDArray[Any]:
     """The cubic B-spline as a function of the distance from its centre."""
     x = np.abs(distances)
-    return np.where(x < 1, 2 / 3 - x**2 + x**3 / 2, (2 - x).clip(0) ** 3 / 6)
+    return np.asarray(np.where(x < 1, 2 / 3 - x**2 + x**3 / 2, (2 - x).clip(0) ** 3 / 6))

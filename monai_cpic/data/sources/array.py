@@ -57,5 +57,5 @@ class TensorSource(Source):
         return self.values.new_empty(0, device="cpu").numpy().dtype
 
     def points(self, indices: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        on_device = [torch.from_numpy(index).to(self.values.device) for index in indices]
-        return self.values[(slice(None), *on_device)].cpu().numpy()
+        key: tuple[slice | Tensor, ...] = (slice(None), *(torch.from_numpy(index).to(self.values.device) for index in indices))
+        return self.values[key].cpu().numpy()
