@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from dense import KEY, compare
+from dense import KEY, compare, compare_decided
 from monai.data import MetaTensor
 
 from monai_cpic.data import LazyVolume, open_volume
@@ -78,7 +78,8 @@ def test_interpolation_is_that_of_monai(image: MetaTensor, name: str, padding_mo
 
 @pytest.mark.parametrize("name", ["spacing", "rotate"])
 def test_nearest_is_that_of_monai(image: MetaTensor, name: str) -> None:
-    compare(image, INTERPOLATED[name], "nearest", "border", 0)
+    undecided = compare_decided(image, INTERPOLATED[name], "nearest", "border")
+    assert undecided < 0.3  # ties between two voxels, which rounding decides in another way on another processor
 
 
 TWO_DIMENSIONAL: dict[str, Transforms] = {
