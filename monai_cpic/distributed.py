@@ -1,4 +1,4 @@
-"""Batches that are spread over the processes of a distributed training; in a single process nothing happens."""
+"""Batches that are distributed over the processes of a training; in a single process, each function is trivial."""
 
 from __future__ import annotations
 
@@ -9,33 +9,41 @@ from torch import Tensor
 
 from monai_cpic.tensor_train import TensorTrain
 
-__all__ = ["joint_mean", "joint_size", "joint_trains"]
+__all__ = ["joint_mean", "joint_size", "joint_trains", "process_count"]
+
+
+def process_count() -> int:
+    """The number of processes; 1 without distribution."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return 1
+    return torch.distributed.get_world_size()
 
 
 def joint_trains(trains: TensorTrain) -> TensorTrain:
-    """The tensor trains of all processes, without gradient, in the order in which a DistributedSampler deals them out."""
+    """The tensor trains of all processes, without gradient, in the order in which a DistributedSampler distributes them."""
     cores = [core.detach() for core in trains]
     flat = torch.cat([core.flatten(1) for core in cores], 1)
     gathered = evenly_divisible_all_gather(flat, concat=False)
     if not isinstance(gathered, Tensor):  # there are several processes
-        dealt = sorted((place, rank) for rank, part in enumerate(gathered) for place in range(len(part)))
-        flat = torch.stack([gathered[rank][place] for place, rank in dealt])
+        order = sorted((position, rank) for rank, part in enumerate(gathered) for position in range(len(part)))
+        flat = torch.stack([gathered[rank][position] for position, rank in order])
     parts = flat.split([core[0].numel() for core in cores], 1)
     return TensorTrain([part.reshape(-1, *core.shape[1:]) for part, core in zip(parts, cores, strict=True)])
 
 
 def joint_mean(values: Tensor) -> Tensor:
-    """The mean ``[F]`` over the rows ``[B, F]`` of all processes, with the gradient to the rows of each."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    """The mean ``[F]`` over the rows ``[B, F]`` of all processes, differentiable in the rows of this one."""
+    if process_count() == 1:
         return values.mean(0)
-    from torch.distributed.nn.functional import all_reduce  # a module that is not there where distribution is not built in
+    from torch.distributed.nn.functional import all_reduce  # missing where torch is built without distribution
 
-    return all_reduce(values.sum(0)) / joint_size(values)
+    total: Tensor = all_reduce(values.sum(0))
+    return total / joint_size(values)
 
 
 def joint_size(values: Tensor) -> int:
     """The number of rows of all processes."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if process_count() == 1:
         return len(values)
     size = torch.tensor(len(values), device=values.device)
     torch.distributed.all_reduce(size)

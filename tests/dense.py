@@ -1,42 +1,26 @@
-"""The dense way, which the lazy one is compared with: resample the whole volume, then cut cubes out of it."""
+"""The dense reference of lazy pipelines: resample the whole volume, then cut patches out of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import monai.transforms as mt
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from torch import Tensor
 
 from monai_cpic.data import LazyVolume
+from monai_cpic.testing.dense import dense_patches, points_around
 from monai_cpic.transforms import FreezeLazyVolumed, LoadLazyVolumed
 
 KEY = "image"
 
 
-def cut(dense: Tensor, centres: Tensor, size: Sequence[int]) -> Tensor:
-    """Cubes ``[N, C, *size]`` of a dense volume ``[C, *spatial]`` that repeats its border."""
-    axes = len(size)
-    grids = [
-        (centres[:, axis, None] + torch.arange(edge) - edge // 2).clamp(0, n - 1)
-        for axis, (edge, n) in enumerate(zip(size, dense.shape[1:], strict=True))
-    ]
-    index = [grid.reshape(len(grid), *(-1 if d == axis else 1 for d in range(axes))) for axis, grid in enumerate(grids)]
-    return dense[(slice(None), *index)].transpose(0, 1)
-
-
-def anywhere(shape: Sequence[int], count: int = 200) -> Tensor:
-    """Voxels inside, at the border and far outside of ``(C, *spatial)``."""
-    return torch.stack([torch.randint(-12, n + 12, (count,)) for n in shape[1:]], 1)
-
-
 def pipelines(
     image: Any, transforms: Callable[[], list[Any]], mode: str | int, padding_mode: str, seed: int = 0
 ) -> tuple[LazyVolume, MetaTensor]:
-    """What a lazy pipeline and MONAI's own on the dense volume make of an image."""
+    """The results of a lazy pipeline and of MONAI's own on the dense volume."""
     lazy = mt.Compose([LoadLazyVolumed(KEY), *transforms(), FreezeLazyVolumed(KEY, mode, padding_mode)], lazy=True)
     dense = mt.Compose(
         [*transforms(), mt.Identityd(KEY)], lazy=True, overrides={KEY: {"mode": mode, "padding_mode": padding_mode}}
@@ -49,14 +33,14 @@ def pipelines(
 def compare(
     image: Any, transforms: Callable[[], list[Any]], mode: str | int, padding_mode: str, tolerance: float, seed: int = 0
 ) -> LazyVolume:
-    """The lazy volume, whose grid and cubes anywhere are MONAI's to a part of the image's range."""
+    """Check grid and patches of a lazy pipeline against MONAI's, up to a part of the image's range; the lazy volume."""
     volume, expected = pipelines(image, transforms, mode, padding_mode, seed)
     assert isinstance(volume, LazyVolume)
     assert volume.shape == tuple(expected.shape)
     axes = [*range(len(volume.affine) - 1), -1]
     np.testing.assert_allclose(volume.affine, expected.affine[axes][:, axes], atol=1e-6)
-    centres, size = anywhere(volume.shape), (5, 4, 3)[: len(volume.shape) - 1]
-    difference = volume.gather(centres, size) - cut(expected.as_tensor().float(), centres, size)
+    centres, size = points_around(volume.shape), (5, 4, 3)[: len(volume.shape) - 1]
+    difference = volume.gather(centres, size) - dense_patches(expected.as_tensor().float(), centres, size)
     assert difference.abs().max() <= tolerance * float(image.max() - image.min())
     return volume
 
@@ -66,8 +50,8 @@ def compare_decided(image: MetaTensor, transforms: Callable[[], list[Any]], mode
     volume, expected = pipelines(image, transforms, mode, padding_mode)
     assert volume.shape == tuple(expected.shape)
     axes = len(volume.shape) - 1
-    centres, size = anywhere(volume.shape), (5, 4, 3)[:axes]
-    found, expected = volume.gather(centres, size), cut(expected.as_tensor().float(), centres, size)
+    centres, size = points_around(volume.shape), (5, 4, 3)[:axes]
+    found, expected = volume.gather(centres, size), dense_patches(expected.as_tensor().float(), centres, size)
     undecided = torch.zeros_like(found[:, :1], dtype=torch.bool)
     if volume.sampling is not None:
         grid = np.stack(np.meshgrid(*map(np.arange, volume.sampling.shape), indexing="ij"))
@@ -79,7 +63,7 @@ def compare_decided(image: MetaTensor, transforms: Callable[[], list[Any]], mode
             close |= (np.abs(stored % 1 - 0.5) < 1e-6).any(0)
         if isinstance(mode, int) and padding_mode == "zeros":
             close |= ((np.abs(stored) < 1e-6) | (np.abs(stored - edges + 1) < 1e-6)).any(0)
-        undecided = cut(torch.from_numpy(close)[None], centres, size)
+        undecided = dense_patches(torch.from_numpy(close)[None], centres, size)
     difference = (found - expected).abs().masked_fill(undecided, 0)
     assert difference.max() <= 1e-4 * float(image.max() - image.min())
     return undecided.float().mean().item()

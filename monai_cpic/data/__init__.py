@@ -1,9 +1,9 @@
-"""Volumes on disk: handles, of which only sampled cubes are read."""
+"""Volumes on disk: handles, of which only the patches that are asked for are read."""
 
+from monai_cpic.data.gather.sampling import Sampling
 from monai_cpic.data.readers import open_function, open_volume
-from monai_cpic.data.sampling import Sampling
-from monai_cpic.data.source import ArraySource, MappedSource, Source
-from monai_cpic.data.volume import LazyVolume, distinct_volumes, list_collate
+from monai_cpic.data.sources import ArraySource, MappedSource, Source
+from monai_cpic.data.volume import LazyVolume, Volume, distinct_volumes, list_collate
 
 __all__ = [
     "ArraySource",
@@ -11,6 +11,7 @@ __all__ = [
     "MappedSource",
     "Sampling",
     "Source",
+    "Volume",
     "distinct_volumes",
     "list_collate",
     "open_function",

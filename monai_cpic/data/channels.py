@@ -1,14 +1,15 @@
-"""Several volumes as the channels of one."""
+"""Several volumes as channels of one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_cpic.data.source import Source
+from monai_cpic.data.sources.base import Source
 from monai_cpic.data.volume import GRID_TOLERANCE, LazyVolume, grid_distance
 
 __all__ = ["ChannelSource", "join_channels"]
@@ -16,7 +17,7 @@ __all__ = ["ChannelSource", "join_channels"]
 
 @dataclass(frozen=True)
 class ChannelSource(Source):
-    """The channels of several sources of one spatial shape, in their order, as true values.
+    """The channels of several sources of one spatial shape, one after the other, as true values.
 
     Args:
         sources: at least one.
@@ -26,36 +27,32 @@ class ChannelSource(Source):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """All channels, and the spatial shape."""
         return (sum(source.shape[0] for source in self.sources), *self.sources[0].shape[1:])
 
     @property
-    def dtype(self) -> np.dtype:
-        """That of true values which holds all of them."""
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype that holds the true values of all sources."""
         return np.result_type(*(source.scaled(np.empty(0, source.dtype)) for source in self.sources))
 
-    def points(self, indices: Sequence[NDArray]) -> NDArray:
-        """Single voxels."""
+    def points(self, indices: Sequence[NDArray[Any]]) -> NDArray[Any]:
         return np.concatenate([source.scaled(source.points(indices)) for source in self.sources])
 
-    def blocks(self, corners: NDArray, edges: Sequence[int]) -> NDArray:
-        """Blocks of one size."""
+    def blocks(self, corners: NDArray[Any], edges: Sequence[int]) -> NDArray[Any]:
         return np.concatenate([source.scaled(source.blocks(corners, edges)) for source in self.sources])
 
     def release(self) -> None:
-        """Release each."""
         for source in self.sources:
             source.release()
 
 
 def join_channels(volumes: Sequence[LazyVolume]) -> LazyVolume:
-    """Volumes of one geometry as one volume, channel after channel in the order given.
+    """Join volumes of one geometry to one volume, channel after channel, in the order given.
 
     Args:
-        volumes: as opened, not resampled or scaled.
+        volumes: as they were opened, neither resampled nor scaled.
 
     Raises:
-        ValueError: if there is none, one has been resampled or scaled, or shapes or affines differ.
+        ValueError: if there is no volume, one has been resampled or scaled, or shapes or affines differ.
     """
     if not volumes:
         raise ValueError("a volume has at least one channel, got an empty list")
@@ -69,7 +66,7 @@ def join_channels(volumes: Sequence[LazyVolume]) -> LazyVolume:
         apart = grid_distance(first, volume)
         if apart > GRID_TOLERANCE:
             raise ValueError(
-                f"{names}: their affines place voxels up to {apart:.3g} voxels apart, {first.affine.tolist()} and "
+                f"{names}: their affines place the same voxel up to {apart:.3g} voxels apart, {first.affine.tolist()} and "
                 f"{volume.affine.tolist()}; resample one to the other"
             )
     keys = [volume.key for volume in volumes if volume.key is not None]

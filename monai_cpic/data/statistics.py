@@ -1,4 +1,4 @@
-"""Numbers of a whole scan, estimated from a sample of its voxels and remembered."""
+"""Statistics of a whole scan, estimated from a sample of its voxels and kept in the cache folder."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ import math
 import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from monai_cpic.data.cache import cached
-from monai_cpic.data.sampling import Sampling
+from monai_cpic.data.cache.unpacked import cached
+from monai_cpic.data.gather.sampling import Sampling
 from monai_cpic.data.volume import LazyVolume
 
 __all__ = ["estimated", "voxel_sample"]
 
 
 def voxel_sample(volume: LazyVolume, count: int, seed: int = 0) -> Tensor:
-    """Values of voxels of the stored scan, whatever grid it is seen on, as the handle's intensity steps give them.
+    """Draw voxels of the stored scan, on whatever grid the handle sees it, after the handle's intensity steps.
 
     Args:
         volume: the scan.
-        count: voxels to draw, with replacement; a scan that has no more gives all of its voxels.
-        seed: of the choice.
+        count: number of voxels to draw, with replacement; a scan that has no more voxels gives all of them.
+        seed: of the random choice.
 
     Returns:
-        float32 ``[C, n]``.
+        values, float32 ``[C, n]``.
     """
     shape = volume.source.shape[1:]
     if volume.sampling is not None:
@@ -50,18 +52,18 @@ def estimated(
     seed: int = 0,
     cache_dir: str | Path | None = None,
 ) -> list[list[float]]:
-    """A statistic of :func:`voxel_sample`, computed once for a scan that has a key and kept in the cache folder.
+    """Compute a statistic of :func:`voxel_sample`, once for each scan that has a key; later calls read it from the cache folder.
 
-    All processes find it there, in every epoch.  It belongs to the scan's files as they are, the intensity steps so far, the
-    sample and its name; not to the grid on which the scan is seen, so random spatial transforms do not change it.
+    What is cached belongs to the scan's files, the intensity steps so far, the sample and the name of the statistic.  It does not
+    depend on the grid on which the scan is seen, so random spatial transforms do not change it.
 
     Args:
         volume: the scan.
-        name: what is computed, with its parameters.
-        statistic: numbers of a sample.
+        name: of the statistic, with its parameters.
+        statistic: computes rows of numbers from the sample.
         count: see :func:`voxel_sample`.
         seed: see :func:`voxel_sample`.
-        cache_dir: see :func:`~monai_cpic.data.cache.cached`.
+        cache_dir: see :func:`~monai_cpic.data.cache.unpacked.cached`.
     """
 
     def compute() -> list[list[float]]:
@@ -74,24 +76,24 @@ def estimated(
     if None in keys:
         return compute()
     files = [path for key in keys for part in str(key).split("; ") if (path := Path(part)).exists()]
-    return json.loads(
-        (cached(files, cache_dir, write, repr((name, count, seed, _identity(volume)))) / "statistic.json").read_text()
-    )
+    folder = cached(files, cache_dir, write, repr((name, count, seed, _identity(volume))))
+    rows: list[list[float]] = json.loads((folder / "statistic.json").read_text())
+    return rows
 
 
 def _keys(volume: LazyVolume) -> list[str | None]:
-    """Of the scan and its masks."""
+    """The keys of the scan and of its masks."""
     return [volume.key, *(key for step in volume.intensity if isinstance(step, LazyVolume) for key in _keys(step))]
 
 
-def _identity(volume: LazyVolume, onto: np.ndarray | None = None) -> str:
-    """What the voxels of a sample depend on.
+def _identity(volume: LazyVolume, onto: NDArray[Any] | None = None) -> str:
+    """Everything that the values of a sample depend on.
 
     Args:
         volume: the scan, or a mask.
-        onto: for a mask, the matrix of the scan that it masks.
+        onto: if the volume is a mask, the matrix of the scan that it masks.
     """
     matrix = np.eye(len(volume.affine)) if volume.sampling is None else volume.sampling.matrix
-    place = None if onto is None else (np.round(matrix @ np.linalg.inv(onto), 6) + 0.0).tolist()
+    relative = None if onto is None else (np.round(matrix @ np.linalg.inv(onto), 6) + 0.0).tolist()
     steps = [_identity(step, matrix) if isinstance(step, LazyVolume) else pickle.dumps(step).hex() for step in volume.intensity]
-    return repr((volume.key, repr(volume.source), place, steps))
+    return repr((volume.key, repr(volume.source), relative, steps))

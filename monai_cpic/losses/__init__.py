@@ -1,7 +1,5 @@
 """Losses that MONAI does not have."""
 
-from __future__ import annotations
-
 from monai_cpic.losses.censored import CensoredMSELoss
 from monai_cpic.losses.joint import JointMean
 from monai_cpic.losses.pinball import PinballLoss

@@ -1,4 +1,4 @@
-"""The squared error of times of which some are only known to be exceeded."""
+"""The squared error of predicted times, some of which are censored."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from monai.utils import LossReduction
 from torch import Tensor
 from torch.nn.modules.loss import _Loss
 
+__all__ = ["CensoredMSELoss"]
+
 
 class CensoredMSELoss(_Loss):
-    r"""Mean squared error of predicted times; of a censored time only what the prediction falls short of it counts.
+    r"""Mean squared error of predicted times; at a censored time, only predictions that are too early have an error.
 
-    It is :class:`torch.nn.MSELoss` where no time is censored.
+    Without censored times it is :class:`torch.nn.MSELoss`.
 
     Args:
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
@@ -18,7 +20,7 @@ class CensoredMSELoss(_Loss):
     Example:
         >>> import torch
         >>> loss = CensoredMSELoss(reduction="none")
-        >>> target = torch.tensor([[2.0, 1.0], [2.0, 0.0], [2.0, 0.0]])  # an event at 2, then two that had none until 2
+        >>> target = torch.tensor([[2.0, 1.0], [2.0, 0.0], [2.0, 0.0]])  # an event at 2; two censored at 2
         >>> loss(torch.tensor([[3.0], [3.0], [1.0]]), target)
         tensor([1., 0., 1.])
     """
@@ -30,7 +32,7 @@ class CensoredMSELoss(_Loss):
         """
         Args:
             input: predicted times, shape [N, 1].
-            target: shape [N, 2]: times, and 1 where the event took place then, 0 where it had not taken place until then.
+            target: shape [N, 2]: times, and 1 for an event at that time, 0 for none until that time (censored).
 
         Returns:
             A scalar, or shape [N] with ``reduction="none"``.

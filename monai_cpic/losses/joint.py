@@ -1,23 +1,25 @@
-"""The mean loss of a batch that is spread unevenly over processes."""
+"""The mean loss of a batch that is distributed unevenly over processes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from torch import Tensor, nn
-from torch import distributed as dist
+
+from monai_cpic.distributed import joint_size, process_count
 
 __all__ = ["JointMean"]
 
 
 class JointMean(nn.Module):
-    """A mean over rows such that the average of all processes is the mean over the rows of all.
+    """Weights a mean over rows so that the average over processes is the mean over the rows of all processes.
 
-    DistributedDataParallel averages the gradients of processes as if each had as many rows.  Where a patient has any number of
-    rows that is not so: this weighs each process by its rows.  Without distribution it is the loss itself.
+    DistributedDataParallel averages the gradients of the processes as if all had equally many rows.  If the number of rows
+    differs, as where each patient has a number of visits, the loss of each process must be weighted by its number of rows.  In a
+    single process this is the loss itself.
 
     Args:
-        loss: the mean over the rows of its arguments.
+        loss: a mean over the rows of its arguments.
 
     Example:
         >>> import torch
@@ -30,11 +32,7 @@ class JointMean(nn.Module):
         self.loss = loss
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """A scalar: this process's part of the loss, times the number of processes."""
+        """The loss of the rows ``[B, …]`` of this process, a scalar, with the weight of the process."""
         loss = self.loss(input, target)
-        if not (dist.is_available() and dist.is_initialized()):
-            return loss
-        rows = loss.new_tensor(float(len(target)))
-        joint = rows.clone()
-        dist.all_reduce(joint)
-        return loss * rows * dist.get_world_size() / joint
+        processes = process_count()
+        return loss if processes == 1 else loss * len(target) * processes / joint_size(target)

@@ -9,12 +9,14 @@ import torch
 from monai.utils import LossReduction
 from torch.nn.modules.loss import _Loss
 
+__all__ = ["PinballLoss"]
+
 
 class PinballLoss(_Loss):
     r"""Pinball (quantile, check) loss: its minimiser is the conditional quantile of the target.
 
     With the error :math:`e = y - \hat y_\tau`, the loss of the quantile :math:`\tau` is
-    :math:`\max(\tau e, (\tau - 1) e)`. Quantiles are predicted side by side in the last dimension.
+    :math:`\max(\tau e, (\tau - 1) e)`. The last dimension of a prediction holds the quantiles.
 
     Reference: R. Koenker, G. Bassett, "Regression Quantiles", Econometrica 46(1), 1978.
 

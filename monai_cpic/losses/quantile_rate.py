@@ -1,4 +1,4 @@
-"""Quantiles of a measurement, and how fast it changes: what a series of noisy visits teaches together."""
+"""A loss of the quantiles of a measurement and of its rate of change."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["QuantileRateLoss"]
 
 
 class QuantileRateLoss(nn.Module):
-    r"""Pinball loss of the quantiles of single measurements, plus the Huber loss of the rate of change of their series.
+    r"""Pinball loss of the quantiles of single measurements, plus the Huber loss of the rate of change of a patient's series.
 
-    A visit says little about a scan: the noise of the measurement hides what a few months change.  The slope of a line
-    through all visits says much more, so an encoder learns from it; the quantiles rest on the same features.
+    A single visit says little about a scan: the noise of the measurement is larger than the change in a few months.  The slope
+    of a line through all visits says much more, so an encoder learns from it; the quantiles use the same features.
 
     References: R. Koenker, G. Bassett, "Regression Quantiles", Econometrica 46(1), 1978; P. J. Huber, "Robust Estimation of
     a Location Parameter", Annals of Mathematical Statistics 35(1), 1964; R. Caruana, "Multitask Learning", Machine Learning
@@ -24,7 +24,7 @@ class QuantileRateLoss(nn.Module):
 
     Args:
         quantiles: see :class:`PinballLoss`.
-        rate_weight: of the second term, which expects rates in units of about their standard deviation; 0 leaves it out.
+        rate_weight: weight of the second term, which expects rates in units of about their standard deviation; 0 omits it.
 
     Example:
         >>> loss = QuantileRateLoss((0.2, 0.5, 0.8))
@@ -53,5 +53,5 @@ class QuantileRateLoss(nn.Module):
         """
         if target.ndim != 2 or target.shape[1] != 2 or input.ndim != 2:
             raise ValueError(f"input must be [R, Q + 1] and target [R, 2], got {tuple(input.shape)} and {tuple(target.shape)}.")
-        loss = self.pinball(input[:, :-1], target[:, 0])
+        loss: torch.Tensor = self.pinball(input[:, :-1], target[:, 0])
         return loss + self.rate_weight * self.huber(input[:, -1], target[:, 1].to(input)) if self.rate_weight else loss

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from monai.metrics import CumulativeIterationMetric
 
-SMALLEST_SIGMA = 70.0  # ml: the measurement error of a spirometer; more confidence is not rewarded
-LARGEST_ERROR = 1000.0  # ml: a larger error is not punished further
+__all__ = ["LaplaceLogLikelihood", "laplace_log_likelihood"]
+
+SMALLEST_SIGMA = 70.0  # ml, about the measurement error of a spirometer: more confidence is not rewarded
+LARGEST_ERROR = 1000.0  # ml: larger errors are not penalised further
 
 
 def laplace_log_likelihood(fvc_true: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
@@ -48,7 +50,7 @@ def laplace_log_likelihood(fvc_true: torch.Tensor, q: torch.Tensor) -> torch.Ten
 class LaplaceLogLikelihood(CumulativeIterationMetric):
     """The OSIC score averaged over all visits seen since the last ``reset()``; higher is better.
 
-    Every visit counts once, however the visits are spread over patients, batches or processes. Visits whose FVC is
+    Every visit counts once, however visits are distributed over patients, batches or processes. Visits whose FVC is
     NaN (not measured) do not count. :py:func:`laplace_log_likelihood` gives the formula and the units (ml).
 
     Called as ``metric(y_pred, y)``, with tensors ``y_pred`` [..., 3] and ``y`` [...] or [..., 1], or with lists of
@@ -64,7 +66,7 @@ class LaplaceLogLikelihood(CumulativeIterationMetric):
     """
 
     def _compute_tensor(self, y_pred: torch.Tensor, y: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor:
-        """Flatten to rows and score them; returns [N, 1], since MONAI's buffers want a channel dimension."""
+        """Flatten to rows and score them; returns [N, 1], as MONAI's buffers expect a channel dimension."""
         if y is None:
             raise ValueError("the OSIC score needs the measured FVC as y.")
         return laplace_log_likelihood(y.reshape(-1), y_pred.reshape(-1, y_pred.shape[-1])).unsqueeze(1)
@@ -75,7 +77,7 @@ class LaplaceLogLikelihood(CumulativeIterationMetric):
         Raises:
             ValueError: when no prediction has been added since the last ``reset()``.
         """
-        scores = self.get_buffer()
+        scores: torch.Tensor | None = self.get_buffer()  # type: ignore[no-untyped-call]  # MONAI's method has no annotations
         if scores is None:
             raise ValueError("the OSIC score has nothing to aggregate: call the metric on predictions first.")
         return torch.nanmean(scores)

@@ -1,4 +1,4 @@
-"""Scores of predicted survival times: those of the BraTS challenge, and the concordance index."""
+"""Scores of predicted survival times: those of the BraTS challenge and the concordance index."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
+__all__ = ["CLASS_LIMITS", "concordance_index", "survival_classes", "survival_scores"]
+
 CLASS_LIMITS = (300.0, 450.0)  # days: 10 and 15 months, as the challenge counts them
 
 
 def survival_classes(days: Tensor) -> Tensor:
-    """Short (0: less than 10 months), medium (1) and long (2: more than 15 months) survival, with months of 30 days.
+    """Classes of survival: short (0, less than 10 months), medium (1), long (2, more than 15 months), of 30 days each.
 
     Args:
         days: survival, any shape.
@@ -29,19 +31,19 @@ def survival_classes(days: Tensor) -> Tensor:
 
 
 def survival_scores(days: Tensor, days_true: Tensor) -> dict[str, float]:
-    """The scores of the BraTS challenge's survival task, which it computes on patients of gross total resection.
+    """The scores of the survival task of the BraTS challenge, which are defined for patients with gross total resection.
 
     Reference: S. Bakas et al., "Identifying the best machine learning algorithms for brain tumor segmentation, progression
     assessment, and overall survival prediction in the BRATS challenge", arXiv:1811.02629, 2018.
 
     Args:
         days: predicted survival, ``[N]``.
-        days_true: survival, ``[N]``; of patients who died.
+        days_true: survival of patients who died, ``[N]``.
 
     Returns:
         ``accuracy`` (of :func:`survival_classes`), ``MSE``, ``medianSE`` and ``stdSE`` (mean, median and standard deviation of
-        the squared error, days²) and ``SpearmanR``; NaN where it is not defined: for no patient, and the correlation for less
-        than two patients or constant values.
+        the squared error, in days²) and ``SpearmanR``.  A score that is not defined is NaN: all without patients, the correlation
+        for less than two patients or constant values.
 
     Raises:
         ValueError: when the shapes do not fit.
@@ -64,10 +66,10 @@ def survival_scores(days: Tensor, days_true: Tensor) -> dict[str, float]:
 
 
 def concordance_index(days: Tensor, days_true: Tensor, died: Tensor) -> float:
-    """Harrell's concordance index: among pairs of patients of whom it is known who died first, those predicted in that order.
+    """Harrell's concordance index: the share of correctly ordered pairs, among the pairs of which it is known who died first.
 
-    Patients who live when last seen are known to have lived longer than those who died until that day. Equal predictions count
-    half. 0.5 is chance, 1 the best.
+    A patient who was alive when last seen has lived longer than those who died until that day. Equal predictions count half.
+    0.5 is chance, 1 is the best.
 
     Reference: F. E. Harrell et al., "Evaluating the yield of medical tests", JAMA 247(18), 1982.
 
@@ -77,7 +79,7 @@ def concordance_index(days: Tensor, days_true: Tensor, died: Tensor) -> float:
         died: bool ``[N]``; False: alive when last seen.
 
     Returns:
-        The index; NaN where the order of no pair is known.
+        The index; NaN if the order of no pair is known.
 
     Raises:
         ValueError: when the shapes do not fit.

@@ -9,7 +9,7 @@ from monai.utils import evenly_divisible_all_gather
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from monai_cpic.data import LazyVolume
+from monai_cpic.data import Volume
 from monai_cpic.networks.decompositions import Decomposition
 from monai_cpic.networks.encoders import Encoder
 from monai_cpic.networks.grid import check_volume
@@ -62,7 +62,7 @@ class TTBottleneck(nn.Module):
         self.standardise = nn.BatchNorm1d(encoder.n_dims, affine=False)
         self.sampled: list[Tensor] = []
 
-    def forward(self, volumes: Sequence[LazyVolume]) -> TensorTrain:
+    def forward(self, volumes: Sequence[Volume]) -> TensorTrain:
         """Tensor trains (float64, on the CPU) of the volumes' standardised latent fields, in the order of ``volumes``.
 
         Raises:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from monai_cpic.data import LazyVolume
+from monai_cpic.data import Volume
 
 __all__ = ["check_volume"]
 
 
-def check_volume(volume: LazyVolume, in_channels: int, spatial_shape: Sequence[int]) -> None:
+def check_volume(volume: Volume, in_channels: int, spatial_shape: Sequence[int]) -> None:
     """Refuse a volume that a network cannot see whole; a smaller one is padded by its border.
 
     Args:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from monai_cpic.data import LazyVolume
+from monai_cpic.data import Volume
 from monai_cpic.tensor_train import Memory
 
 __all__ = ["LatentField"]
@@ -34,7 +34,7 @@ class LatentField:
 
     def __init__(
         self,
-        volumes: Sequence[LazyVolume],
+        volumes: Sequence[Volume],
         spatial_shape: Sequence[int],
         encode: Callable[[Tensor], Tensor],
         size: int,

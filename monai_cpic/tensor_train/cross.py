@@ -1,9 +1,9 @@
-"""Cross-approximation: a tensor train from the few entries of a field that the method itself asks for.
+"""Cross-approximation: a tensor train from a few entries of a field, which the method chooses itself.
 
-Passes (:mod:`~monai_cpic.tensor_train.sweep`) alternate their direction: the rows chosen by one are the columns of the next
-(Oseledets and Tyrtyshnikov 2010; paper, section 3.2).  Choosing more rows than columns turns interpolation into least squares,
-which keeps what a square cross loses on fields that are not exactly of low rank; a fit to scattered values
-(:mod:`~monai_cpic.tensor_train.completion`) brings the result close to the best tensor train.
+Sweeps (:mod:`~monai_cpic.tensor_train.sweep`) alternate their direction: the rows chosen by one are the columns of the next
+(Oseledets and Tyrtyshnikov 2010; paper, section 3.2).  With more rows than columns, interpolation becomes least squares, which is
+more accurate than a square cross on fields that are not exactly of low rank.  A final fit to scattered values
+(:mod:`~monai_cpic.tensor_train.als`) brings the result close to the best tensor train.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from monai_cpic.tensor_train.completion import complete, parameters
-from monai_cpic.tensor_train.field import Field, evaluate, remembering
+from monai_cpic.tensor_train.als import als_completion, degrees_of_freedom
+from monai_cpic.tensor_train.convergence import ConvergenceMonitor, SweepRecord
+from monai_cpic.tensor_train.field import Field, evaluate, memoized
 from monai_cpic.tensor_train.indices import CrossIndices, check_nested, initial_indices
-from monai_cpic.tensor_train.modes import Mode, coordinates, mode_sizes, random_digits
+from monai_cpic.tensor_train.modes import Mode, coordinates, mode_sizes, random_multi_indices
 from monai_cpic.tensor_train.sweep import Sweep
 from monai_cpic.tensor_train.tensor_train import TensorTrain, bond_ranks
-from monai_cpic.tensor_train.watch import PassRecord, Watch
 
 __all__ = ["cross_approximate"]
 
@@ -38,36 +38,37 @@ def cross_approximate(
     ridge: float = 1e-6,
     dtype: torch.dtype = torch.float64,
     generator: torch.Generator | None = None,
-    observer: Callable[[PassRecord], None] | None = None,
+    observer: Callable[[SweepRecord], None] | None = None,
 ) -> tuple[TensorTrain, CrossIndices]:
-    """Tensor trains of ``batch_size`` fields, differentiable through the values of the last pass and of the completion.
+    """Approximate ``batch_size`` fields by tensor trains, differentiable through the values of the last sweep and the completion.
 
     Args:
-        field: values ``[B, P]`` at coordinates ``[B, P, D + 1]``; differentiable in whatever it depends on.
+        field: values ``[B, P]`` at points ``[B, P, D + 1]``; differentiable in whatever it depends on.
         modes: the tensorization of the grid (:func:`~monai_cpic.tensor_train.modes.qtt_modes`).
-        rank: bond rank, lower where the modes to one side have fewer entries.
+        rank: bond rank, lower where the modes on one side of a bond have fewer entries.
         batch_size: number ``B`` of fields.
-        oversampling: rows per bond are ``⌈oversampling · rank⌉``; 1 is the plain cross of the paper.
-        passes: passes of alternating direction; all but the last are evaluated without gradient.
-        completion: random coordinates for each degree of freedom at which the field is evaluated for a least-squares fit that
-            starts from the last pass (:func:`~monai_cpic.tensor_train.completion.complete`), or 0 for none: the fastest, as a
-            step of training needs it.
-        tol: relative error that is good enough: bond ranks shrink from pass to pass where all fields of the batch allow it by a
-            wide margin, and the passes end when the estimated error is below it and the ranks shrink no more.
-        indices: index sets of an earlier call (a warm start; one pass is then a training step); else random ones, the same for
-            all fields of the batch.
+        oversampling: ``⌈oversampling · rank⌉`` rows are chosen per bond; 1 is the plain cross of the paper.
+        passes: number of sweeps, in alternating directions; all but the last are evaluated without gradient.
+        completion: random points per degree of freedom at which the field is evaluated for a least-squares fit that starts from
+            the last sweep (:func:`~monai_cpic.tensor_train.als.als_completion`).  0 leaves it out, which is the fastest, as a
+            training step needs it.
+        tol: relative error that suffices: bond ranks shrink from sweep to sweep where all fields of the batch allow it by a wide
+            margin, and the sweeps end when the estimated error is below ``tol`` and the ranks do not shrink any more.
+        indices: index sets of an earlier call (a warm start, from which a training step takes one sweep); default: random ones,
+            the same for all fields of the batch.
         ridge: regularisation of the interpolation (:func:`~monai_cpic.tensor_train.interpolation.interpolate`).
-        dtype: of the tensor trains and their computation; ``torch.float32`` is faster and met to about ``1e-5``.
-        generator: random numbers; default: a fresh one with seed 0, so that calls repeat.
-        observer: called with the :class:`PassRecord` of every pass; costs the evaluations of the error estimate.
+        dtype: of the tensor trains and of the computation; ``torch.float32`` is faster, with rounding errors of about ``1e-5``.
+        generator: of random numbers; default: a new one with seed 0, so that calls are reproducible.
+        observer: called with the :class:`SweepRecord` of every sweep; costs the evaluations for the error estimate.
 
     Returns:
-        the tensor trains and the index sets for the next call.
+        the tensor trains, and the index sets for the next call.
 
     Raises:
-        TypeError, ValueError, FloatingPointError: if a parameter is out of range, the index sets belong to other modes, or the
-            field returns something else than finite numbers of the right shape, on the right device
-            (:func:`~monai_cpic.tensor_train.field.evaluate`).
+        TypeError: if ``rank`` is not an int, ``dtype`` is not float32 or float64, or the field does not return floating point.
+        ValueError: if a parameter is out of range, the index sets belong to other modes, or the field returns a tensor of the
+            wrong shape or on another device.
+        FloatingPointError: if the field returns a value that is not finite.
 
     Example:
         >>> from monai_cpic.tensor_train import qtt_modes
@@ -91,17 +92,17 @@ def cross_approximate(
     if indices is None:
         indices = initial_indices(modes, rank, batch_size=batch_size, generator=generator)
     else:
-        _check(indices, modes, rank, batch_size)
+        _check_indices(indices, modes, rank, batch_size)
     sweep = Sweep(field, modes, oversampling, ridge, tol, dtype)
-    watch = None
+    monitor = None
     if observer is not None or tol is not None:
-        watch = Watch(field, modes, batch_size, dtype, observer or (lambda record: None))
+        monitor = ConvergenceMonitor(field, modes, batch_size, dtype, observer or (lambda record: None))
     with torch.no_grad():
-        searching = Sweep(remembering(field, modes), modes, oversampling, ridge, tol, dtype)
-        good: CrossIndices | None = None  # that a pass within the tolerance started from, which the last one repeats
+        search = Sweep(memoized(field, modes), modes, oversampling, ridge, tol, dtype)
+        good: CrossIndices | None = None  # where the last sweep within the tolerance started: the final sweep starts there too
         for _ in range(passes - 1):
-            train, following = searching(indices)
-            if watch is not None and watch(train, searching, tol):
+            train, following = search(indices)
+            if monitor is not None and monitor(train, search, tol):
                 good = indices
                 if sum(following.ranks) >= sum(indices.ranks):
                     break
@@ -110,18 +111,18 @@ def cross_approximate(
             indices = following
         indices = good or indices
     train, indices = sweep(indices)
-    if watch is not None:
-        watch(train, sweep, tol)
+    if monitor is not None:
+        monitor(train, sweep, tol)
     if completion:
-        count = math.ceil(completion * parameters(train.ranks, train.shape))
-        digits = random_digits(modes, count, generator)
-        places = coordinates(modes, digits).expand(batch_size, -1, -1)
-        train = complete(train, digits, evaluate(field, places, dtype))
+        count = math.ceil(completion * degrees_of_freedom(train.ranks, train.shape))
+        digits = random_multi_indices(modes, count, generator)
+        points = coordinates(modes, digits).expand(batch_size, -1, -1)
+        train = als_completion(train, digits, evaluate(field, points, dtype))
     return train, indices
 
 
-def _check(indices: CrossIndices, modes: Sequence[Mode], rank: int, batch_size: int) -> None:
-    """Raise if index sets do not belong to these modes and this batch."""
+def _check_indices(indices: CrossIndices, modes: Sequence[Mode], rank: int, batch_size: int) -> None:
+    """Raise a ValueError if index sets do not belong to these modes, this rank and this batch."""
     bounds = bond_ranks(mode_sizes(modes), rank)
     bounds = bounds[1:] if indices.side == "right" else bounds[:-1]
     axes, device = modes[0].offsets.shape[1], modes[0].offsets.device
@@ -132,7 +133,7 @@ def _check(indices: CrossIndices, modes: Sequence[Mode], rank: int, batch_size: 
     )
     if not fits or {(dtype, where) for _, dtype, where in found} != {(torch.int64, str(device))}:
         raise ValueError(
-            f"the index sets are {found}, these modes, rank and batch need int64 on {device} of the shapes "
+            f"the index sets are {found}; these modes, this rank and batch need int64 on {device} of the shapes "
             f"{[(batch_size, bound, axes) for bound in bounds]} (or fewer in the middle); start without indices"
         )
     check_nested(modes, indices)

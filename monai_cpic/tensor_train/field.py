@@ -1,4 +1,4 @@
-"""Fields: what cross-approximation asks for values, and a memory of the values that were given."""
+"""Fields: the functions that are approximated, and the memory of their values."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor
 
 from monai_cpic.tensor_train.modes import Mode, flat_index, grid_shape
 
-__all__ = ["Field", "Memory", "evaluate", "remembering"]
+__all__ = ["Field", "Memory", "evaluate", "memoized"]
 
 Field = Callable[[Tensor], Tensor]
-"""Values ``[B, P]`` of ``B`` fields at coordinates int64 ``[B, P, D + 1]`` (the last column is the channel)."""
+"""From points int64 ``[B, P, D + 1]`` (the last number is the channel) to the values ``[B, P]`` of ``B`` fields there."""
 
 
 def evaluate(field: Field, coordinates: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Values of a field, checked.
+    """Evaluate a field and check what it returns.
 
     Args:
         field: see :data:`Field`.
-        coordinates: int64 ``[B, *P, D + 1]``.
+        coordinates: points, int64 ``[B, *P, D + 1]``.
         dtype: of the result.
 
     Returns:
@@ -56,7 +56,7 @@ def evaluate(field: Field, coordinates: Tensor, dtype: torch.dtype = torch.float
 
 
 class Memory:
-    """Rows of values by integer keys: each is computed once, with its graph if there is one.
+    """A table of rows by integer keys, in which each row is computed once; rows keep their autograd graph.
 
     Example:
         >>> memory, asked = Memory(), []
@@ -73,21 +73,21 @@ class Memory:
         self._rows: Tensor | None = None
 
     def look_up(self, keys: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        """Rows of keys.
+        """The rows of some keys; those that are new are computed.
 
         Args:
             keys: int64, any shape.
-            compute: rows ``[N, …]`` of new keys ``[N]``, which come sorted and without repetition.
+            compute: a function from new keys ``[N]``, sorted and distinct, to their rows ``[N, …]``.
 
         Returns:
             ``[*keys.shape, …]``.
         """
         distinct, inverse = torch.unique(keys, return_inverse=True)
         self.keys, self._slots = self.keys.to(keys.device), self._slots.to(keys.device)
-        place = torch.searchsorted(self.keys, distinct)
+        position = torch.searchsorted(self.keys, distinct)
         known = torch.zeros_like(distinct, dtype=torch.bool)
-        inside = place < len(self.keys)
-        known[inside] = self.keys[place[inside]] == distinct[inside]
+        inside = position < len(self.keys)
+        known[inside] = self.keys[position[inside]] == distinct[inside]
         new = distinct[~known]
         if len(new):
             rows = compute(new)
@@ -99,26 +99,26 @@ class Memory:
         return self._rows[self._slots[torch.searchsorted(self.keys, distinct)][inverse]]
 
 
-def remembering(field: Field, modes: Sequence[Mode]) -> Field:
-    """A field that keeps the values it has given, for phases without gradient in which it does not change."""
+def memoized(field: Field, modes: Sequence[Mode]) -> Field:
+    """The same field, but each value is computed once: for a phase without gradient, in which the field does not change."""
     memory = Memory()
     size = math.prod(grid_shape(modes))
 
-    def remembered(coordinates: Tensor) -> Tensor:
+    def memoized_field(coordinates: Tensor) -> Tensor:
         batch, axes = len(coordinates), coordinates.shape[2]
         flat = flat_index(modes, coordinates)
         keys = flat + size * torch.arange(batch, device=flat.device)[:, None]
 
         def compute(new: Tensor) -> Tensor:
-            # Items of the batch need different numbers of new values: the shorter lists are filled up with a repeated point.
+            # Fields of the batch need different numbers of new values: shorter lists are padded with a point that is repeated.
             item = new // size
-            place = torch.arange(len(new), device=new.device) - torch.searchsorted(item, item)
+            position = torch.arange(len(new), device=new.device) - torch.searchsorted(item, item)
             first = torch.searchsorted(keys.flatten().sort().values, new)
             where = keys.flatten().argsort()[first]
-            asked = coordinates[:, :1].repeat(1, int(place.max()) + 1, 1)
-            asked[item, place] = coordinates.reshape(-1, axes)[where]
-            return evaluate(field, asked)[item, place]
+            asked = coordinates[:, :1].repeat(1, int(position.max()) + 1, 1)
+            asked[item, position] = coordinates.reshape(-1, axes)[where]
+            return evaluate(field, asked)[item, position]
 
         return memory.look_up(keys, compute)
 
-    return remembered
+    return memoized_field

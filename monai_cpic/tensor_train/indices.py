@@ -1,4 +1,8 @@
-"""Index sets: where a pass of cross-approximation stands, and how one is started."""
+"""Index sets of cross-approximation: nested sets of partial multi-indices to the left or to the right of each mode.
+
+A left (right) index of a mode has one digit for each mode before (after) it.  It is stored as a partial coordinate: the sum of
+the offsets of its digits.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +21,16 @@ __all__ = ["CrossIndices", "initial_indices"]
 
 @dataclass(frozen=True)
 class CrossIndices:
-    """The fixed side of the next pass: for every mode, a table of partial coordinates on one side of it.
+    """The index sets that the next sweep starts from: for every mode, its right indices, or its left ones.
 
-    The tables are nested: each part is a digit of the neighbouring mode added to a part of that mode's table.  A pass therefore
-    meets every value that it has used for one bond again at the next, and evaluates it once.
+    The sets are nested: each index of a mode is a digit of the neighbouring mode and an index of that mode's set.  The values at
+    one bond therefore occur again at the next, and a sweep evaluates them once.
 
     Attributes:
-        sets: for each mode, int64 ``[B, r, D + 1]``: sums of the offsets of all modes after it or before it, ``r`` being the
-            rank of the bond on that side.
-        side: ``"right"`` if the parts lie after their mode (the next pass goes left to right), ``"left"`` if before it.
-        rows: for each mode, int64 ``[B, s, D + 1]``, the parts on its other side that the next pass uses instead of choosing: it
-            asks for the coordinates of an earlier pass again.  None: it chooses.
+        sets: for each mode, int64 ``[B, r, D + 1]``, where ``r`` is the rank of the bond on that side.
+        side: ``"right"`` for right indices (the next sweep goes left to right), ``"left"`` for left indices.
+        rows: for each mode, int64 ``[B, s, D + 1]``, the indices on its other side, with which the next sweep repeats an earlier
+            one at the same points.  None: the sweep chooses them.
     """
 
     sets: tuple[Tensor, ...]
@@ -45,47 +48,51 @@ class CrossIndices:
 
     @property
     def ranks(self) -> list[int]:
-        """Bond ranks ``[r_0, …, r_D]``, as far as the tables tell them; the outer bonds have rank 1."""
+        """The sizes of the sets in the order of the bonds ``0 … D``; the outer bonds have rank 1."""
         ranks = [table.shape[1] for table in self.sets]
         return [1, *ranks] if self.side == "right" else [*ranks, 1]
 
     def coordinates(self, modes: Sequence[Mode]) -> Tensor:
-        """All coordinates that the next pass will ask for, each once, int64 ``[B, P, D + 1]``.
+        """The points at which the next sweep evaluates the field, each once, int64 ``[B, P, D + 1]``.
 
         Raises:
-            ValueError: if it will choose them on the way.
+            ValueError: if the sweep chooses them on its way.
         """
         if self.rows is None:
-            raise ValueError("the next pass chooses its rows; only a pass that repeats an earlier one is known before")
+            raise ValueError("the next sweep chooses its rows; only the points of a sweep that repeats an earlier one are known")
         modes, sets, rows = list(modes), list(self.sets), list(self.rows)
         if self.side == "left":
             modes, sets, rows = modes[::-1], sets[::-1], rows[::-1]
         orders = nested_order(modes, sets)
         asked = []
         for k, mode in enumerate(modes):
-            tails = (mode.offsets[:, None] + sets[k][:, None]).flatten(1, 2)
-            new = tails if k == 0 else tails.take_along_dim(orders[k - 1][:, sets[k - 1].shape[1] :, None], 1)
+            columns = (mode.offsets[:, None] + sets[k][:, None]).flatten(1, 2)
+            new = columns if k == 0 else columns.take_along_dim(orders[k - 1][:, sets[k - 1].shape[1] :, None], 1)
             asked.append((rows[k][:, :, None] + new[:, None]).flatten(1, 2))
         return torch.cat(asked, 1)
 
     def __getitem__(self, index: slice | Sequence[int]) -> CrossIndices:
-        """The indices of a part of the batch."""
+        """The index sets of some fields of the batch."""
         return self._map(lambda table: table[index])
 
     @staticmethod
     def cat(parts: Sequence[CrossIndices]) -> CrossIndices:
-        """The indices of several batches as those of one; all must have the same side, and rows or none."""
+        """Concatenate the index sets of several batches.
+
+        Raises:
+            ValueError: if they differ in their side, or some have rows and others do not.
+        """
         if len({(part.side, part.rows is None) for part in parts}) > 1:
-            raise ValueError("index sets of left and right passes, or of choosing and repeating ones, cannot share a batch")
+            raise ValueError("left and right index sets, or sets with rows and without, cannot share a batch")
         rows = None if parts[0].rows is None else _cat([part.rows or () for part in parts])
         return CrossIndices(_cat([part.sets for part in parts]), parts[0].side, rows)
 
-    def to(self, *args: object, **kwargs: object) -> CrossIndices:
-        """Another device or integer dtype, as ``torch.Tensor.to``."""
+    def to(self, *args: Any, **kwargs: Any) -> CrossIndices:
+        """Convert to another device or integer dtype; the arguments are those of ``torch.Tensor.to``."""
         return self._map(lambda table: table.to(*args, **kwargs))
 
     def clone(self) -> CrossIndices:
-        """A copy of the tables."""
+        """A copy of all tables."""
         return self._map(Tensor.clone)
 
     def state_dict(self) -> dict[str, object]:
@@ -109,11 +116,11 @@ def _cat(tables: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
 def initial_indices(
     modes: Sequence[Mode], rank: int, *, batch_size: int = 1, generator: torch.Generator | None = None
 ) -> CrossIndices:
-    """Random nested right index sets, the same for every field of the batch.
+    """Random nested right index sets, the same for every field of the batch, to start a first sweep from.
 
     Args:
         modes: the tensorization.
-        rank: bond rank, lower where the modes to one side have fewer entries.
+        rank: bond rank, lower where the modes on one side of a bond have fewer entries.
         batch_size: number of fields.
         generator: default: a fresh one with seed 0.
     """
@@ -130,32 +137,32 @@ def initial_indices(
 
 
 def nested_order(modes: Sequence[Mode], fixed: Sequence[Tensor]) -> list[Tensor]:
-    """For every mode but the first, its tails in an order that begins with the parts fixed for the mode before it.
+    """For every mode but the first, its columns in an order that begins with the right indices of the mode before it.
 
-    A tail is a digit of a mode added to one of its fixed parts; ``n · r`` of them, digits slowest.
+    A column of a mode is one of its ``n`` digits and one of its ``r`` right indices: ``n · r`` columns, the digit slowest.
 
     Args:
-        modes: in the order of the pass.
-        fixed: for each mode, int64 ``[B, r, D + 1]``.
+        modes: in the order of the sweep.
+        fixed: for each mode, its right indices, int64 ``[B, r, D + 1]``.
 
     Returns:
-        permutations int64 ``[B, n · r]``.
+        permutations, int64 ``[B, n · r]``.
     """
     orders = []
     for k in range(1, len(modes)):
-        tails = (modes[k].offsets[:, None] + fixed[k][:, None]).flatten(1, 2)
-        first = positions(modes, fixed[k - 1], tails)
-        order = torch.arange(tails.shape[1], device=tails.device) + first.shape[1]
+        columns = (modes[k].offsets[:, None] + fixed[k][:, None]).flatten(1, 2)
+        first = positions(modes, fixed[k - 1], columns)
+        order = torch.arange(columns.shape[1], device=columns.device) + first.shape[1]
         order = order.expand(len(first), -1).scatter(1, first, torch.arange(first.shape[1], device=first.device).expand_as(first))
         orders.append(order.argsort(1))
     return orders
 
 
 def check_nested(modes: Sequence[Mode], indices: CrossIndices) -> None:
-    """Raise if index sets are not made of the digits of these modes.
+    """Check that index sets are nested and made of the digits of these modes.
 
     Raises:
-        ValueError: if the outermost parts are not 0, or the parts of a mode are not made of those of its neighbour.
+        ValueError: if the outermost index is not empty (0), or an index of a mode does not extend one of its neighbour.
     """
     outward = 1 if indices.side == "right" else -1
     for tables, direction in ((indices.sets, outward), (indices.rows, -outward)):
@@ -168,19 +175,22 @@ def check_nested(modes: Sequence[Mode], indices: CrossIndices) -> None:
             found = grown.take_along_dim(positions(modes, ordered[k - 1], grown)[:, :, None], 1)
             good = good and bool((found == ordered[k - 1]).all())
         if not good:
-            raise ValueError("the index sets of a mode are not made of those of the next: other modes? start without indices")
+            raise ValueError(
+                "the index sets are not nested: those of a mode do not extend those of the next; if they belong to other modes, "
+                "start without indices"
+            )
 
 
-def positions(modes: Sequence[Mode], parts: Tensor, candidates: Tensor) -> Tensor:
-    """Where parts are among candidates, int64 ``[B, r]``.
+def positions(modes: Sequence[Mode], wanted: Tensor, candidates: Tensor) -> Tensor:
+    """Positions of partial coordinates among candidates.
 
     Args:
         modes: the tensorization.
-        parts: ``[B, r, D + 1]``.
+        wanted: ``[B, r, D + 1]``.
         candidates: ``[B, m, D + 1]``.
 
     Returns:
-        for a part that is not there, 0.
+        int64 ``[B, r]``; 0 for one that is not among the candidates.
     """
-    same = flat_index(modes, parts)[:, :, None] == flat_index(modes, candidates)[:, None]
+    same = flat_index(modes, wanted)[:, :, None] == flat_index(modes, candidates)[:, None]
     return same.int().argmax(2)

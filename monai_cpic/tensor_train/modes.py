@@ -1,9 +1,9 @@
-"""Modes: the digits of a grid coordinate, and how a tensor train sees a multi-dimensional field.
+"""Modes: how the points of a grid become the multi-indices of a tensor.
 
-A field over a grid of ``D`` axes and ``channels`` channels is never reshaped.  It is *tensorized* by a list of modes; each mode
-is a table of coordinate offsets, and the coordinate of a digit tuple is the sum of one offset per mode.  A tensor train (TT)
-has one mode per axis; a quantised tensor train (QTT, Khoromskij 2011; paper, section 3.4) has one mode per digit of the axis'
-size.
+A field over a grid of ``D`` axes and ``channels`` channels is *tensorized* by a list of modes.  Each mode is a table of offsets,
+one for each of its digits.  A multi-index has one digit per mode; its grid point is the sum of their offsets.  A tensor train
+(TT) has one mode per axis.  A quantised tensor train (QTT, Khoromskij 2011; paper, section 3.4) has one mode per digit of the
+coordinate in a mixed-radix system, binary for sizes that are powers of two.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-__all__ = ["Mode", "coordinates", "flat_index", "grid_shape", "mode_sizes", "qtt_modes", "random_digits", "tt_modes"]
+__all__ = ["Mode", "coordinates", "flat_index", "grid_shape", "mode_sizes", "qtt_modes", "random_multi_indices", "tt_modes"]
 
 
 @dataclass(frozen=True, eq=False)
 class Mode:
-    """One digit of a tensorized grid: digit ``j`` adds ``offsets[j]`` to the coordinate.
+    """One mode of a tensorized grid: digit ``j`` adds ``offsets[j]`` to the coordinate.
 
     Attributes:
         offsets: int64 ``[n, D + 1]``; the last column is the channel.
@@ -41,7 +41,7 @@ class Mode:
         return len(self.offsets)
 
     def to(self, device: torch.device | str) -> Mode:
-        """The same mode with its table on ``device``."""
+        """The same mode with its table on another device."""
         return Mode(self.offsets.to(device))
 
 
@@ -70,15 +70,15 @@ def tt_modes(shape: Sequence[int], channels: int = 1) -> list[Mode]:
 def qtt_modes(shape: Sequence[int], channels: int = 1, order: str = "axis") -> list[Mode]:
     """One mode per prime factor of each axis' size, most significant digit first (the QTT; binary for powers of two).
 
-    A size that is not a power of two gets mixed-radix digits, so every digit tuple is a voxel of the grid and every voxel has one
-    digit tuple.  A size with a large prime factor gets one mode of that many digits: give a larger ``shape`` (virtual padding)
-    where that is too many.
+    A size that is not a power of two gets mixed-radix digits, so multi-indices and voxels of the grid correspond one to one.  A
+    size with a large prime factor gets one mode of that many digits; where that is too many, give a larger ``shape`` (virtual
+    padding).
 
     Args:
         shape: sizes of the ``D`` spatial axes.
         channels: number of channels; one channel needs no mode.
         order: ``"axis"`` puts all digits of one axis before those of the next; ``"interleaved"`` goes through the axes level by
-            level; ``"fused"`` does too, with one mode for a level (eight digits in three dimensions: an octree).
+            level; ``"fused"`` does so with one mode per level (in three dimensions it has eight digits: an octree).
 
     Returns:
         the modes; axes of size 1 have none, unless all sizes are 1.
@@ -113,7 +113,7 @@ def qtt_modes(shape: Sequence[int], channels: int = 1, order: str = "axis") -> l
 
 
 def _fused(modes: Sequence[Mode]) -> Mode:
-    """One mode whose digits are the digit tuples of several."""
+    """One mode whose digits are the multi-indices of several."""
     offsets = modes[0].offsets
     for mode in modes[1:]:
         offsets = (offsets[:, None] + mode.offsets).flatten(0, 1)
@@ -121,14 +121,17 @@ def _fused(modes: Sequence[Mode]) -> Mode:
 
 
 def coordinates(modes: Sequence[Mode], digits: Tensor) -> Tensor:
-    """Coordinates of digit tuples.
+    """Grid points of multi-indices.
 
     Args:
         modes: ``D'`` modes.
-        digits: int64 ``[..., D']``.
+        digits: multi-indices, int64 ``[..., D']``.
 
     Returns:
-        int64 ``[..., D + 1]``.
+        int64 ``[..., D + 1]``; the last number is the channel.
+
+    Raises:
+        ValueError: if there is not one digit for each mode.
     """
     if digits.shape[-1] != len(modes):
         raise ValueError(f"{len(modes)} modes need {len(modes)} digits, got a table {tuple(digits.shape)}")
@@ -136,17 +139,19 @@ def coordinates(modes: Sequence[Mode], digits: Tensor) -> Tensor:
 
 
 def mode_sizes(modes: Sequence[Mode]) -> list[int]:
-    """Number of digits of each mode."""
+    """The number of digits of each mode."""
     return [len(mode) for mode in modes]
 
 
 def grid_shape(modes: Sequence[Mode]) -> tuple[int, ...]:
-    """Sizes of the grid that modes tensorize, the last of them the number of channels."""
+    """The shape of the grid that modes tensorize; the last size is the number of channels."""
     return tuple((torch.stack([mode.offsets.max(0).values for mode in modes]).sum(0) + 1).tolist())
 
 
 def flat_index(modes: Sequence[Mode], coordinates: Tensor) -> Tensor:
-    """Row-major position of (partial) coordinates in the grid of :func:`grid_shape`, channels fastest; additive like them.
+    """Row-major positions of grid points, the channel fastest.
+
+    The position is linear in the coordinates, so it is also defined for partial ones: positions of their sums are sums.
 
     Args:
         modes: the tensorization.
@@ -164,12 +169,12 @@ def _strides(modes: tuple[Mode, ...], device: torch.device) -> Tensor:
     return torch.tensor([math.prod(shape[axis + 1 :]) for axis in range(len(shape))], device=device)
 
 
-def random_digits(modes: Sequence[Mode], count: int, generator: torch.Generator) -> Tensor:
-    """``count`` random digit tuples, or all of them where there are no more, int64 ``[P, D']``."""
+def random_multi_indices(modes: Sequence[Mode], count: int, generator: torch.Generator) -> Tensor:
+    """``count`` random multi-indices, or all of them where there are no more, int64 ``[P, D']``."""
     sizes = mode_sizes(modes)
     device = modes[0].offsets.device
     total = math.prod(sizes)
-    if total > 4 * count:  # repetitions are rare
+    if total > 4 * count:  # with replacement: repetitions are rare
         return torch.stack([torch.randint(size, (count,), generator=generator) for size in sizes], 1).to(device)
     flat = torch.arange(total) if total <= count else torch.randperm(total, generator=generator)[:count]
     return torch.stack(torch.unravel_index(flat, tuple(sizes)), 1).to(device)

@@ -1,8 +1,9 @@
-"""Pivots: which rows of a tall matrix carry it.  Batched maxvol, or pivots of LU and greedy rectangular maxvol.
+"""Pivots: the rows of a tall matrix from which the others are interpolated.
 
-Maxvol looks for the square submatrix of largest volume (Goreinov et al. 2010); rectangular maxvol (Mikhalev and Oseledets 2018)
-goes on adding the row that enlarges the volume of the tall submatrix most, which makes up for a square that is not the best.
-No step waits for the device or loops over the batch.
+Square maxvol looks for the square submatrix of largest volume (Goreinov et al. 2010); it starts from the pivots of LU.
+Rectangular maxvol (Mikhalev and Oseledets 2018) then adds the row that enlarges the volume of the tall submatrix most, again and
+again, which compensates for pivots that are not the best.  Everything is batched, without a loop over the batch and without
+waiting for the device.
 """
 
 from __future__ import annotations
@@ -13,22 +14,22 @@ from torch import Tensor
 __all__ = ["select_rows"]
 
 SWAP_TOLERANCE = 1.05  # a swap must enlarge the volume by more than this factor
-TREMBLE = 1e-6  # relative to the largest value
-SWAPS = 4  # after the pivots of LU, which are nearly of maximal volume, further swaps gain nothing
+PERTURBATION = 1e-6  # relative to the largest value
+SWAPS = 4  # the pivots of LU are nearly of maximal volume: more swaps gain nothing
 
 
 @torch.no_grad()
 def select_rows(matrix: Tensor, count: int, first: int | None = None, among: int | None = None) -> Tensor:
-    """Rows of each matrix whose span and volume represent it best.
+    """Choose rows of each matrix that have a large volume, so that the other rows are interpolated from them stably.
 
     Args:
-        matrix: ``[B, m, n]``, any rank, ``float32`` or ``float64``.
-        count: number of rows, at most ``m``.
-        first: how many of them are pivots, chosen first; default ``min(m, n)``.
-        among: how many leading rows of the matrix the pivots are chosen from; default all.
+        matrix: ``[B, m, n]``, of any rank, ``float32`` or ``float64``.
+        count: number of rows to choose, at most ``m``.
+        first: how many of them are pivots of square maxvol; the rest is added by rectangular maxvol.  Default ``min(m, n)``.
+        among: the pivots are chosen from this many leading rows of the matrix; default all.
 
     Returns:
-        int64 ``[B, count]``, without repetition; the pivots come first.
+        int64 ``[B, count]``, distinct; the pivots come first.
 
     Raises:
         ValueError: if a number is out of range.
@@ -45,21 +46,22 @@ def select_rows(matrix: Tensor, count: int, first: int | None = None, among: int
             f"{count} rows of a {size} x {columns} matrix, {first} of them pivots among the leading {among}: choose between 1 "
             f"and {min(among, columns)} pivots, and between {first} and {size} rows in all"
         )
-    # Flat regions lack rank, and there rounding would choose: other rows for another batch size.  So a fixed matrix chooses.
+    # Where the matrix lacks rank (flat regions of a scan) rounding would choose, and the rows would depend on the batch size or
+    # the processor.  A small fixed perturbation chooses instead.
     fixed = torch.randn(size, columns, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(matrix)
-    matrix = matrix + TREMBLE * matrix.abs().amax((1, 2), keepdim=True) * fixed
+    matrix = matrix + PERTURBATION * matrix.abs().amax((1, 2), keepdim=True) * fixed
     # The orthonormal factor has full column rank even where the matrix has not, so every step below is well posed.
-    # Of more columns than pivots wanted, the leading singular vectors carry most.
+    # With more columns than pivots, the leading singular vectors replace it.
     head = matrix[:, :among]
     basis = torch.linalg.qr(head)[0] if first == columns else torch.linalg.svd(head, full_matrices=False)[0][:, :, :first]
-    rows = _brought_to_the_top(torch.linalg.lu_factor_ex(basis)[1], among)[:, :first]
+    rows = _pivot_rows(torch.linalg.lu_factor_ex(basis)[1], among)[:, :first]
     if count == first:
         return _maxvol(basis, rows)
     return _extend(basis if among == size and first == columns else torch.linalg.qr(matrix)[0], rows, count)
 
 
-def _brought_to_the_top(exchanges: Tensor, size: int) -> Tensor:
-    """Which row LU with partial pivoting moves to each of the first places, from its exchanges ``[B, n]`` (counted from 1)."""
+def _pivot_rows(exchanges: Tensor, size: int) -> Tensor:
+    """The rows that LU moves to the top, in order, from its row exchanges ``[B, n]`` (which count from 1, as LAPACK does)."""
     batch, count = exchanges.shape
     order = torch.arange(size, device=exchanges.device).repeat(batch, 1)
     exchanges = exchanges.long() - 1
@@ -71,7 +73,7 @@ def _brought_to_the_top(exchanges: Tensor, size: int) -> Tensor:
 
 
 def _maxvol(basis: Tensor, rows: Tensor) -> Tensor:
-    """Improve chosen rows by swaps."""
+    """Improve the chosen rows by swaps with others."""
     square = basis.take_along_dim(rows[:, :, None], 1)
     coefficients = torch.linalg.solve_ex(square.mT, basis.mT)[0].contiguous()  # [B, count, m]
     for _ in range(min(SWAPS, rows.shape[1])):
@@ -80,7 +82,7 @@ def _maxvol(basis: Tensor, rows: Tensor) -> Tensor:
 
 
 def _swap(coefficients: Tensor, rows: Tensor) -> None:
-    """Exchange one chosen row for the one that enlarges the volume most, where that helps; in place."""
+    """Swap one chosen row for the one that enlarges the volume most, if that helps; in place."""
     count, size = coefficients.shape[1:]
     best, where = coefficients.abs().flatten(1).max(1, keepdim=True)
     j, i = where // size, where % size
@@ -94,10 +96,10 @@ def _swap(coefficients: Tensor, rows: Tensor) -> None:
 
 
 def _extend(basis: Tensor, rows: Tensor, count: int) -> Tensor:
-    """Add rows greedily, each the one that enlarges ``det(BᵀB + ε I)`` of the chosen rows ``B`` most.
+    """Add rows greedily: each is the one that enlarges ``det(BᵀB + ε I)`` of the chosen rows ``B`` most.
 
-    With ``M = (BᵀB + ε I)⁻¹`` that is the row ``q`` of largest ``q M qᵀ``, and ``M`` changes by rank one.  ``ε`` is there for
-    directions that the maxvol rows, chosen among a part only, may miss: they come first.
+    With ``M = (BᵀB + ε I)⁻¹`` that is the row ``q`` with the largest ``q M qᵀ``; adding it changes ``M`` by rank one.  Directions
+    that the pivots miss, because they were chosen from leading rows only, have ``q M qᵀ ≈ 1/ε`` and are added first.
     """
     columns = basis.shape[2]
     block = basis.take_along_dim(rows[:, :, None], 1)

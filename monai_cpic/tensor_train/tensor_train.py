@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from monai_cpic.tensor_train.modes import Mode, flat_index, grid_shape
 
-__all__ = ["Places", "TensorTrain", "along", "bond_ranks", "by_digit"]
+__all__ = ["DigitPositions", "TensorTrain", "bond_ranks", "digit_positions", "multiply_core"]
 
 
 class TensorTrain:
@@ -65,7 +65,7 @@ class TensorTrain:
         return f"TensorTrain(batch_size={self.batch_size}, shape={self.shape}, ranks={self.ranks})"
 
     def __getitem__(self, index: slice | Sequence[int] | Tensor) -> TensorTrain:
-        """A part of the batch (a slice, a list of positions or a boolean mask)."""
+        """Some tensors of the batch, by a slice, a list of positions or a boolean mask."""
         return self._map(lambda core: core[index])
 
     # ---- constructors and conversions ----------------------------------------------------------------------------------
@@ -74,8 +74,8 @@ class TensorTrain:
     def from_dense(cls, x: Tensor, modes: Sequence[Mode] | Sequence[int], rank: int) -> TensorTrain:
         """TT-SVD: the quasi-optimal tensor train of bond rank at most ``rank`` (Oseledets 2011, algorithm 1).
 
-        Differentiable where the singular values of the unfoldings are distinct, as those of real scans are and those of a
-        constant are not.
+        Differentiable where the singular values of the unfoldings are distinct: those of real scans are, those of a constant are
+        not.
 
         Args:
             x: ``[B, *shape]`` or ``[B, *shape, channels]``.
@@ -110,25 +110,28 @@ class TensorTrain:
         return dense.reshape(self.batch_size, *self.shape)
 
     def evaluate(self, digits: Tensor) -> Tensor:
-        """Entries at digit tuples.
+        """Entries at given multi-indices.
 
         Args:
-            digits: int64 ``[P, D]``.
+            digits: multi-indices, int64 ``[P, D]``, the same for all tensors of the batch.
 
         Returns:
             ``[B, P]``.
+
+        Raises:
+            ValueError: if there is not one digit for each mode, or a digit is out of range.
         """
         if digits.ndim != 2 or digits.shape[1] != len(self.cores):
             raise ValueError(f"{len(self.cores)} cores need digits [P, {len(self.cores)}], got {tuple(digits.shape)}")
         row = self.cores[0].new_ones(self.batch_size, len(digits), 1)
         for k, core in enumerate(self.cores):
-            row = along(core, by_digit(digits[:, k], core.shape[2]), row)
+            row = multiply_core(row, core, digit_positions(digits[:, k], core.shape[2]))
         return row[..., 0]
 
     # ---- algebra -------------------------------------------------------------------------------------------------------
 
     def __add__(self, other: TensorTrain) -> TensorTrain:
-        """The sum, tensor by tensor; bond ranks add (:meth:`round` lowers them again).  A batch of 1 adds to every tensor."""
+        """The sum, tensor by tensor.  Bond ranks add up (:meth:`round` lowers them).  A batch of one is added to every tensor."""
         if self.shape != other.shape:
             raise ValueError(f"sum of tensor trains of different shapes: {self.shape} and {other.shape}")
         if 1 not in (len(self), len(other)) and len(self) != len(other):
@@ -148,7 +151,7 @@ class TensorTrain:
         return TensorTrain(cores)
 
     def __mul__(self, factor: float | Tensor) -> TensorTrain:
-        """Multiples of the tensors.
+        """The tensors, scaled.
 
         Args:
             factor: a number, or one for each tensor, ``[B]``.
@@ -166,7 +169,7 @@ class TensorTrain:
         """Inner products of all pairs of the two batches, ``[B, B']``, at cost ``B B' D n r³``."""
         if self.shape != other.shape:
             raise ValueError(f"inner product of tensor trains of different shapes: {self.shape} and {other.shape}")
-        # The first mode may be long: its cores are multiplied as they are, not pair by pair.
+        # The first mode may be long: its cores are contracted directly, without a product for each pair of tensors.
         product = torch.einsum("pink,qinl->pqkl", self.cores[0], other.cores[0])
         for a, b in zip(self.cores[1:], other.cores[1:], strict=True):
             half = torch.einsum("pqij,pink->pqjnk", product, a)
@@ -181,10 +184,10 @@ class TensorTrain:
             product = torch.einsum("bjnk,bjnl->bkl", half, core)
         square = product[:, 0, 0]
         positive = square > 0
-        return torch.where(positive, torch.where(positive, square, 1.0).sqrt(), 0.0)  # of zero, the gradient is zero
+        return torch.where(positive, torch.where(positive, square, 1.0).sqrt(), 0.0)  # the gradient at zero is zero
 
     def round(self, rank: int | None = None, tol: float | None = None) -> TensorTrain:
-        """Smaller bond ranks: right-to-left orthogonalisation, then left-to-right truncated SVD (Oseledets 2011, algorithm 2).
+        """Lower the bond ranks: orthogonalise right to left, then truncate by SVD left to right (Oseledets 2011, algorithm 2).
 
         Args:
             rank: upper bound of all bond ranks.
@@ -210,27 +213,27 @@ class TensorTrain:
             if budget is None:
                 keep = min(s.shape[1], rank or 1)
             else:
-                tail = s.square().flip(1).cumsum(1).flip(1).sqrt()  # error of dropping this value and all smaller ones
+                tail = s.square().flip(1).cumsum(1).flip(1).sqrt()  # the error if this value and all smaller ones are dropped
                 needed = tail > budget[:, None]
                 keep = max(int(needed.sum(1).max()), 1)
-                s = s * needed  # a tensor that needs less than the batch has zeros there
+                s = s * needed  # all tensors of a batch share the rank; one that needs less gets zeros
             cores[k] = u[..., :keep].reshape(b, left, n, keep)
             cores[k + 1] = torch.einsum("bij,bjnk->bink", s[:, :keep, None] * vh[:, :keep], cores[k + 1])
         return TensorTrain(cores)
 
     @staticmethod
     def cat(trains: Sequence[TensorTrain]) -> TensorTrain:
-        """Batches of tensor trains with equal shapes and ranks, one after the other."""
+        """Concatenate batches of tensor trains of equal shapes and ranks."""
         return TensorTrain([torch.cat(cores) for cores in zip(*(train.cores for train in trains), strict=True)])
 
     # ---- movement ------------------------------------------------------------------------------------------------------
 
     def detach(self) -> TensorTrain:
-        """The same tensor train without its graph."""
+        """The same tensor train, detached from the autograd graph."""
         return self._map(Tensor.detach)
 
-    def to(self, *args: object, **kwargs: object) -> TensorTrain:
-        """Another dtype or device, as ``torch.Tensor.to``."""
+    def to(self, *args: Any, **kwargs: Any) -> TensorTrain:
+        """Convert to another dtype or device; the arguments are those of ``torch.Tensor.to``."""
         return self._map(lambda core: core.to(*args, **kwargs))
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -249,32 +252,41 @@ class TensorTrain:
         return TensorTrain([function(core) for core in self.cores])
 
 
-class Places(NamedTuple):
-    """Where each digit of a mode occurs, and the permutation that brings such lists, one after the other, back."""
+class DigitPositions(NamedTuple):
+    """Positions of the multi-indices, grouped by their digit in one mode.
+
+    Attributes:
+        of: for each digit, the positions that have it, int64.
+        back: the permutation that undoes the grouping.
+    """
 
     of: list[Tensor]
     back: Tensor
 
 
-def along(core: Tensor, places: Places, vectors: Tensor) -> Tensor:
-    """Row vectors ``[B, P, r]`` times the slices of a core at ``P`` digits."""
-    return torch.cat([vectors[:, where] @ core[:, :, digit] for digit, where in enumerate(places.of)], 1)[:, places.back]
+def digit_positions(digits: Tensor, size: int) -> DigitPositions:
+    """Group positions by digit, so that each slice of a core is multiplied once.
 
-
-def by_digit(digits: Tensor, size: int) -> Places:
-    """The places of each of ``size`` digits among ``[P]``.
+    Args:
+        digits: of one mode, int64 ``[P]``.
+        size: of the mode.
 
     Raises:
-        ValueError: if there are others.
+        ValueError: if a digit is not in ``0 … size - 1``.
     """
     of = [(digits == digit).nonzero()[:, 0] for digit in range(size)]
     if sum(len(where) for where in of) < len(digits):
         raise ValueError(f"digits from {int(digits.min())} to {int(digits.max())} of a mode of size {size}")
-    return Places(of, torch.cat(of).argsort())
+    return DigitPositions(of, torch.cat(of).argsort())
+
+
+def multiply_core(vectors: Tensor, core: Tensor, positions: DigitPositions) -> Tensor:
+    """Multiply row vectors ``[B, P, r]`` by the slices of a core at their digits, ``[B, P, r']``."""
+    return torch.cat([vectors[:, where] @ core[:, :, digit] for digit, where in enumerate(positions.of)], 1)[:, positions.back]
 
 
 def bond_ranks(sizes: Sequence[int], rank: int) -> list[int]:
-    """Bond ranks ``[r_0, …, r_D]``: ``rank``, or less where the modes to one side have fewer entries."""
+    """Bond ranks ``[r_0, …, r_D]``: ``rank``, or less where the modes on one side of a bond have fewer entries."""
     ranks = [1] * (len(sizes) + 1)
     for k in range(1, len(sizes)):
         ranks[k] = min(ranks[k - 1] * sizes[k - 1], rank)
@@ -284,7 +296,7 @@ def bond_ranks(sizes: Sequence[int], rank: int) -> list[int]:
 
 
 def _tensorize(x: Tensor, modes: Sequence[Mode]) -> Tensor:
-    """``x[b]`` as a flat row in the order of the modes' digit tuples; the grid itself is never permuted beyond this copy."""
+    """``x[b]`` flattened in the lexicographic order of the modes' multi-indices."""
     shape = grid_shape(modes)
     if x.ndim == len(shape):
         x = x[..., None]

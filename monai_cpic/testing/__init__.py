@@ -1,6 +1,8 @@
-"""Test cases for parts of one's own: derive from them, say which part is tested, and pytest runs what every such part must do."""
+"""Test cases for parts of your own: derive from them, supply the part, and pytest runs what every such part must do."""
 
 from monai_cpic.testing.decomposition import DecompositionTestCase
 from monai_cpic.testing.encoder import EncoderTestCase
+from monai_cpic.testing.reader import ReaderTestCase
+from monai_cpic.testing.volume import VolumeTestCase
 
-__all__ = ["DecompositionTestCase", "EncoderTestCase"]
+__all__ = ["DecompositionTestCase", "EncoderTestCase", "ReaderTestCase", "VolumeTestCase"]

@@ -1,8 +1,8 @@
-"""Intensities of sampled cubes: MONAI's functions of known parameters."""
+"""Intensities of the patches that are read: MONAI's functions with known parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from monai.config import KeysCollection
@@ -14,38 +14,43 @@ __all__ = ["LazyIntensityTransform", "ScaleIntensityRangeLazyd"]
 
 
 class LazyIntensityTransform(MapTransform):
-    """What changes the intensities of volumes of :class:`FreezeLazyVolumed`, one by one."""
+    """Base of transforms that change the intensities of volumes of :class:`FreezeLazyVolumed`."""
 
-    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Change each volume.
 
         Raises:
             TypeError: if an entry is not a LazyVolume.
         """
-        items = dict(data)
+        items: dict[Hashable, Any] = dict(data)
         for key in self.key_iterator(items):
             items[key] = self.change(lazy_volume(items, key), items)
         return items
 
-    def change(self, volume: LazyVolume, items: Mapping[str, Any]) -> LazyVolume:
-        """The volume with one more step.
+    def change(self, volume: LazyVolume, items: Mapping[Hashable, Any]) -> LazyVolume:
+        """The volume with one more intensity step.
 
         Args:
-            volume: the volume.
-            items: the other entries of the item.
+            volume: of one key.
+            items: all entries of the data item.
         """
         raise NotImplementedError
 
 
-def lazy_volume(items: Mapping[str, Any], key: str) -> LazyVolume:
-    """An entry that must be a LazyVolume."""
-    if not isinstance(items[key], LazyVolume):
-        raise TypeError(f"{key!r} holds a {type(items[key]).__name__}, not a LazyVolume: scale after FreezeLazyVolumed")
-    return items[key]
+def lazy_volume(items: Mapping[Hashable, Any], key: Hashable) -> LazyVolume:
+    """An entry, which must be a LazyVolume.
+
+    Raises:
+        TypeError: if it is not.
+    """
+    volume = items[key]
+    if not isinstance(volume, LazyVolume):
+        raise TypeError(f"{key!r} holds a {type(volume).__name__}, not a LazyVolume: scale after FreezeLazyVolumed")
+    return volume
 
 
 class ScaleIntensityRangeLazyd(LazyIntensityTransform):
-    """:class:`monai.transforms.ScaleIntensityRange` of every cube that is read, such as a window of Hounsfield units.
+    """:class:`monai.transforms.ScaleIntensityRange` of every patch that is read, such as a window of Hounsfield units.
 
     Args:
         keys: volumes of :class:`FreezeLazyVolumed`.
@@ -53,8 +58,8 @@ class ScaleIntensityRangeLazyd(LazyIntensityTransform):
         a_max: value mapped to ``b_max``.
         b_min: see ``a_min``.
         b_max: see ``a_max``.
-        clip: confine the result to ``b_min … b_max``.
-        allow_missing_keys: do not mind missing keys.
+        clip: clamp the result to ``b_min … b_max``.
+        allow_missing_keys: do not raise an error for missing keys.
     """
 
     def __init__(
@@ -70,6 +75,5 @@ class ScaleIntensityRangeLazyd(LazyIntensityTransform):
         super().__init__(keys, allow_missing_keys)
         self.scaler = ScaleIntensityRange(a_min, a_max, b_min, b_max, clip)
 
-    def change(self, volume: LazyVolume, items: Mapping[str, Any]) -> LazyVolume:
-        """The volume, scaled."""
+    def change(self, volume: LazyVolume, items: Mapping[Hashable, Any]) -> LazyVolume:
         return volume.scaled(self.scaler)

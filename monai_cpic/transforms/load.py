@@ -1,8 +1,8 @@
-"""Loading without reading."""
+"""Opening scans without reading them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import torch
@@ -14,22 +14,22 @@ from monai_cpic.data import LazyVolume, open_volume
 
 __all__ = ["HANDLE", "LoadLazyVolumed"]
 
-HANDLE = "lazy_volume"  # where the stand-in's metadata holds the volume
+HANDLE = "lazy_volume"  # the entry of a placeholder's metadata that holds the volume
 
 
 class LoadLazyVolumed(MapTransform, RandomizableTrait):
-    """Open scans and put stand-ins in their place, on which MONAI's lazy spatial transforms record what they would do.
+    """Open scans and replace each by a placeholder, on which MONAI's lazy spatial transforms record their operations.
 
-    A stand-in is a MetaTensor of the scan's shape and affine that holds one NaN for all voxels and takes no memory.  Use it in
-    ``Compose(..., lazy=True)`` and end the spatial transforms with :class:`FreezeLazyVolumed`.
+    A placeholder is a MetaTensor with the shape and affine of the scan.  All of its voxels are one NaN, so it takes no memory.
+    Use this transform in ``Compose(..., lazy=True)`` and end the spatial transforms with :class:`FreezeLazyVolumed`.
 
-    It counts as random, so that data sets with a cache (CacheDataset, PersistentDataset) keep what was there before and repeat it
-    and all that follows for every item: opening takes milliseconds, while a cut further down would apply what the lazy transforms
-    before it recorded.
+    The transform is marked as random, so that data sets with a cache (CacheDataset, PersistentDataset) keep the results up to
+    here and execute this transform and the following ones for every item.  Opening takes milliseconds; a cache boundary among
+    the lazy transforms would apply the operations that they have recorded.
 
     Args:
-        keys: paths of scans (:func:`~monai_cpic.data.open_volume`), or arrays.
-        allow_missing_keys: do not mind missing keys.
+        keys: entries that are scans, as :func:`~monai_cpic.data.open_volume` takes them.
+        allow_missing_keys: do not raise an error for missing keys.
         options: of the reader, such as ``cache_dir``.
     """
 
@@ -37,14 +37,13 @@ class LoadLazyVolumed(MapTransform, RandomizableTrait):
         super().__init__(keys, allow_missing_keys)
         self.options = options
 
-    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Replace each scan."""
-        items = dict(data)
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        items: dict[Hashable, Any] = dict(data)
         for key in self.key_iterator(items):
-            items[key] = self._stand_in(open_volume(items[key], **self.options))
+            items[key] = self._placeholder(open_volume(items[key], **self.options))
         return items
 
     @staticmethod
-    def _stand_in(volume: LazyVolume) -> MetaTensor:
-        nothing = torch.full((1,) * len(volume.shape), torch.nan).expand(volume.shape)
-        return MetaTensor(nothing, affine=volume.affine, meta={HANDLE: volume, "filename_or_obj": volume.key})
+    def _placeholder(volume: LazyVolume) -> MetaTensor:
+        voxels = torch.full((1,) * len(volume.shape), torch.nan).expand(volume.shape)
+        return MetaTensor(voxels, affine=volume.affine, meta={HANDLE: volume, "filename_or_obj": volume.key})

@@ -1,9 +1,9 @@
-"""Intensities of sampled cubes, scaled by statistics of the whole scan."""
+"""Intensities of the patches that are read, scaled by statistics of the whole scan."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,25 +22,26 @@ __all__ = ["NormalizeIntensityLazyd", "ScaleIntensityRangePercentilesLazyd"]
 
 logger = logging.getLogger(__name__)
 
-SAMPLES = 2**17
+SAMPLES = 2**17  # voxels
 
 
 class NormalizeIntensityLazyd(LazyIntensityTransform):
-    """:class:`monai.transforms.NormalizeIntensity` of every cube that is read: ``(value − mean) / standard deviation``.
+    """:class:`monai.transforms.NormalizeIntensity` of every patch that is read: ``(value − mean) / standard deviation``.
 
-    Mean and deviation are those of a sample of the voxels of the stored scan, whatever part of it the spatial transforms leave;
-    see :func:`~monai_cpic.data.statistics.estimated`.
+    Mean and deviation are estimated from a sample of the voxels of the stored scan, whatever part of it the spatial transforms
+    keep; see :func:`~monai_cpic.data.statistics.estimated`.
 
     Args:
         keys: volumes of :class:`FreezeLazyVolumed`.
-        subtrahend: in place of the mean; one number per channel if ``channel_wise``, None for channels whose mean it is.
-        divisor: in place of the standard deviation; likewise.
-        nonzero: voxels that are 0 stay 0 and do not count, such as those outside of a mask (:class:`MaskIntensityLazyd`).
-        channel_wise: each channel by its own statistics.
-        samples: voxels to estimate from.
-        seed: of their choice.
-        cache_dir: where estimates are kept; default: the cache of unpacked scans.
-        allow_missing_keys: do not mind missing keys.
+        subtrahend: a number to subtract instead of the mean; if ``channel_wise``, one per channel, with None for channels that
+            use their mean.
+        divisor: a number to divide by instead of the standard deviation, in the same way.
+        nonzero: ignore voxels that are 0, such as those outside a mask (:class:`MaskIntensityLazyd`), and leave them 0.
+        channel_wise: normalize each channel by its own statistics.
+        samples: number of voxels to estimate from.
+        seed: of their random choice.
+        cache_dir: where estimates are kept; default: the cache folder of unpacked scans.
+        allow_missing_keys: do not raise an error for missing keys.
     """
 
     def __init__(
@@ -62,11 +63,11 @@ class NormalizeIntensityLazyd(LazyIntensityTransform):
         self.channel_wise = channel_wise
         self.sample = (samples, seed, cache_dir)
 
-    def change(self, volume: LazyVolume, items: Mapping[str, Any]) -> LazyVolume:
+    def change(self, volume: LazyVolume, items: Mapping[Hashable, Any]) -> LazyVolume:
         """The volume, normalized.
 
         Raises:
-            ValueError: if there is not one given number per channel.
+            ValueError: if ``subtrahend`` or ``divisor`` is not one number per channel.
         """
         rows = volume.shape[0] if self.channel_wise else 1
         given = [self._given(self.subtrahend, rows, volume), self._given(self.divisor, rows, volume)]
@@ -92,16 +93,16 @@ class NormalizeIntensityLazyd(LazyIntensityTransform):
         result = []
         for values in sample if self.channel_wise else [sample]:
             kept = values[values != 0] if self.nonzero else values
-            if not len(kept):  # nothing to normalize, unless the sample has missed it
+            if not len(kept):  # the scan is empty, or the sample has missed what is there
                 logger.warning("none of %d sampled voxels is nonzero: intensities stay as they are", values.numel())
             result.append((kept.double().mean().item(), kept.double().std(correction=0).item()) if len(kept) else (0.0, 1.0))
         return result
 
 
 class ScaleIntensityRangePercentilesLazyd(LazyIntensityTransform):
-    """:class:`monai.transforms.ScaleIntensityRangePercentiles` of every cube that is read.
+    """:class:`monai.transforms.ScaleIntensityRangePercentiles` of every patch that is read.
 
-    Percentiles are those of a sample of the voxels of the stored scan, as for :class:`NormalizeIntensityLazyd`.
+    Percentiles are estimated from a sample of the voxels of the stored scan, as by :class:`NormalizeIntensityLazyd`.
 
     Args:
         keys: volumes of :class:`FreezeLazyVolumed`.
@@ -109,16 +110,16 @@ class ScaleIntensityRangePercentilesLazyd(LazyIntensityTransform):
         upper: percentile mapped to ``b_max``.
         b_min: see ``lower``.
         b_max: see ``upper``.
-        clip: confine the result to ``b_min … b_max``.
-        relative: map to the same percentiles of ``b_min … b_max`` instead of to its ends.
-        channel_wise: each channel by its own percentiles.
-        samples: voxels to estimate from.
-        seed: of their choice.
-        cache_dir: where estimates are kept; default: the cache of unpacked scans.
-        allow_missing_keys: do not mind missing keys.
+        clip: clamp the result to ``b_min … b_max``.
+        relative: map to the same percentiles of the range ``b_min … b_max`` instead of to its ends.
+        channel_wise: scale each channel by its own percentiles.
+        samples: number of voxels to estimate from.
+        seed: of their random choice.
+        cache_dir: where estimates are kept; default: the cache folder of unpacked scans.
+        allow_missing_keys: do not raise an error for missing keys.
 
     Raises:
-        ValueError: if a percentile is not one.
+        ValueError: unless ``0 ≤ lower < upper ≤ 100``.
     """
 
     def __init__(
@@ -146,10 +147,9 @@ class ScaleIntensityRangePercentilesLazyd(LazyIntensityTransform):
         self.channel_wise = channel_wise
         self.sample = (samples, seed, cache_dir)
 
-    def change(self, volume: LazyVolume, items: Mapping[str, Any]) -> LazyVolume:
-        """The volume, scaled."""
+    def change(self, volume: LazyVolume, items: Mapping[Hashable, Any]) -> LazyVolume:
         ranges = estimated(volume, f"{self.percentiles=}, {self.channel_wise=}", self._ranges, *self.sample)
-        functions = [ScaleIntensityRange(*found, *self.target, self.clip) for found in ranges]
+        functions = [ScaleIntensityRange(low, high, *self.target, clip=self.clip) for low, high in ranges]
         return volume.scaled(_per_channel(functions, self.channel_wise))
 
     def _ranges(self, sample: Tensor) -> list[list[float]]:
@@ -160,13 +160,13 @@ class ScaleIntensityRangePercentilesLazyd(LazyIntensityTransform):
 
 @dataclass(frozen=True)
 class _PerChannel:
-    """A function for each channel of cubes ``[N, C, *size]``."""
+    """Applies a function to each channel of patches ``[N, C, *size]``."""
 
-    functions: tuple[Callable[[Tensor], Tensor], ...]
+    functions: tuple[Callable[[Tensor], Any], ...]
 
-    def __call__(self, cubes: Tensor) -> Tensor:
-        return torch.stack([function(channel) for function, channel in zip(self.functions, cubes.unbind(1), strict=True)], 1)
+    def __call__(self, patches: Tensor) -> Tensor:
+        return torch.stack([function(channel) for function, channel in zip(self.functions, patches.unbind(1), strict=True)], 1)
 
 
-def _per_channel(functions: Sequence[Callable[[Tensor], Tensor]], channel_wise: bool) -> Callable[[Tensor], Tensor]:
+def _per_channel(functions: Sequence[Callable[[Tensor], Any]], channel_wise: bool) -> Callable[[Tensor], Any]:
     return _PerChannel(tuple(functions)) if channel_wise else functions[0]

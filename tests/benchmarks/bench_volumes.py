@@ -1,10 +1,10 @@
-"""Reading cubes: all kinds of volumes against slicing cube by cube, resampling against whole volumes, memory, size, prefetching.
+"""Reading patches: all kinds of volumes against slicing one by one, resampling against whole volumes, memory, size, prefetching.
 
     pip install -c constraints.txt -e ".[bundles,zarr]"
     python tests/benchmarks/bench_volumes.py [--threads 1] [--steps 1000] [--json FILE]
 
 Makes its files in a temporary folder: 0.25 GiB of noise for 512³, 2 GiB for 1024³, sparse files for 8192³.  Ratios are of medians
-of interleaved repetitions in one process; the slow ways read fewer cubes.  About a quarter of an hour.
+of interleaved repetitions in one process; the slow ways read fewer patches.  About a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main() -> None:
         arguments.json.write_text(json.dumps(results, indent=2))
 
 
-# ---- volumes and places ---------------------------------------------------------------------------------------------------
+# ---- volumes and points ----------------------------------------------------------------------------------------------
 
 
 def make(work: Path, edge: int) -> Path:
@@ -92,7 +92,7 @@ def make(work: Path, edge: int) -> Path:
     return path
 
 
-def places(edge: int, count: int = 5000) -> dict[str, Tensor]:
+def centres_of(edge: int, count: int = 5000) -> dict[str, Tensor]:
     """Scattered ones, and those that passes of cross-approximation ask for."""
     generator = torch.Generator().manual_seed(0)
     scattered = torch.randint(edge, (count, 3), generator=generator)
@@ -110,7 +110,7 @@ def places(edge: int, count: int = 5000) -> dict[str, Tensor]:
 
 
 def rate(read: Callable[[Tensor], object], centres: Tensor) -> float:
-    """Cubes per second."""
+    """Patches per second."""
     start = time.perf_counter()
     read(centres)
     return len(centres) / (time.perf_counter() - start)
@@ -125,7 +125,7 @@ Read = Callable[[Tensor, int], object]
 
 
 def ways(path: Path, edge: int) -> dict[str, tuple[int, Callable[[], Read]]]:
-    """Ways to read cubes: of how many at a time, and what opens the volume and gives the function of centres and size."""
+    """Ways to read patches: of how many at a time, and what opens the volume and gives the function of centres and size."""
 
     def lazy(opened: Callable[[], LazyVolume]) -> tuple[int, Callable[[], Read]]:
         return 5000, lambda: opened().gather
@@ -163,9 +163,9 @@ def ways(path: Path, edge: int) -> dict[str, tuple[int, Callable[[], Read]]]:
         "mapped NIfTI": lazy(lambda: open_volume(path)),
         "OME-Zarr": lazy(lambda: open_volume(path.with_suffix(".zarr"))),
         "function": lazy(lambda: open_function(lambda x, y, z: x + y + z, (1, *[edge] * 3))),
-        "nibabel, cube by cube": (1000, nibabel_slices),
-        "zarr-python, cube by cube": (300, zarr_slices),
-        "SimpleITK, cube by cube": (100, simpleitk),
+        "nibabel, patch by patch": (1000, nibabel_slices),
+        "zarr-python, patch by patch": (300, zarr_slices),
+        "SimpleITK, patch by patch": (100, simpleitk),
     }
     if edge == 512:  # the others do not fit, or take too long
         result["memory"] = lazy(lambda: open_volume(np.array(nibabel.load(path).dataobj)[None]))
@@ -174,10 +174,10 @@ def ways(path: Path, edge: int) -> dict[str, tuple[int, Callable[[], Read]]]:
 
 
 def readers(path: Path, edge: int) -> dict:
-    """Cubes per second of every way to read them, with everything in the caches."""
+    """Patches per second of every way to read them, with everything in the caches."""
     reads = {name: (count, opened()) for name, (count, opened) in ways(path, edge).items()}
     result: dict = {}
-    for kind, centres in places(edge).items():
+    for kind, centres in centres_of(edge).items():
         for size in (9, 17):
             rates: dict[str, list[float]] = {name: [] for name in reads}
             for _ in range(4):  # the first fills caches
@@ -185,27 +185,27 @@ def readers(path: Path, edge: int) -> dict:
                     rates[name].append(rate(lambda c, r=read, s=size: r(c, s), centres[:count]))
             middle = {name: statistics.median(values[1:]) for name, values in rates.items()}
             result[f"{kind} {size}³"] = {
-                "cubes per second": {name: round(value) for name, value in middle.items()},
-                "mapped / nibabel": middle["mapped NIfTI"] / middle["nibabel, cube by cube"],
-                "OME-Zarr / zarr-python": middle["OME-Zarr"] / middle["zarr-python, cube by cube"],
+                "patches per second": {name: round(value) for name, value in middle.items()},
+                "mapped / nibabel": middle["mapped NIfTI"] / middle["nibabel, patch by patch"],
+                "OME-Zarr / zarr-python": middle["OME-Zarr"] / middle["zarr-python, patch by patch"],
             }
     return result
 
 
 def footprints(path: Path, edge: int) -> dict:
-    """Memory and MiB from the disk that each way takes for scattered cubes of 9³ of a volume that is in no cache."""
+    """Memory and MiB from the disk that each way takes for scattered patches of 9³ of a volume that is in no cache."""
     result = {}
     for name, (count, _) in ways(path, edge).items():
         forget(path, *path.with_suffix(".zarr").rglob("*"))
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            result[name] = {"cubes": count} | pool.apply(footprint, (path, edge, name))
+            result[name] = {"patches": count} | pool.apply(footprint, (path, edge, name))
     return result
 
 
 def footprint(path: Path, edge: int, name: str) -> dict[str, float]:
     """The same of one way, in this process."""
     count, opened = ways(path, edge)[name]
-    centres = places(edge)["scattered"][:count]
+    centres = centres_of(edge)["scattered"][:count]
     disk = disk_bytes()
     with Peaks() as peaks:
         opened()(centres, 9)
@@ -230,7 +230,7 @@ def disk_bytes() -> int:
 
 
 def resampling(path: Path) -> dict:
-    """3 000 cubes of a rotated volume against MONAI's resampling of the whole."""
+    """3 000 patches of a rotated volume against MONAI's resampling of the whole."""
     rotate = RandAffined("image", prob=1, rotate_range=(0.2, 0.1, 0.3), scale_range=0.1).set_random_state(0)
     lazy = Compose([LoadLazyVolumed("image"), rotate, FreezeLazyVolumed("image")], lazy=True)
     handle = lazy({"image": str(path)})["image"]
@@ -246,7 +246,7 @@ def resampling(path: Path) -> dict:
 
 
 def huge(work: Path) -> dict:
-    """3 000 cubes from 8192³, a sparse file and a function, against the same from 1024³."""
+    """3 000 patches from 8192³, a sparse file and a function, against the same from 1024³."""
     seconds: dict[str, float] = {}
     for edge in (1024, 8192):
         header = np.lib.format.header_data_from_array_1_0(np.empty(0, np.int16)) | {"shape": (1, edge, edge, edge)}
@@ -265,7 +265,7 @@ def huge(work: Path) -> dict:
 
 
 def memory(path: Path, steps: int) -> dict:
-    """Memory of a new process above its start, within and after steps of 3 000 cubes of 9³ each at other places."""
+    """Memory of a new process above its start, within and after steps of 3 000 patches of 9³ each at other points."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return {"steps": steps} | pool.apply(growth, (path, steps))
 

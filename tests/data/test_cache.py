@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from monai_cpic.data import cache_limit, open_volume
-from monai_cpic.data.cache import cached
+from monai_cpic.data import open_volume
+from monai_cpic.data.cache import limit as cache_limit
+from monai_cpic.data.cache.unpacked import cached
 
 
 @pytest.fixture

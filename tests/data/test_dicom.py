@@ -7,6 +7,7 @@ import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -14,10 +15,12 @@ import pytest
 import SimpleITK
 import torch
 from monai.transforms import LoadImage
+from numpy.typing import NDArray
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from monai_cpic.data import LazyVolume, open_volume
+from monai_cpic.testing import ReaderTestCase
 
 SERIES = generate_uid()
 Edit = Callable[[FileDataset, int], None]
@@ -71,15 +74,19 @@ def cache(tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def test_values_order_and_affine(tmp_path: Path, cache: Path) -> None:
-    folder = write_series(tmp_path / "scan", 12)  # 10.dcm sorts before 2.dcm
-    volume = open_volume(folder, cache_dir=cache)
-    assert volume.shape == (1, 5, 6, 12)
-    assert volume.key == str(folder)
-    np.testing.assert_array_equal(voxels(volume), by_simpleitk([folder / f"{n}.dcm" for n in range(1, 13)]))
-    expected = np.diag([-0.75, -0.5, 2.5, 1])
-    expected[:3, 3] = [10, 20, 30]
-    np.testing.assert_allclose(volume.affine, expected)
+class TestDicom(ReaderTestCase):
+    shape = (1, 5, 6, 12)  # 10.dcm sorts before 2.dcm
+    affine = np.array([[-0.75, 0, 0, 10], [0, -0.5, 0, 20], [0, 0, 2.5, 30], [0, 0, 0, 1]])
+
+    def write(self, values: NDArray[Any], folder: Path) -> Path:
+        def fill(dataset: FileDataset, number: int) -> None:
+            stored = values[0, :, :, number].T - int(dataset.RescaleIntercept)
+            dataset.PixelData = stored.astype("<i2").tobytes()
+
+        return write_series(folder / "scan", self.shape[3], fill)
+
+    def truncate(self, path: Path) -> Path:
+        return super().truncate(path / "3.dcm")
 
 
 def test_agrees_with_monai(tmp_path: Path, cache: Path) -> None:

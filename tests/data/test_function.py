@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from monai_cpic.data import Sampling, open_function, open_volume
+from monai_cpic.data import LazyVolume, open_function
+from monai_cpic.testing import VolumeTestCase
 
 SHAPE = (2, 9, 8, 7)
 
@@ -19,20 +23,23 @@ def waves(x: NDArray, y: NDArray, z: NDArray) -> NDArray:
     return np.stack(np.broadcast_arrays(np.sin(x) * y + z, np.cos(z) - x * y))
 
 
-def turned() -> NDArray:
-    matrix = np.eye(4)
-    matrix[:3] = [[0.8, -0.3, 0, 2], [0.3, 0.8, 0, -1], [0, 0, 0.6, 1]]
-    return matrix
+@dataclass(frozen=True)
+class Lookup:
+    """A function that looks values up."""
+
+    values: NDArray[Any]
+
+    def __call__(self, *indices: NDArray[Any]) -> NDArray[Any]:
+        return self.values[(slice(None), *np.broadcast_arrays(*indices))]
 
 
-@pytest.mark.parametrize("matrix", [np.eye(4), np.diag([0.5, 1.5, -1.0, 1.0]), turned()], ids=["stored", "zoomed", "turned"])
-@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
-def test_as_the_array_of_its_values(matrix: NDArray, mode: str) -> None:
-    sampling = Sampling(matrix, (9, 8, 7), mode)
-    values = waves(*np.ogrid[:9, :8, :7])
-    centres = torch.randint(-6, 15, (100, 3))
-    found = open_function(waves, SHAPE).sampled(sampling).gather(centres, (4, 3, 5))
-    assert torch.equal(found, open_volume(values).sampled(sampling).gather(centres, (4, 3, 5)))
+class TestFunction(VolumeTestCase):
+    shape = (2, 9, 8, 7)
+    affine = np.diag([0.1, 0.2, 0.3, 1.0])
+    pickled_bytes = None
+
+    def make(self, values: NDArray[Any], folder: Path) -> LazyVolume:
+        return open_function(Lookup(values), values.shape, torch.from_numpy(self.affine))
 
 
 def test_a_volume_beyond_any_disk() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monai_cpic.data.gather import blocks, linear_taps, points, product
+from monai_cpic.data.gather.indexing import blocks, linear_taps, points, product
 
 
 @st.composite
@@ -27,12 +27,12 @@ def test_blocks_are_cut_from_the_border_padded_array(array: np.ndarray, data: st
     starts = np.array([[data.draw(st.integers(-25, 25)) for _ in spatial] for _ in range(data.draw(st.integers(0, 5)))])
     starts = starts.reshape(-1, len(spatial)).astype(np.int64)
     padded = np.pad(array, [(0, 0)] + [(40, 40)] * len(spatial), mode="edge")
-    cubes = blocks(array, starts, size)
-    assert cubes.shape == (len(array), len(starts), *size)
-    assert cubes.dtype == array.dtype
+    patches = blocks(array, starts, size)
+    assert patches.shape == (len(array), len(starts), *size)
+    assert patches.dtype == array.dtype
     for number, start in enumerate(starts + 40):
         window = tuple(slice(first, first + edge) for first, edge in zip(start, size, strict=True))
-        np.testing.assert_array_equal(cubes[:, number], padded[(slice(None), *window)])
+        np.testing.assert_array_equal(patches[:, number], padded[(slice(None), *window)])
 
 
 @given(stored_arrays(), st.data())

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK
 import torch
 from monai.transforms import LoadImage
+from numpy.typing import NDArray
 
 from monai_cpic.data import LazyVolume, open_volume
+from monai_cpic.testing import ReaderTestCase
 
 TURN = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, -1.0)
 
 
 def image(dtype: str = "int16", shape: tuple[int, ...] = (5, 6, 7), components: bool = False) -> SimpleITK.Image:
-    values = np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
+    return image_of(np.random.default_rng(0).integers(0, 200, shape).astype(dtype), components)
+
+
+def image_of(values: NDArray[Any], components: bool = False) -> SimpleITK.Image:
     made = SimpleITK.GetImageFromArray(values, isVector=components)
     axes = made.GetDimension()
     made.SetSpacing((0.7, 0.9, 2.5, 1.0)[:axes])
@@ -36,21 +42,48 @@ def voxels(volume: LazyVolume) -> np.ndarray:
     return volume.gather((shape // 2)[None], shape.tolist())[0].numpy()
 
 
+class TestMha(ReaderTestCase):
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.block(
+        [[np.reshape(TURN, (3, 3)) * [0.7, 0.9, 2.5], np.array([[-20.0], [35.0], [111.0]])], [np.array([[0.0, 0.0, 0.0, 1.0]])]]
+    )
+    name = "scan.mha"
+    compressed = False
+
+    @pytest.fixture(params=["u1", "<i2", "<f4", "<f8"])
+    def dtype(self, request: pytest.FixtureRequest) -> np.dtype[Any]:
+        return np.dtype(request.param)
+
+    def write(self, values: NDArray[Any], folder: Path) -> Path:
+        return save(folder / self.name, image_of(values[0].T), self.compressed)
+
+    def truncate(self, path: Path) -> Path:
+        data = next((file for file in path.parent.iterdir() if file.suffix in (".raw", ".zraw", ".gz")), path)
+        super().truncate(data)
+        return path
+
+
+class TestCompressedMhd(TestMha):
+    name = "scan.mhd"
+    compressed = True
+
+
+class TestCompressedNrrd(TestMha):
+    name = "scan.nrrd"
+    compressed = True
+
+
+class TestNhdr(TestMha):
+    name = "scan.nhdr"
+
+
 @pytest.mark.parametrize("name", ["scan.mha", "scan.mhd", "scan.nrrd", "scan.nhdr"])
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
-@pytest.mark.parametrize("compressed", [False, True])
-def test_voxels_and_places(tmp_path: Path, name: str, dtype: str, compressed: bool) -> None:
-    made = image(dtype)
-    path = save(tmp_path / name, made, compressed)
-    volume = open_volume(path, cache_dir=tmp_path / "cache")
-    assert volume.shape == (1, 7, 6, 5)
-    assert volume.key == str(path)
-    assert volume.source.dtype == np.dtype(dtype)
-    np.testing.assert_array_equal(voxels(volume)[0], SimpleITK.GetArrayFromImage(made).T)
-    for voxel in ((0, 0, 0), (6, 0, 0), (3, 5, 4)):
-        x, y, z = made.TransformIndexToPhysicalPoint(voxel)
-        place = volume.affine @ torch.tensor([*voxel, 1.0], dtype=torch.float64)
-        np.testing.assert_allclose(place, [-x, -y, z, 1], atol=1e-5)
+def test_compression_changes_nothing(tmp_path: Path, name: str) -> None:
+    opened = []
+    for compressed in (False, True):
+        (tmp_path / str(compressed)).mkdir()
+        opened.append(open_volume(save(tmp_path / str(compressed) / name, image(), compressed), cache_dir=tmp_path / "cache"))
+    np.testing.assert_array_equal(voxels(opened[0]), voxels(opened[1]))
+    np.testing.assert_array_equal(opened[0].affine, opened[1].affine)
 
 
 def test_the_geometry_of_the_same_scan_in_nifti_by_monai(tmp_path: Path) -> None:

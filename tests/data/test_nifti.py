@@ -5,15 +5,17 @@ from __future__ import annotations
 import gzip
 import os
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
 import torch
 from monai.transforms import LoadImage
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from monai_cpic.data import LazyVolume, open_volume
+from monai_cpic.testing import ReaderTestCase
 
 AFFINE = np.array([[-0.8, 0.1, 0, 90], [0, 0.9, 0.2, -120], [0, 0, 2.5, -70], [0, 0, 0, 1.0]])
 
@@ -37,18 +39,33 @@ def save(
     return path
 
 
+class TestNifti(ReaderTestCase):
+    affine = AFFINE
+    name = "scan.nii"
+
+    @pytest.fixture(params=["u1", "<i2", ">i2", "<f4", "<f8"])
+    def dtype(self, request: pytest.FixtureRequest) -> np.dtype[Any]:
+        return np.dtype(request.param)
+
+    def write(self, values: NDArray[Any], folder: Path) -> Path:
+        header = nibabel.Nifti1Header(endianness=">" if values.dtype.byteorder == ">" else "<")
+        header.set_data_dtype(values.dtype)
+        nibabel.save(nibabel.Nifti1Image(values[0], self.affine, header), folder / self.name)
+        return folder / self.name
+
+
+class TestPackedNifti(TestNifti):
+    name = "scan.nii.gz"
+
+
 @pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
 @pytest.mark.parametrize("dtype", ["u1", "<i2", ">i2", "<f4", "<f8"])
-@pytest.mark.parametrize("scaling", [None, (0.37, -12.5)])
-def test_values_are_those_of_nibabel(tmp_path: Path, name: str, dtype: str, scaling: tuple[float, float] | None) -> None:
-    path = save(tmp_path / name, dtype=dtype, scaling=scaling)
+def test_scaled_values_are_those_of_nibabel(tmp_path: Path, name: str, dtype: str) -> None:
+    path = save(tmp_path / name, dtype=dtype, scaling=(0.37, -12.5))
     volume = open_volume(path, cache_dir=tmp_path / "cache")
     expected = nibabel.load(path).get_fdata(dtype=np.float32)
-    assert volume.shape == (1, 7, 6, 5)
-    assert volume.key == str(path)
     np.testing.assert_allclose(voxels(volume), expected, rtol=1e-6, atol=1e-5)
-    np.testing.assert_allclose(volume.affine, AFFINE, atol=1e-5)
-    assert volume.source.dtype == np.dtype("f4" if dtype == "<f8" and scaling else dtype)  # scaled in float32
+    assert volume.source.dtype == np.dtype("f4" if dtype == "<f8" else dtype)  # scaled in float32
 
 
 def test_agrees_with_monai(tmp_path: Path) -> None:
@@ -75,15 +92,6 @@ def test_unpacked_once_and_again_after_a_change(tmp_path: Path, monkeypatch: pyt
         open_volume(path, cache_dir=cache)
     save(path, (3, 3, 3))
     assert open_volume(path, cache_dir=cache).shape == (1, 3, 3, 3)
-
-
-def test_relative_paths_survive_a_change_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save(tmp_path / "scan.nii")
-    monkeypatch.chdir(tmp_path)
-    volume = open_volume("scan.nii")
-    monkeypatch.chdir("/")
-    assert volume.key == str(tmp_path / "scan.nii")
-    assert voxels(volume).shape == (7, 6, 5)
 
 
 # ---- files that must be refused ------------------------------------------------------------------------------------------
@@ -115,13 +123,10 @@ def test_damaged_gzip(tmp_path: Path) -> None:
     refused(path, "damaged")
 
 
-def test_truncated_file(tmp_path: Path) -> None:
+def test_one_byte_is_missing(tmp_path: Path) -> None:
     path = save(tmp_path / "scan.nii")
     path.write_bytes(path.read_bytes()[:-1])
     refused(path, "truncated")
-    packed = tmp_path / "packed.nii.gz"
-    packed.write_bytes(gzip.compress(path.read_bytes()))
-    refused(packed, "truncated")
 
 
 def test_a_truncated_volume_inside_a_whole_gzip_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monai_cpic.data import open_volume, source
-from monai_cpic.data.readahead import announce, missing
+from monai_cpic.data import open_volume
+from monai_cpic.data.sources import mapped
+from monai_cpic.data.sources.readahead import announce, missing
 
 PAGE = mmap.PAGESIZE
 
@@ -47,7 +48,7 @@ def test_every_page_once_and_no_other(positions: list[int]) -> None:
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_values_of_a_file_in_no_cache(tmp_path: Path, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = []
-    monkeypatch.setattr(source, "missing", lambda *arguments: answers.append(missing(*arguments)) or answers[-1])
+    monkeypatch.setattr(mapped, "missing", lambda *arguments: answers.append(missing(*arguments)) or answers[-1])
     values = np.asarray(np.random.default_rng(0).integers(0, 1000, (2, 40, 50, 60), np.int16), order=order)
     np.save(tmp_path / "scan.npy", values)
     with (tmp_path / "scan.npy").open("rb") as file:
@@ -64,8 +65,8 @@ def test_a_map_that_begins_late_in_its_file(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 1000, (1, 30, 40, 50), np.int16)
     offset = 3 * mmap.ALLOCATIONGRANULARITY + 8
     (tmp_path / "raw").write_bytes(bytes(offset) + values.tobytes())
-    late = source.MappedSource(str(tmp_path / "raw"), "<i2", values.shape, (0, 1, 2, 3), offset)
+    late = mapped.MappedSource(str(tmp_path / "raw"), "<i2", values.shape, (0, 1, 2, 3), offset)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source, "missing", lambda path, positions: True)
+        patch.setattr(mapped, "missing", lambda path, positions: True)
         blocks = late.blocks(np.array([[26, 35, 46]]), (3, 4, 3))
     np.testing.assert_array_equal(blocks[:, 0], values[:, 26:29, 35:39, 46:49])

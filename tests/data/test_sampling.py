@@ -1,11 +1,10 @@
-"""Cubes on other grids against MONAI's resampling of the whole volume."""
+"""Patches on other grids against MONAI's resampling of the whole volume."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from dense import anywhere, cut
 from monai.data import MetaTensor
 from monai.networks.layers import AffineTransform
 from monai.transforms.lazy.utils import resample
@@ -14,6 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from monai_cpic.data import ArraySource, LazyVolume, Sampling, open_volume
+from monai_cpic.testing.dense import dense_patches, points_around
 
 
 def whole(volume: Tensor, sampling: Sampling) -> Tensor:
@@ -76,17 +76,17 @@ def test_shifts_flips_and_permutations_are_exact(name: str, mode: str, padding_m
     values = torch.rand(2, 20, 17, 13)
     sampling = Sampling(*EXACT[name], mode=mode, padding_mode=padding_mode)
     volume = open_volume(values).sampled(sampling)
-    centres = anywhere(volume.shape)
-    assert torch.equal(volume.gather(centres, (5, 4, 3)), cut(whole(values, sampling), centres, (5, 4, 3)))
+    centres = points_around(volume.shape)
+    assert torch.equal(volume.gather(centres, (5, 4, 3)), dense_patches(whole(values, sampling), centres, (5, 4, 3)))
 
 
 def test_single_voxels() -> None:
     values = torch.rand(2, 20, 17, 13)
     for matrix, shape in EXACT.values():
         sampling = Sampling(matrix, shape)
-        centres = anywhere((2, *shape))
+        centres = points_around((2, *shape))
         found = open_volume(values).sampled(sampling).gather(centres, 1)
-        assert torch.equal(found, cut(whole(values, sampling), centres, (1, 1, 1)))
+        assert torch.equal(found, dense_patches(whole(values, sampling), centres, (1, 1, 1)))
 
 
 @pytest.mark.parametrize("padding_mode", ["border", "zeros"])
@@ -95,8 +95,8 @@ def test_linear_interpolation_is_that_of_the_whole_volume(name: str, padding_mod
     values = torch.rand(2, 20, 17, 13)
     sampling = Sampling(*INTERPOLATED[name], padding_mode=padding_mode)
     volume = open_volume(values).sampled(sampling)
-    centres = anywhere(volume.shape)
-    expected = cut(whole(values, sampling), centres, (5, 4, 3))
+    centres = points_around(volume.shape)
+    expected = dense_patches(whole(values, sampling), centres, (5, 4, 3))
     torch.testing.assert_close(volume.gather(centres, (5, 4, 3)), expected, atol=2e-5, rtol=0)
 
 
@@ -108,8 +108,8 @@ def test_nearest_takes_the_nearest_voxel(name: str, padding_mode: str) -> None:
     matrix = matrix + np.array([[0, 0, 0, 1e-3]] * 3 + [[0] * 4])  # no ties, which may be decided either way
     sampling = Sampling(matrix, shape, "nearest", padding_mode)
     volume = open_volume(values).sampled(sampling)
-    centres = anywhere(volume.shape)
-    assert torch.equal(volume.gather(centres, 5), cut(whole(values, sampling), centres, (5, 5, 5)))
+    centres = points_around(volume.shape)
+    assert torch.equal(volume.gather(centres, 5), dense_patches(whole(values, sampling), centres, (5, 5, 5)))
 
 
 @pytest.mark.parametrize("padding_mode", ["border", "zeros"])
@@ -119,8 +119,8 @@ def test_splines_are_those_of_the_whole_volume(name: str, mode: int, padding_mod
     values = torch.rand(2, 20, 17, 13)
     sampling = Sampling(*INTERPOLATED[name], mode=mode, padding_mode=padding_mode)
     volume = open_volume(values).sampled(sampling)
-    centres = anywhere(volume.shape)
-    expected = cut(whole(values, sampling), centres, (5, 4, 3))
+    centres = points_around(volume.shape)
+    expected = dense_patches(whole(values, sampling), centres, (5, 4, 3))
     torch.testing.assert_close(volume.gather(centres, (5, 4, 3)), expected, atol=2e-5, rtol=0)
 
 
@@ -131,8 +131,8 @@ def test_double_precision(name: str, mode: str | int, padding_mode: str) -> None
     values = torch.rand(1, 20, 17, 13, dtype=torch.float64)
     sampling = Sampling(*INTERPOLATED[name], mode=mode, padding_mode=padding_mode)
     volume = open_volume(values).sampled(sampling)
-    centres = anywhere(volume.shape)
-    expected = cut(exactly(values, sampling), centres, (5, 4, 3))
+    centres = points_around(volume.shape)
+    expected = dense_patches(exactly(values, sampling), centres, (5, 4, 3))
     torch.testing.assert_close(volume.gather(centres, (5, 4, 3), torch.float64), expected, atol=1e-10, rtol=0)
 
 
@@ -143,8 +143,8 @@ def test_splines_far_outside_are_those_of_scipy() -> None:
         for mode in ("border", "zeros"):
             sampling = Sampling(matrix, (70, 60, 50), 3, mode)
             volume = open_volume(values).sampled(sampling)
-            centres = anywhere(volume.shape, 1000)
-            expected = cut(exactly(values, sampling), centres, (5, 4, 3))
+            centres = points_around(volume.shape, 1000)
+            expected = dense_patches(exactly(values, sampling), centres, (5, 4, 3))
             torch.testing.assert_close(volume.gather(centres, (5, 4, 3), torch.float64), expected, atol=1e-10, rtol=0)
 
 
@@ -155,8 +155,8 @@ def test_two_dimensions(angle: float, padding_mode: str) -> None:
     matrix = np.array([[np.cos(angle) * 1.3, -np.sin(angle), 2], [np.sin(angle), np.cos(angle), -1], [0, 0, 1]])
     sampling = Sampling(matrix, (22, 27), padding_mode=padding_mode)
     volume = open_volume(values).sampled(sampling)
-    centres = anywhere(volume.shape)
-    expected = cut(whole(values, sampling), centres, (6, 5))
+    centres = points_around(volume.shape)
+    expected = dense_patches(whole(values, sampling), centres, (6, 5))
     torch.testing.assert_close(volume.gather(centres, (6, 5)), expected, atol=2e-5, rtol=0)
 
 
@@ -165,9 +165,9 @@ def test_two_dimensions(angle: float, padding_mode: str) -> None:
 def test_scaling_comes_before_padding(name: str, padding_mode: str) -> None:
     stored = torch.randint(-1000, 1000, (1, 20, 17, 13), dtype=torch.int16)
     sampling = Sampling(*{**EXACT, **INTERPOLATED}[name], padding_mode=padding_mode)
-    starts = anywhere((1, *sampling.shape)).numpy()
-    found = sampling.cubes(ArraySource(stored.numpy(), scaling=(0.5, -1024.0)), starts, (3, 3, 3))
-    expected = cut(whole(stored * 0.5 - 1024.0, sampling), torch.from_numpy(starts) + 1, (3, 3, 3))
+    starts = points_around((1, *sampling.shape)).numpy()
+    found = sampling.patches(ArraySource(stored.numpy(), scaling=(0.5, -1024.0)), starts, (3, 3, 3))
+    expected = dense_patches(whole(stored * 0.5 - 1024.0, sampling), torch.from_numpy(starts) + 1, (3, 3, 3))
     torch.testing.assert_close(found, expected, atol=0.05, rtol=0)
 
 
@@ -180,19 +180,19 @@ def test_padding_by_zeros_hides_missing_values_at_the_border() -> None:
     assert volume.gather(torch.tensor([[1, 1, 1]]), 3).eq(0).all()
 
 
-def test_many_cubes_are_read_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_patches_are_read_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     values = torch.rand(1, 20, 17, 13)
     for name in ("identity", "coarser", "rotated"):
         volume = open_volume(values).sampled(Sampling(*{**EXACT, **INTERPOLATED}[name]))
-        centres = anywhere(volume.shape, 50)
+        centres = points_around(volume.shape, 50)
         at_once = volume.gather(centres, 4)
         with monkeypatch.context() as patched:
-            patched.setattr("monai_cpic.data.sampling.VOXELS_PER_READ", 1)
-            assert torch.equal(volume.gather(centres, 4), at_once)
+            patched.setattr("monai_cpic.data.gather.sampling.VOXELS_PER_READ", 1)
+            torch.testing.assert_close(volume.gather(centres, 4), at_once)
 
 
 @pytest.mark.parametrize("name", ["identity", "coarser", "rotated"])
-def test_no_cubes(name: str) -> None:
+def test_no_patches(name: str) -> None:
     volume: LazyVolume = open_volume(torch.rand(2, 20, 17, 13)).sampled(Sampling(*{**EXACT, **INTERPOLATED}[name]))
     assert volume.gather(torch.zeros(0, 3, dtype=torch.int64), 4).shape == (0, 2, 4, 4, 4)
 
@@ -202,7 +202,7 @@ def test_the_order_of_the_axes_in_memory_does_not_matter() -> None:
     turned = values.permute(3, 1, 2, 0).contiguous().permute(3, 1, 2, 0)
     for name in ("flip", "coarser", "rotated"):
         sampling = Sampling(*{**EXACT, **INTERPOLATED}[name])
-        centres = anywhere((1, *sampling.shape), 50)
+        centres = points_around((1, *sampling.shape), 50)
         expected = open_volume(values).sampled(sampling).gather(centres, 4)
         torch.testing.assert_close(open_volume(turned).sampled(sampling).gather(centres, 4), expected, atol=1e-6, rtol=0)
 

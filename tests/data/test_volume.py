@@ -5,17 +5,20 @@ from __future__ import annotations
 import copy
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from monai.data import CacheDataset, DataLoader, MetaTensor, list_data_collate
 from monai.transforms import Lambdad, ScaleIntensityRange
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader as TorchDataLoader
 from torch.utils.data import default_collate
 
-from monai_cpic.data import LazyVolume, Sampling, list_collate, open_volume
-from monai_cpic.data import source as source_module
+from monai_cpic.data import LazyVolume, Sampling, list_collate, open_volume, sources
+from monai_cpic.data.sources import mapped
+from monai_cpic.testing import ReaderTestCase, VolumeTestCase
 
 
 @pytest.fixture
@@ -37,9 +40,9 @@ def middle(volume: LazyVolume) -> float:
 @pytest.mark.parametrize("name", ["uint8", "int16", "int64", "float16", "bfloat16", "float64", "bool"])
 def test_tensors_of_any_type(name: str) -> None:
     values = torch.randint(0, 2, (2, 5, 4, 3)).to(getattr(torch, name))
-    cubes = open_volume(values).gather(torch.tensor([[2, 2, 1]]), (5, 4, 3))
-    assert cubes.dtype == torch.float32
-    assert torch.equal(cubes[0], values.float())
+    patches = open_volume(values).gather(torch.tensor([[2, 2, 1]]), (5, 4, 3))
+    assert patches.dtype == torch.float32
+    assert torch.equal(patches[0], values.float())
 
 
 def test_tensors_are_shared_and_may_have_gradients() -> None:
@@ -57,17 +60,17 @@ def test_tensors_on_an_accelerator_are_read_there(mode: str | int) -> None:
     sampling = Sampling(turn, (9, 8, 7), mode)
     centres = torch.randint(-4, 12, (50, 3))
     expected = open_volume(values)
-    there = LazyVolume(source_module.TensorSource(values), expected.affine)  # any device: here the one that is at hand
+    there = LazyVolume(sources.TensorSource(values), expected.affine)  # any device: here the one that is at hand
     assert there.source.dtype == np.int16
     assert torch.equal(there.gather(centres, 5), expected.gather(centres, 5))
-    assert torch.equal(there.sampled(sampling).gather(centres, 3), expected.sampled(sampling).gather(centres, 3))
+    torch.testing.assert_close(there.sampled(sampling).gather(centres, 3), expected.sampled(sampling).gather(centres, 3))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_tensors_on_a_gpu() -> None:
     values = torch.randint(-1000, 1000, (2, 9, 8, 7), dtype=torch.int16)
     volume = open_volume(MetaTensor(values.cuda()))
-    assert isinstance(volume.source, source_module.TensorSource)
+    assert isinstance(volume.source, sources.TensorSource)
     centres = torch.randint(-4, 12, (50, 3))
     assert torch.equal(volume.gather(centres.cuda(), 5), open_volume(values).gather(centres, 5))
 
@@ -85,13 +88,34 @@ def test_affines_of_meta_tensors() -> None:
     assert open_volume(torch.zeros(1, 4, 4)).affine.shape == (3, 3)
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_npy(tmp_path: Path, order: str) -> None:
-    values = np.asarray(np.random.default_rng(0).normal(size=(2, 5, 4, 3)), ">f4", order=order)
-    np.save(tmp_path / "scan.npy", values)
-    volume = open_volume(tmp_path / "scan.npy")
-    assert volume.shape == values.shape
-    np.testing.assert_array_equal(volume.gather(torch.tensor([[2, 2, 1]]), (5, 4, 3))[0], values.astype("f4"))
+class TestArray(VolumeTestCase):
+    shape = (2, 7, 6, 5)
+    pickled_bytes = None
+
+    def make(self, values: NDArray[Any], folder: Path) -> LazyVolume:
+        return open_volume(values)
+
+
+class TestTensor(TestArray):
+    def make(self, values: NDArray[Any], folder: Path) -> LazyVolume:
+        return open_volume(torch.from_numpy(values))
+
+
+class TestNpy(ReaderTestCase):
+    shape = (2, 7, 6, 5)
+
+    @pytest.fixture(params=["u1", "<i2", ">f4", "<f8"])
+    def dtype(self, request: pytest.FixtureRequest) -> np.dtype[Any]:
+        return np.dtype(request.param)
+
+    def write(self, values: NDArray[Any], folder: Path) -> Path:
+        np.save(folder / "scan.npy", values)
+        return folder / "scan.npy"
+
+
+class TestFortranNpy(TestNpy):
+    def write(self, values: NDArray[Any], folder: Path) -> Path:
+        return super().write(np.asfortranarray(values), folder)
 
 
 def test_refused_arrays(tmp_path: Path) -> None:
@@ -105,14 +129,9 @@ def test_refused_arrays(tmp_path: Path) -> None:
     pending.push_pending_operation({})
     with pytest.raises(ValueError, match="pending operations"):
         open_volume(pending)
-    path = tmp_path / "scan.npy"
-    np.save(path, np.zeros((1, 4, 4, 4)))
-    path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(ValueError, match=r"scan.npy.*truncated"):
-        open_volume(path)
-    np.save(path, np.zeros((3, 3)))
+    np.save(tmp_path / "scan.npy", np.zeros((3, 3)))
     with pytest.raises(ValueError, match=r"scan.npy has the shape \(3, 3\)"):
-        open_volume(path)
+        open_volume(tmp_path / "scan.npy")
 
 
 def test_refused_sources(tmp_path: Path) -> None:
@@ -143,9 +162,9 @@ def test_wrong_shapes(centres: tuple[int, ...], size: int | tuple[int, ...]) -> 
 
 def test_intensities_apply_in_order_and_give_plain_tensors() -> None:
     volume = open_volume(torch.full((1, 4, 4, 4), 3.0)).scaled(torch.square).scaled(ScaleIntensityRange(0, 10, 0, 1))
-    cubes = volume.gather(torch.zeros(2, 3, dtype=torch.int64), 2)
-    assert type(cubes) is torch.Tensor
-    torch.testing.assert_close(cubes, torch.full((2, 1, 2, 2, 2), 0.9))
+    patches = volume.gather(torch.zeros(2, 3, dtype=torch.int64), 2)
+    assert type(patches) is torch.Tensor
+    torch.testing.assert_close(patches, torch.full((2, 1, 2, 2, 2), 0.9))
 
 
 def test_grids_on_grids_compose() -> None:
@@ -159,7 +178,7 @@ def test_grids_on_grids_compose() -> None:
 
 
 def test_the_number_of_open_files_is_bounded(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert source_module._mapped.cache_info().maxsize == source_module.OPEN_MAPS
+    assert mapped._mapped.cache_info().maxsize == mapped.OPEN_MAPS
     before = len(list(Path("/proc/self/fd").iterdir())) if Path("/proc/self/fd").exists() else 0
     volumes = [open_volume(path) for path in files]
     copies = [pickle.loads(pickle.dumps(volume)) for volume in volumes for _ in range(40)]
@@ -219,7 +238,7 @@ def test_data_loaders(files: list[Path], loader: type, workers: int) -> None:
     assert seen == [0, 1, 2, 3, 4]
 
 
-class Cubes(torch.utils.data.Dataset):
+class Middles(torch.utils.data.Dataset):
     """Reads in the workers."""
 
     def __init__(self, volumes: list[LazyVolume]) -> None:
@@ -235,5 +254,5 @@ class Cubes(torch.utils.data.Dataset):
 def test_forked_workers_read(files: list[Path]) -> None:
     volumes = [open_volume(path) for path in files]
     middle(volumes[0])
-    loader = TorchDataLoader(Cubes(volumes), num_workers=2, multiprocessing_context="fork")
+    loader = TorchDataLoader(Middles(volumes), num_workers=2, multiprocessing_context="fork")
     assert torch.cat(list(loader)).tolist() == [0, 1, 2, 3, 4]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from monai_cpic.tensor_train import Memory, qtt_modes
-from monai_cpic.tensor_train.field import remembering
+from monai_cpic.tensor_train.field import memoized
 
 
 @given(st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=12), min_size=1, max_size=6))
@@ -35,7 +35,7 @@ def test_rows_keep_their_graph() -> None:
 
 
 @given(st.integers(0, 2**31))
-def test_a_remembering_field_has_the_values_of_the_field(seed: int) -> None:
+def test_a_memoized_field_has_the_values_of_the_field(seed: int) -> None:
     modes, asked = qtt_modes((4, 6), channels=2), []
     generator = torch.Generator().manual_seed(seed)
     values = torch.randn(3, 4, 6, 2, dtype=torch.double, generator=generator)
@@ -44,7 +44,7 @@ def test_a_remembering_field_has_the_values_of_the_field(seed: int) -> None:
         asked.append(coordinates.shape[1])
         return values[(torch.arange(3)[:, None], *coordinates.unbind(-1))]
 
-    remembered = remembering(field, modes)
+    remembered = memoized(field, modes)
     for _ in range(4):
         coordinates = torch.stack([torch.randint(n, (3, 7), generator=generator) for n in (4, 6, 2)], -1)
         assert torch.equal(remembered(coordinates), values[(torch.arange(3)[:, None], *coordinates.unbind(-1))])

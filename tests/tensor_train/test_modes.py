@@ -1,4 +1,4 @@
-"""Every coordinate of a grid has exactly one digit tuple."""
+"""Every point of a grid has exactly one multi-index."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHAPES = st.lists(st.integers(1, 12), min_size=1, max_size=5).filter(lambda shap
 
 @settings(max_examples=60, deadline=None)
 @given(shape=SHAPES, channels=st.integers(1, 4), kind=st.sampled_from(["tt", "axis", "interleaved", "fused"]))
-def test_digits_and_coordinates_are_in_bijection(shape: list[int], channels: int, kind: str) -> None:
+def test_multi_indices_and_points_correspond_one_to_one(shape: list[int], channels: int, kind: str) -> None:
     modes = tt_modes(shape, channels) if kind == "tt" else qtt_modes(shape, channels, order=kind)
     digits = torch.tensor(list(itertools.product(*(range(n) for n in mode_sizes(modes)))))
     found = coordinates(modes, digits)

@@ -1,4 +1,4 @@
-"""Tensor trains against the dense tensors they stand for."""
+"""Tensor trains against the dense tensors that they represent."""
 
 from __future__ import annotations
 

@@ -11,10 +11,11 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from dense import KEY, anywhere, cut
+from dense import KEY
 from monai.data import CacheDataset, DataLoader, Dataset, PersistentDataset, ThreadDataLoader, decollate_batch
 
 from monai_cpic.data import LazyVolume
+from monai_cpic.testing.dense import dense_patches, points_around
 from monai_cpic.transforms import FreezeLazyVolumed, LoadLazyVolumed, ScaleIntensityRangeLazyd
 
 SPATIAL: list[Callable[[], Any]] = [
@@ -75,9 +76,9 @@ def test_random_transforms_are_those_of_the_dense_pipeline(
         dense.set_random_state(epoch)
         for number, item in enumerate(items):
             volume, expected = dataset[number][KEY], dense(item)[KEY]
-            centres = anywhere(volume.shape)
+            centres = points_around(volume.shape)
             torch.testing.assert_close(
-                volume.gather(centres, 3), cut(expected.as_tensor(), centres, (3, 3, 3)), atol=1e-4, rtol=0
+                volume.gather(centres, 3), dense_patches(expected.as_tensor(), centres, (3, 3, 3)), atol=1e-4, rtol=0
             )
 
 

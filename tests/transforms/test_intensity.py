@@ -12,13 +12,14 @@ import nibabel
 import numpy as np
 import pytest
 import torch
-from dense import KEY, anywhere, cut
+from dense import KEY
 from monai.data import DataLoader, Dataset
 from torch import Tensor
 
 from monai_cpic.data import LazyVolume, Sampling, open_volume
 from monai_cpic.data import statistics as statistics_module
 from monai_cpic.data.statistics import voxel_sample
+from monai_cpic.testing.dense import dense_patches, points_around
 from monai_cpic.transforms import (
     FreezeLazyVolumed,
     LoadLazyVolumed,
@@ -50,8 +51,8 @@ def mask() -> Tensor:
 
 
 def equal(volume: LazyVolume, expected: Any, tolerance: float = 1e-5) -> None:
-    centres = anywhere(volume.shape)
-    found, expected = volume.gather(centres, (4, 3, 5)), cut(torch.as_tensor(expected), centres, (4, 3, 5))
+    centres = points_around(volume.shape)
+    found, expected = volume.gather(centres, (4, 3, 5)), dense_patches(torch.as_tensor(expected), centres, (4, 3, 5))
     assert type(found) is Tensor
     torch.testing.assert_close(found, expected, atol=tolerance * max(1.0, float(expected.abs().max())), rtol=0)
 
@@ -231,10 +232,10 @@ def test_one_estimate_for_all_epochs_and_workers(items: list[dict], monkeypatch:
 def test_real_brain(real_data: Path) -> None:
     file = next((real_data / "brain_openms_4mod" / "patient07").glob("FLAIR_N4*"))
     dense = mt.LoadImage(image_only=True, ensure_channel_first=True)(file).as_tensor()
-    centres = anywhere(dense.shape)
+    centres = points_around(dense.shape)
     lazy = NormalizeIntensityLazyd(KEY, nonzero=True)({KEY: open_volume(file)})[KEY]
     expected = torch.as_tensor(mt.NormalizeIntensity(nonzero=True)(dense.clone()))
-    assert (lazy.gather(centres, 5) - cut(expected, centres, (5, 5, 5))).abs().max() < 0.05
+    assert (lazy.gather(centres, 5) - dense_patches(expected, centres, (5, 5, 5))).abs().max() < 0.05
     lazy = ScaleIntensityRangePercentilesLazyd(KEY, 1, 99)({KEY: open_volume(file)})[KEY]
     expected = torch.as_tensor(mt.ScaleIntensityRangePercentiles(1, 99, 0, 1)(dense))
-    assert (lazy.gather(centres, 5) - cut(expected, centres, (5, 5, 5))).abs().max() < 0.02
+    assert (lazy.gather(centres, 5) - dense_patches(expected, centres, (5, 5, 5))).abs().max() < 0.02

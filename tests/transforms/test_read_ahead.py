@@ -95,15 +95,15 @@ def test_the_step_is_the_same_with_and_without(tmp_path: Path, scans: list[dict[
     torch.testing.assert_close(*results)
 
 
-def test_a_handle_with_cubes_reads_what_is_missing() -> None:
+def test_a_handle_ahead_reads_what_is_missing() -> None:
     volume = open_volume(torch.rand(2, 9, 8, 7))
     known = torch.tensor([[4, 4, 4], [0, 7, 6], [11, 3, 2]])
     centres = torch.cat([known.flip(0), torch.tensor([[1, 1, 1], [-2, 4, 4], [4, 12, 4]]), known[:1]])
-    with_cubes = volume.prefetched(known, 3)
-    assert torch.equal(with_cubes.gather(centres, 3), volume.gather(centres, 3))
-    assert torch.equal(with_cubes.gather(centres, 5), volume.gather(centres, 5))
-    assert with_cubes.gather(centres, 3, torch.float64).dtype == torch.float64
-    assert with_cubes.scaled(lambda cubes: cubes).cubes is None  # they would be of other values
+    ahead = volume.prefetched(known, 3)
+    assert torch.equal(ahead.gather(centres, 3), volume.gather(centres, 3))
+    assert torch.equal(ahead.gather(centres, 5), volume.gather(centres, 5))
+    assert ahead.gather(centres, 3, torch.float64).dtype == torch.float64
+    assert ahead.scaled(lambda patches: patches).read is None  # they would be of other values
 
 
 def test_what_is_not_frozen_is_refused() -> None:

@@ -96,4 +96,4 @@ def test_cubic_zoom(padding_mode: str) -> None:
 def test_a_spline_that_freezing_does_not_know_of(transform: Any) -> None:
     with pytest.raises(RuntimeError) as error:
         compare(image(3), lambda: [transform], "bilinear", "border", 1e-4)
-    assert "say FreezeLazyVolumed(..., mode=3)" in str(error.value.__cause__)
+    assert "use FreezeLazyVolumed(..., mode=3)" in str(error.value.__cause__)

@@ -1,4 +1,7 @@
-"""Readers of the kinds of volumes, and the choice among them."""
+"""Readers, one for each kind of volume, and the choice among them.
+
+A reader of your own is a :class:`Reader` in a file of its own and an entry of :data:`READERS`.
+"""
 
 from __future__ import annotations
 
@@ -9,45 +12,50 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from monai_cpic.data.channels import join_channels
-from monai_cpic.data.finite import FiniteSource
-from monai_cpic.data.readers.array import open_array, open_npy
-from monai_cpic.data.readers.dicom import open_dicom
+from monai_cpic.data.readers.array import NPY, open_array
+from monai_cpic.data.readers.base import Reader, is_url
+from monai_cpic.data.readers.dicom import DICOM
 from monai_cpic.data.readers.function import open_function
-from monai_cpic.data.readers.itk import ITK_SUFFIXES, open_itk
-from monai_cpic.data.readers.nifti import open_nifti
-from monai_cpic.data.readers.zarr import open_zarr
+from monai_cpic.data.readers.itk import ITK
+from monai_cpic.data.readers.nifti import NIFTI
+from monai_cpic.data.readers.zarr import ZARR
+from monai_cpic.data.sources import FiniteSource
 from monai_cpic.data.volume import LazyVolume
 
-__all__ = ["open_array", "open_dicom", "open_function", "open_itk", "open_nifti", "open_npy", "open_volume", "open_zarr"]
+__all__ = ["READERS", "Reader", "open_array", "open_function", "open_volume"]
 
-ZARR = ("zarr.json", ".zgroup", ".zattrs")  # what a folder holds that is a Zarr group
+READERS: list[Reader] = [ZARR, DICOM, NIFTI, ITK, NPY]  # the first that matches opens a volume
 
 
 def open_volume(
-    scan: str | os.PathLike[str] | Tensor | np.ndarray | LazyVolume | Sequence[Any],
+    scan: str | os.PathLike[str] | Tensor | NDArray[Any] | LazyVolume | Sequence[Any],
     *,
     fill: float | None = None,
     **options: Any,
 ) -> LazyVolume:
-    """A handle of a scan, by what it is: a folder of DICOM slices, ``.nii``, ``.nii.gz``, ``.mha``, ``.mhd``, ``.nrrd``,
-    ``.nhdr``, ``.npy``, an OME-Zarr folder or URL (``s3://…``), an array ``[C, *spatial]``.
+    """Open a scan of any kind.
 
-    What cannot be read at random, DICOM slices, ``.nii.gz``, MetaImage and NRRD, is unpacked once into the cache folder.
+    It may be a folder of DICOM slices, ``.nii``, ``.nii.gz``, ``.mha``, ``.mhd``, ``.nrrd``, ``.nhdr``, ``.npy``, an OME-Zarr
+    folder or URL (``s3://…``), or an array ``[C, *spatial]``.
+    DICOM slices, ``.nii.gz``, MetaImage and NRRD cannot be read at random; they are unpacked once into the cache folder.
 
     Args:
-        scan: the scan; one that is open already is returned as it is.  A list of scans of equal geometry are the channels of one
-            volume, in their order (:func:`~monai_cpic.data.channels.join_channels`).
-        fill: the value of voxels of a file that are NaN or infinite, counted as they are read; by default they are an error.
-        options: of the reader of its kind: :func:`open_dicom`, :func:`open_itk`, :func:`open_nifti`,
-            :func:`open_zarr`.
+        scan: a path, a URL, a tensor or an array.  A list of scans of equal geometry becomes one volume with their channels, in
+            that order (:func:`~monai_cpic.data.channels.join_channels`).  A volume is returned as it is.
+        fill: the value that is read for voxels of a file that are NaN or infinite; they are counted.  By default they are an
+            error.
+        options: of the reader: see :func:`~monai_cpic.data.readers.dicom.open_dicom`,
+            :func:`~monai_cpic.data.readers.itk.open_itk`, :func:`~monai_cpic.data.readers.nifti.open_nifti` and
+            :func:`~monai_cpic.data.readers.zarr.open_zarr`.
 
     Raises:
         FileNotFoundError: if the path does not exist.
-        ValueError: if the kind is unknown or the scan is broken.
-        TypeError: if it is neither a path nor an array.
+        ValueError: if no reader knows this kind of file, or the scan is broken.
+        TypeError: if ``scan`` is none of the above.
 
     Example:
         >>> import torch
@@ -63,28 +71,19 @@ def open_volume(
         return open_array(scan)
     if not isinstance(scan, (str, os.PathLike)):
         raise TypeError(f"cannot open a volume from a {type(scan).__name__}; a path, a tensor or an array is expected")
-    volume = _open_path(scan, **options)
+    volume = _open_location(os.fspath(scan), **options)
     if volume.source.dtype.kind == "f":
         volume = replace(volume, source=FiniteSource(volume.source, str(volume.key), fill))
     return volume
 
 
-def _open_path(scan: str | os.PathLike[str], **options: Any) -> LazyVolume:
-    if "://" in str(scan):
-        return open_zarr(str(scan), **options)
-    path = Path(os.path.abspath(scan))  # the handle must outlive a change of the working directory
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
-    if any((path / name).exists() for name in ZARR):
-        return open_zarr(str(path), **options)
-    if path.is_dir():
-        return open_dicom(path, **options)
-    if path.name.endswith((".nii", ".nii.gz")):
-        return open_nifti(path, **options)
-    if path.suffix in ITK_SUFFIXES:
-        return open_itk(path, **options)
-    if path.suffix == ".npy":
-        return open_npy(path)
-    raise ValueError(
-        f"{path}: unknown kind of volume; a folder of DICOM slices, .nii, .nii.gz, .mha, .nrrd, .npy or OME-Zarr is expected"
-    )
+def _open_location(location: str, **options: Any) -> LazyVolume:
+    if not is_url(location):
+        location = os.path.abspath(location)  # the handle must outlive a change of the working directory
+        if not Path(location).exists():
+            raise FileNotFoundError(f"{location} does not exist")
+    for reader in READERS:
+        if reader.matches(location):
+            return reader.open(location, **options)
+    known = ", ".join(reader.kind for reader in READERS)
+    raise ValueError(f"{location}: unknown kind of volume; it is none of: {known}")

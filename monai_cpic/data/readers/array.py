@@ -1,8 +1,8 @@
-"""Volumes in memory, and numpy files."""
+"""Arrays in memory and numpy files."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,19 +10,20 @@ from monai.data import MetaTensor
 from monai.data.utils import to_affine_nd
 from torch import Tensor
 
-from monai_cpic.data.source import ArraySource, MappedSource, Source, TensorSource
+from monai_cpic.data.readers.base import Reader
+from monai_cpic.data.sources import ArraySource, MappedSource, Source, TensorSource
 from monai_cpic.data.volume import LazyVolume
 
-__all__ = ["open_array", "open_npy"]
+__all__ = ["NPY", "open_array", "open_npy"]
 
 
 def open_array(values: Tensor | np.ndarray) -> LazyVolume:
-    """An array ``[C, *spatial]``, not copied; a MetaTensor brings its affine, others have the identity.
+    """Open an array ``[C, *spatial]``, which is not copied; a tensor on an accelerator stays there.
 
-    A tensor on an accelerator stays there.
+    The affine is that of a MetaTensor, and the identity for other arrays.
 
     Raises:
-        ValueError: if it does not have the shape and data type of a volume, or is a MetaTensor with pending operations.
+        ValueError: if the array does not have the shape and dtype of a volume, or is a MetaTensor with pending operations.
     """
     affine = torch.eye(4)
     if isinstance(values, MetaTensor):
@@ -40,26 +41,29 @@ def open_array(values: Tensor | np.ndarray) -> LazyVolume:
     return LazyVolume(source, torch.as_tensor(to_affine_nd(len(source.shape) - 1, affine.cpu().double())))
 
 
-def open_npy(path: Path) -> LazyVolume:
-    """A ``.npy`` file ``[C, *spatial]``, mapped.
+def open_npy(path: str) -> LazyVolume:
+    """Open a ``.npy`` file ``[C, *spatial]``, which is mapped; its affine is the identity.
 
     Raises:
-        ValueError: if it is not a readable ``.npy`` file, or does not have the shape and data type of a volume.
+        ValueError: if it is not a readable ``.npy`` file, or its array does not have the shape and dtype of a volume.
     """
     try:
         mapped = np.load(path, mmap_mode="r")
     except (EOFError, ValueError) as error:
         raise ValueError(f"{path} is not a readable .npy file of numbers, or truncated: {error}; fetch the file again") from error
-    _check(str(path), mapped.shape, mapped.dtype)
+    _check(path, mapped.shape, mapped.dtype)
     order = tuple(range(mapped.ndim))
     fortran = not mapped.flags.c_contiguous
     shape, axes = (mapped.shape[::-1], order[::-1]) if fortran else (mapped.shape, order)
-    source = MappedSource(str(path), mapped.dtype.str, shape, axes, mapped.offset)
-    return LazyVolume(source, torch.eye(mapped.ndim, dtype=torch.float64), str(path))
+    source = MappedSource(path, mapped.dtype.str, shape, axes, mapped.offset)
+    return LazyVolume(source, torch.eye(mapped.ndim, dtype=torch.float64), path)
 
 
-def _check(name: str, shape: tuple[int, ...], dtype: np.dtype) -> None:
+def _check(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if len(shape) not in (3, 4) or 0 in shape:
         raise ValueError(f"{name} has the shape {shape}; a volume has (C, *spatial) with 2 or 3 axes, none of them empty")
     if dtype.kind not in "biuf":
         raise ValueError(f"{name} has the data type {dtype}; a volume has real numbers")
+
+
+NPY = Reader(".npy", lambda location: location.endswith(".npy"), lambda location, **unused: open_npy(location))

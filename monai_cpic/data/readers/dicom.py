@@ -3,64 +3,60 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from tqdm import tqdm
 
-from monai_cpic.data.cache import cached
-from monai_cpic.data.source import MappedSource
+from monai_cpic.data.cache.unpacked import cached
+from monai_cpic.data.readers.base import VOXELS, Reader, is_url, open_decoded, write_header
 from monai_cpic.data.volume import LazyVolume
 
 if TYPE_CHECKING:
     from monai_cpic.data.readers.dicom_series import Slice
 
-__all__ = ["open_dicom"]
-
-VOXELS, HEADER = "voxels.raw", "header.json"
+__all__ = ["DICOM", "open_dicom"]
 
 
 def open_dicom(
-    folder: Path,
+    folder: str | Path,
     cache_dir: str | Path | None = None,
     series_uid: str | None = None,
     spacing_tolerance: float = 0.1,
 ) -> LazyVolume:
-    """The CT or MRI series in a folder, with its rescaled values (Hounsfield units for CT), seen as ``[1, X, Y, Z]``.
+    """Open the CT or MRI series in a folder as a volume ``[1, X, Y, Z]`` of rescaled values (Hounsfield units for CT).
 
     Args:
-        folder: one file per slice, any names, any transfer syntax that SimpleITK (GDCM) decodes.
-        cache_dir: where the decoded voxels go (:func:`~monai_cpic.data.cache.cached`).
-        series_uid: which series to take where the folder holds several.
-        spacing_tolerance: relative deviation of slice distances that is still accepted.
+        folder: one file per slice, of any name and any transfer syntax that SimpleITK (GDCM) decodes.
+        cache_dir: where decoded voxels are kept (:func:`~monai_cpic.data.cache.unpacked.cached`).
+        series_uid: the series to open, if the folder holds several.
+        spacing_tolerance: the largest accepted deviation of a slice distance from their median, relative to it.
 
     Raises:
-        ValueError: for a folder without DICOM, several series, differing or missing slices, truncated files; each names the file.
+        ValueError: if the folder holds no DICOM file or several series, slices differ or are missing, or a file is truncated; the
+            message names the file.
     """
+    folder = Path(folder)
     files = sorted(path for path in folder.iterdir() if path.is_file())
 
     def unpack(target: Path) -> None:
-        # SimpleITK takes a third of a second and 100 MB to load, which a scan that is already decoded does not need.
+        # Importing SimpleITK takes a third of a second and 100 MB, which a scan that has been decoded does not need.
         from monai_cpic.data.readers.dicom_series import order_slices, read_headers
 
         series = order_slices(folder, read_headers(folder, series_uid), spacing_tolerance)
         dtype = next(name for name in ("<i2", "<f4") if _decode(series.slices, target / VOXELS, name))
         columns, rows = series.slices[0].size[:2]
         shape = (1, len(series.slices), rows, columns)
-        (target / HEADER).write_text(json.dumps({"dtype": dtype, "shape": shape, "affine": series.affine.tolist()}))
+        write_header(target, dtype, shape, series.affine)
 
     scan = cached(files, cache_dir, unpack, variant=f"{series_uid} {spacing_tolerance}")
-    header = json.loads((scan / HEADER).read_text())
-    source = MappedSource(str(scan / VOXELS), header["dtype"], tuple(header["shape"]), (0, 3, 2, 1))
-    return LazyVolume(source, torch.tensor(header["affine"], dtype=torch.float64), str(folder))
+    return open_decoded(scan, str(folder), channel=0)
 
 
 def _decode(slices: tuple[Slice, ...], target: Path, dtype: str) -> bool:
-    """Write the slices' rescaled values; False if the dtype cannot hold them exactly."""
+    """Write the rescaled values of slices; False if the dtype cannot hold them exactly."""
     import SimpleITK
 
     def write(number: int) -> bool:
@@ -78,3 +74,6 @@ def _decode(slices: tuple[Slice, ...], target: Path, dtype: str) -> bool:
     with target.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
         exact = list(tqdm(pool.map(write, range(len(slices))), label, len(slices), leave=False, disable=None))
     return all(exact)
+
+
+DICOM = Reader("a folder of DICOM slices", lambda location: not is_url(location) and Path(location).is_dir(), open_dicom)

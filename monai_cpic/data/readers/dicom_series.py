@@ -1,4 +1,4 @@
-"""The slices of a DICOM series: which files, in which order, with which geometry.  No voxel is decoded."""
+"""The slices of a DICOM series: their files, order and geometry, from the headers only."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK
+from numpy.typing import NDArray
+
+from monai_cpic.data.readers.base import ras_affine
 
 __all__ = ["Series", "Slice", "order_slices", "read_headers"]
 
@@ -24,7 +28,7 @@ PIXEL_DATA = re.compile(rb"\xe0\x7f\x10\x00(?:O[BW]\0\0)?(.{4})", re.DOTALL)  # 
 
 @dataclass(frozen=True)
 class Slice:
-    """What a file's header says.  Lengths in mm, LPS coordinates."""
+    """The header of a file.  Lengths are in mm, coordinates in LPS."""
 
     path: Path
     series: str
@@ -38,21 +42,21 @@ class Slice:
 
 @dataclass(frozen=True)
 class Series:
-    """Slices in order, and the affine from ``(column, row, slice)`` to RAS millimetres, float64 ``[4, 4]``."""
+    """Slices in their order, and the affine from ``(column, row, slice)`` to RAS millimetres, float64 ``[4, 4]``."""
 
     slices: tuple[Slice, ...]
-    affine: np.ndarray
+    affine: NDArray[Any]
 
 
 def read_headers(folder: Path, series_uid: str | None = None) -> list[Slice]:
-    """The headers of one series in a folder.
+    """Read the headers of one series in a folder.
 
     Args:
-        folder: files that are not DICOM are left out, with a warning that names them.
-        series_uid: which series to take where there are several.
+        folder: of the slices; files that are not DICOM are skipped, with a warning that names them.
+        series_uid: the series to read, if there are several.
 
     Raises:
-        ValueError: if there is no DICOM file, more than one series (or not the one asked for), or a file of several frames.
+        ValueError: if there is no DICOM file, several series or not the one asked for, or a file of several frames.
     """
     slices, others = [], []
     for path in sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")):
@@ -78,15 +82,15 @@ def read_headers(folder: Path, series_uid: str | None = None) -> list[Slice]:
 
 
 def order_slices(folder: Path, slices: list[Slice], spacing_tolerance: float = 0.1) -> Series:
-    """Sort slices along their normal; without positions by instance number, without these by the number in the file's name.
+    """Sort slices along their normal; without positions by instance number; without these by the number in the file name.
 
     Args:
-        folder: for messages.
-        slices: of :func:`read_headers`.
-        spacing_tolerance: how far, relative to the median, the distance of two slices may be from it.
+        folder: their folder, for messages.
+        slices: from :func:`read_headers`.
+        spacing_tolerance: the largest accepted deviation of a slice distance from their median, relative to it.
 
     Raises:
-        ValueError: if sizes, spacings or directions differ, slices repeat, are missing or are unevenly spaced.
+        ValueError: if sizes, spacings or directions differ, or slices are repeated, missing or unevenly spaced.
     """
     for what in ("size", "spacing", "direction"):
         kinds = Counter(tuple(np.round(getattr(piece, what), 4).tolist()) for piece in slices)
@@ -100,9 +104,9 @@ def order_slices(folder: Path, slices: list[Slice], spacing_tolerance: float = 0
     axes = np.array(first.direction).reshape(3, 3)
     if all(piece.position is not None for piece in slices):
         normal = axes[:, 2]
-        place = {piece.path: float(np.dot(piece.position, normal)) for piece in slices}
-        slices = sorted(slices, key=lambda piece: place[piece.path])
-        distance = _even_distance(folder, slices, [place[piece.path] for piece in slices], spacing_tolerance, "mm")
+        along = {piece.path: float(np.dot(piece.position, normal)) for piece in slices if piece.position is not None}
+        slices = sorted(slices, key=lambda piece: along[piece.path])
+        distance = _even_distance(folder, slices, [along[piece.path] for piece in slices], spacing_tolerance, "mm")
         distance = distance or first.thickness or 1.0
         origin = np.array(slices[0].position)
     else:
@@ -111,14 +115,11 @@ def order_slices(folder: Path, slices: list[Slice], spacing_tolerance: float = 0
         _even_distance(folder, slices, [float(numbers[piece.path]) for piece in slices], 0.0, "in the numbering")
         distance, origin = first.thickness or 1.0, np.zeros(3)
         logger.warning("%s: slices without ImagePositionPatient, sorted by number and %g mm apart", folder, distance)
-    affine = np.eye(4)
-    affine[:3, :3] = axes * np.array([*first.spacing, distance])
-    affine[:3, 3] = origin
-    return Series(tuple(slices), np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+    return Series(tuple(slices), ras_affine(axes, (*first.spacing, distance), origin))
 
 
 def _looks_like_dicom(path: Path) -> bool:
-    """By its name or its mark (PS3.10), not by what GDCM can read: a truncated slice must be an error, not left out."""
+    """By name or file mark (PS3.10), not by what GDCM can read: a truncated slice must be an error, not skipped."""
     if path.name == "DICOMDIR":
         return False
     if path.suffix.lower() in (".dcm", ".dicom", ".ima"):
@@ -165,15 +166,17 @@ def _read_header(path: Path) -> Slice:
 
 
 def _check_length(path: Path, needed: int) -> None:
-    """GDCM fills a PixelData element that is too short with whatever is in memory, without a word."""
+    """Check the length of the PixelData element: if it is too short, GDCM silently fills the slice with arbitrary memory."""
     lengths = [int.from_bytes(match[1], "little") for match in PIXEL_DATA.finditer(path.read_bytes())]
-    found = max(lengths, default=needed)  # of any icon, the image itself, and chance; compressed ones have the largest number
+    found = max(
+        lengths, default=needed
+    )  # of icons, the image, chance matches; compressed data has the undefined length, which is the largest
     if found < needed:
         raise ValueError(f"{path} is truncated: it has {found} bytes of voxels, its header announces {needed}; fetch it again")
 
 
 def _numbers(folder: Path, slices: list[Slice]) -> dict[Path, int]:
-    """Instance numbers if all files have different ones, else the last number in each file's name."""
+    """Instance numbers if they are distinct, else the last number in each file name."""
     instances = {piece.path: piece.instance for piece in slices if piece.instance is not None}
     if len(set(instances.values())) == len(slices):
         return instances
@@ -186,9 +189,9 @@ def _numbers(folder: Path, slices: list[Slice]) -> dict[Path, int]:
     return named
 
 
-def _even_distance(folder: Path, slices: list[Slice], places: list[float], tolerance: float, unit: str) -> float | None:
-    """The mean distance of neighbours, after checking that all are alike; None for a single slice."""
-    gaps = np.diff(places)
+def _even_distance(folder: Path, slices: list[Slice], coordinates: list[float], tolerance: float, unit: str) -> float | None:
+    """The mean distance of neighbours, after a check that all are alike; None for a single slice."""
+    gaps = np.diff(coordinates)
     if not len(gaps):
         return None
     usual = float(np.median(gaps))

@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from monai_cpic.data.cache import cached
-from monai_cpic.data.source import MappedSource
+from monai_cpic.data.cache.unpacked import cached
+from monai_cpic.data.readers.base import VOXELS, Reader, open_decoded, ras_affine, write_header
 from monai_cpic.data.volume import LazyVolume
 
-__all__ = ["ITK_SUFFIXES", "open_itk"]
+__all__ = ["ITK", "open_itk"]
 
-ITK_SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
-VOXELS, HEADER = "voxels.raw", "header.json"
+SUFFIXES = (".mha", ".mhd", ".nrrd", ".nhdr")
 DATA_FILE = re.compile(r"^(?:ElementDataFile\s*=|data ?file:)\s*(.+?)\s*$", re.MULTILINE)
 
 
-def open_itk(path: Path, cache_dir: str | Path | None = None) -> LazyVolume:
-    """A 2-D or 3-D MetaImage or NRRD file; the components of a vector image are channels.
+def open_itk(path: str | Path, cache_dir: str | Path | None = None) -> LazyVolume:
+    """Open a 2-D or 3-D MetaImage or NRRD file; the components of a vector image are channels.
 
     Args:
-        path: ``.mha``, ``.mhd``, ``.nrrd`` or ``.nhdr``; compressed or not, in one file or in two.
-        cache_dir: where the decoded voxels go (:func:`~monai_cpic.data.cache.cached`).
+        path: ``.mha``, ``.mhd``, ``.nrrd`` or ``.nhdr``; compressed or not, with the voxels in the same file or in another.
+        cache_dir: where decoded voxels are kept (:func:`~monai_cpic.data.cache.unpacked.cached`).
 
     Raises:
-        ValueError: if the file is broken or truncated, its voxels are missing, or it holds a series of volumes.
+        ValueError: if the file is damaged or truncated, its data file is missing, or it holds a series of volumes.
     """
+    path = Path(path)
     data = [path.parent / name for name in DATA_FILE.findall(path.read_bytes()[:65536].decode("latin-1"))]
     files = [path, *(file for file in data if file.is_file())]
     scan = cached(files, cache_dir, lambda folder: _unpack(path, folder))
-    header = json.loads((scan / HEADER).read_text())
-    shape = tuple(header["shape"])
-    source = MappedSource(str(scan / VOXELS), header["dtype"], shape, tuple(range(len(shape)))[::-1])
-    return LazyVolume(source, torch.tensor(header["affine"], dtype=torch.float64), str(path))
+    return open_decoded(scan, str(path), channel=-1)
 
 
 def _unpack(path: Path, folder: Path) -> None:
@@ -55,10 +50,10 @@ def _unpack(path: Path, folder: Path) -> None:
     values = SimpleITK.GetArrayFromImage(image)  # [(Z,) Y, X(, C)]
     if values.dtype.kind not in "iuf":
         raise ValueError(f"{path} has the data type {values.dtype}; a volume has real numbers")
-    affine = np.eye(axes + 1)
-    affine[:-1, :-1] = np.reshape(image.GetDirection(), (axes, axes)) * image.GetSpacing()
-    affine[:-1, -1] = image.GetOrigin()
-    affine[:2] *= -1  # from LPS to RAS
+    affine = ras_affine(np.reshape(image.GetDirection(), (axes, axes)), image.GetSpacing(), image.GetOrigin())
     shape = (*values.shape[:axes], image.GetNumberOfComponentsPerPixel())
-    (folder / VOXELS).write_bytes(np.ascontiguousarray(values))
-    (folder / HEADER).write_text(json.dumps({"dtype": values.dtype.str, "shape": shape, "affine": affine.tolist()}))
+    values.tofile(folder / VOXELS)
+    write_header(folder, values.dtype.str, shape, affine)
+
+
+ITK = Reader(", ".join(SUFFIXES), lambda location: location.endswith(SUFFIXES), open_itk)

@@ -1,4 +1,4 @@
-"""NIfTI files: mapped where they are uncompressed, unpacked once where they are not."""
+"""NIfTI files: uncompressed ones are mapped, compressed ones are unpacked once."""
 
 from __future__ import annotations
 
@@ -12,33 +12,35 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from monai_cpic.data.cache import cached
-from monai_cpic.data.source import MappedSource
+from monai_cpic.data.cache.unpacked import cached
+from monai_cpic.data.readers.base import Reader
+from monai_cpic.data.sources import MappedSource
 from monai_cpic.data.volume import LazyVolume
 
-__all__ = ["open_nifti"]
+__all__ = ["NIFTI", "open_nifti"]
 
-CHUNK = 1 << 22
+SUFFIXES = (".nii", ".nii.gz")
+CHUNK = 1 << 22  # bytes that are unpacked at a time
 
 
-def open_nifti(path: Path, cache_dir: str | Path | None = None) -> LazyVolume:
-    """A 2-D or 3-D NIfTI file of one channel, with its ``scl_slope`` and ``scl_inter``.
+def open_nifti(path: str | Path, cache_dir: str | Path | None = None) -> LazyVolume:
+    """Open a 2-D or 3-D NIfTI file of one channel, scaled by its ``scl_slope`` and ``scl_inter``.
 
     Args:
         path: ``.nii`` or ``.nii.gz``.
-        cache_dir: where compressed files are unpacked (:func:`~monai_cpic.data.cache.cached`).
+        cache_dir: where compressed files are unpacked (:func:`~monai_cpic.data.cache.unpacked.cached`).
 
     Raises:
-        ValueError: if the file is broken or truncated, or holds a series of volumes.
+        ValueError: if the file is damaged or truncated, or holds a series of volumes.
     """
-    unpacked = path
+    path = unpacked = Path(path)
     if path.suffix == ".gz":
         unpacked = cached([path], cache_dir, lambda folder: _unpack(path, folder / "volume.nii")) / "volume.nii"
     return _map(path, unpacked)
 
 
 def _map(path: Path, unpacked: Path) -> LazyVolume:
-    """The volume of ``path`` whose uncompressed form is ``unpacked``."""
+    """The volume of the file ``path``, which is ``unpacked`` when it is not compressed."""
     try:
         image: Any = nibabel.load(unpacked)
     except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, OSError, ValueError) as error:
@@ -83,4 +85,7 @@ def _unpack(path: Path, target: Path) -> None:
                 progress.update(packed.tell() - progress.n)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is truncated or damaged: {error}; fetch the file again") from error
-    _map(path, target)  # what cannot be opened must not get into the cache
+    _map(path, target)  # raises here, so that a broken file does not get into the cache
+
+
+NIFTI = Reader(", ".join(SUFFIXES), lambda location: location.endswith(SUFFIXES), open_nifti)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from monai_cpic.data.readers.base import Reader, is_url, ras_affine
 from monai_cpic.data.readers.zarr_source import ZarrSource
 from monai_cpic.data.volume import LazyVolume
 
-__all__ = ["open_zarr"]
+__all__ = ["ZARR", "open_zarr"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +31,7 @@ MILLIMETRES = {
     "inch": 25.4,
 }
 MISSING = ("fill", "error")
+GROUP_FILES = ("zarr.json", ".zgroup", ".zattrs")  # one of them is in every folder that is a Zarr group
 
 
 def open_zarr(
@@ -36,34 +40,34 @@ def open_zarr(
     missing_chunks: str = "fill",
     storage_options: Mapping[str, Any] | None = None,
 ) -> LazyVolume:
-    """An OME-Zarr image, seen as ``(C, X, Y[, Z])``; chunks are decoded when cubes touch them, and kept up to a limit.
+    """Open an OME-Zarr image as a volume ``(C, X, Y[, Z])``; chunks are decoded when patches touch them, and cached.
 
-    OME-Zarr does not say how a patient lies.  Its axes are taken as DICOM's and ITK's (x to the left, y to the back, z to the
-    head), as converters of medical images write them, and the affine turns them to RAS; lengths without a unit are millimetres.
+    OME-Zarr does not record the orientation of a patient.  Its axes are taken as LPS (x to the left, y to the back, z to the
+    head), as converters of medical images write them, and the affine maps to RAS.  Lengths without a unit are millimetres.
 
     Args:
         location: a folder, or any URL that fsspec opens (``s3://…``, ``https://…``).
-        spacing: mm, one number or one for each of x, y[, z]: the coarsest level that is nowhere coarser than this, or than
-            the finest level is; default the finest level.
+        spacing: in mm, one number or one for each of x, y[, z].  The level of the pyramid that is opened is the coarsest one that
+            is, along each axis, not coarser than this or than the finest level.  Default: the finest level.
         missing_chunks: ``"fill"`` or ``"error"``, see :class:`~monai_cpic.data.readers.zarr_source.ZarrSource`.
-        storage_options: of fsspec, such as ``{"anon": True}``; JSON types.
+        storage_options: of fsspec, such as ``{"anon": True}``, of JSON types.
 
     Raises:
         ImportError: if zarr, or what fsspec needs for the URL, is not installed.
         FileNotFoundError: if there is nothing at the location.
-        ValueError: if it is no OME-Zarr image, or one of several time points or without real numbers.
+        ValueError: if there is no OME-Zarr image, or one of several time points or of numbers that are not real.
         OSError: if a remote store does not answer.
     """
     if missing_chunks not in MISSING:
         raise ValueError(f"missing_chunks={missing_chunks!r}; it is one of {MISSING}")
     try:
-        from monai_cpic.data.readers.zarr_store import insisting, open_group
+        from monai_cpic.data.readers.zarr_store import open_group, with_retries
     except ImportError as error:
         raise ImportError(
             f"{location}: OME-Zarr needs the optional packages: pip install 'monai-cpic[zarr]' ({error})"
         ) from error
     options = json.dumps(dict(storage_options or {}), sort_keys=True)
-    group = insisting(lambda: open_group(location, options), location)
+    group = with_retries(lambda: open_group(location, options), location)
     attributes = dict(group.attrs)
     images = attributes.get("ome", attributes).get("multiscales")
     if not images:
@@ -75,16 +79,13 @@ def open_zarr(
     spatial = tuple(axes.index(name) for name in "xyz" if name in axes)
     levels = [(entry["path"], *_geometry(location, image, entry)) for entry in image["datasets"]]
     path, scale, origin = levels[_level([scale[list(spatial)] for _, scale, _ in levels], spacing)]
-    array: Any = insisting(lambda: group[path], f"{location}: {path}")
+    array: Any = with_retries(lambda: group[path], f"{location}: {path}")
     others = [name for name in axes if name not in (*"xyz", "c") and array.shape[axes.index(name)] > 1]
     if others or len(spatial) < 2:
         raise ValueError(f"{location}: axes {axes}, shape {array.shape}; a volume has x, y, perhaps z and c: save one apart")
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{location}: {path} has the data type {array.dtype}; a volume has real numbers")
-    affine = np.eye(len(spatial) + 1)
-    affine[:-1, :-1] = np.diag(scale[list(spatial)])
-    affine[:-1, -1] = origin[list(spatial)]
-    affine[:2] *= -1  # from LPS to RAS
+    affine = ras_affine(np.eye(len(spatial)), scale[list(spatial)], origin[list(spatial)])
     source = ZarrSource(
         location,
         path,
@@ -99,8 +100,8 @@ def open_zarr(
     return LazyVolume(source, torch.from_numpy(affine), location)
 
 
-def _geometry(location: str, image: Mapping[str, Any], level: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Spacing and place of the first voxel along each axis of a level; millimetres along spatial ones."""
+def _geometry(location: str, image: Mapping[str, Any], level: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Spacing and coordinate of the first voxel along each axis of a level, in millimetres along spatial axes."""
     scale, origin = np.ones(len(image["axes"])), np.zeros(len(image["axes"]))
     for step in (*level.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())):
         if step["type"] == "scale":
@@ -119,9 +120,16 @@ def _geometry(location: str, image: Mapping[str, Any], level: Mapping[str, Any])
     return scale * units, origin * units
 
 
-def _level(spacings: Sequence[np.ndarray], asked: float | Sequence[float] | None) -> int:
-    """The coarsest level that is nowhere coarser, by more than one per cent, than asked or than the finest level is."""
+def _level(spacings: Sequence[NDArray[Any]], asked: float | Sequence[float] | None) -> int:
+    """The coarsest level that is along no axis more than one per cent coarser than asked or than the finest level."""
     finest_first = sorted(range(len(spacings)), key=lambda number: float(np.prod(spacings[number])))
     finest = spacings[finest_first[0]]
     limit = finest if asked is None else np.maximum(asked, finest)
     return [number for number in finest_first if (spacings[number] <= 1.01 * limit).all()][-1]
+
+
+ZARR = Reader(
+    "OME-Zarr",
+    lambda location: is_url(location) or any((Path(location) / name).exists() for name in GROUP_FILES),
+    open_zarr,
+)

@@ -1,4 +1,4 @@
-"""Voxels in a Zarr array: chunks on disk or behind a URL, decoded when they are first needed."""
+"""Voxels in a Zarr array, on disk or behind a URL: chunks are decoded when they are first needed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_cpic.data.chunks import ChunksDoNotFit, shared_chunk_cache
-from monai_cpic.data.source import Source
+from monai_cpic.data.cache.chunks import ChunksDoNotFit, shared_chunk_cache
+from monai_cpic.data.sources.base import Source
 
 __all__ = ["ZarrSource"]
 
@@ -23,22 +23,22 @@ OPEN_ARRAYS = 64  # per process
 
 @dataclass(frozen=True)
 class ZarrSource(Source):
-    """Voxels of a Zarr array; a description only, so it pickles small, and each process opens the array for itself.
+    """Voxels of a Zarr array.  The source is a description, which pickles small; each process opens the array itself.
 
-    A chunk that fails to arrive is asked for again a few times.  A chunk that is not in the store has the array's fill value, as
-    Zarr has it: writers leave out empty chunks.  It is an error if the array has no fill value, or with
-    ``missing_chunks="error"``, for stores that are known to be complete (in a sharded array this notices missing shards only).
+    A chunk that cannot be fetched is tried again a few times.  A chunk that is not in the store has the array's fill value, as
+    the Zarr format defines, because writers omit empty chunks.  It is an error if the array has no fill value, or with
+    ``missing_chunks="error"``, for stores that are known to be complete.  In a sharded array only missing shards are noticed.
 
     Args:
         location: folder or URL of the store.
-        path: of the array in it.
-        stored_shape: all axes.
-        chunks: edges of the smallest unit that is decoded, all axes.
+        path: of the array in the store.
+        stored_shape: sizes of all stored axes.
+        chunks: edges of the smallest unit that is decoded, along all stored axes.
         stored_dtype: numpy's name.
-        spatial: which stored axes are ``X, Y[, Z]``.
-        channel: which one is the channel, if any.
+        spatial: the stored axes that are ``X, Y[, Z]``.
+        channel: the stored axis that is the channel, if any.
         missing_chunks: ``"fill"`` or ``"error"``.
-        storage_options: JSON, of fsspec.
+        storage_options: of fsspec, as JSON.
     """
 
     location: str
@@ -53,97 +53,99 @@ class ZarrSource(Source):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """``(C, *spatial)``."""
         channels = 1 if self.channel is None else self.stored_shape[self.channel]
         return (channels, *(self.stored_shape[axis] for axis in self.spatial))
 
     @property
-    def dtype(self) -> np.dtype:
-        """In the byte order of this machine."""
+    def dtype(self) -> np.dtype[Any]:
+        """The stored dtype in the byte order of this machine."""
         return np.dtype(self.stored_dtype).newbyteorder("=")
 
     @property
     def grid(self) -> tuple[int, ...]:
-        """Chunks along each stored axis."""
+        """The number of chunks along each stored axis."""
         return tuple(-(-edge // chunk) for edge, chunk in zip(self.stored_shape, self.chunks, strict=True))
 
-    def points(self, indices: Sequence[NDArray]) -> NDArray:
-        """Single voxels.
+    def points(self, indices: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Read single voxels.
 
         Raises:
-            ValueError: if a chunk is missing or damaged, or one cube touches more chunks than the cache holds.
+            ValueError: if a chunk is missing or damaged, or one patch touches more chunks than the cache holds.
             OSError: if a chunk cannot be fetched.
         """
         axes = dict(zip(self.spatial, indices, strict=True))
-        chunks, offsets = np.zeros((), np.int64), np.zeros((), np.int64)
+        chunks: NDArray[Any] = np.zeros((), np.int64)
+        offsets: NDArray[Any] = np.zeros((), np.int64)
         for axis in sorted(axes):
-            number, place = np.divmod(axes[axis], self.chunks[axis])
+            number, within = np.divmod(axes[axis], self.chunks[axis])
             chunks = chunks + number * math.prod(self.grid[axis + 1 :])
-            offsets = offsets + place * math.prod(self.chunks[axis + 1 :])
+            offsets = offsets + within * math.prod(self.chunks[axis + 1 :])
         try:
             return np.stack([self._channel(number, chunks, offsets) for number in range(self.shape[0])])
         except ChunksDoNotFit as error:
-            count = chunks.shape[0]
+            count = len(chunks)
             if count == 1:
                 raise ValueError(
-                    f"{self.location}: a cube touches more chunks {self.chunks} than the cache holds ({error}); "
+                    f"{self.location}: a patch touches more chunks {self.chunks} than the cache holds ({error}); "
                     "raise MONAI_CPIC_CHUNK_CACHE (MiB)"
                 ) from error
         parts = (slice(None, count // 2), slice(count // 2, None))
         return np.concatenate([self.points([i[part] if len(i) == count else i for i in indices]) for part in parts], 1)
 
-    def _channel(self, number: int, chunks: NDArray, offsets: NDArray) -> NDArray:
+    def _channel(self, number: int, chunks: NDArray[Any], offsets: NDArray[Any]) -> NDArray[Any]:
         opened = _opened(self, os.getpid())
         cache = shared_chunk_cache(math.prod(self.chunks) * self.dtype.itemsize)
         if self.channel is not None:
-            chunk, place = divmod(number, self.chunks[self.channel])
+            chunk, within = divmod(number, self.chunks[self.channel])
             chunks = chunks + chunk * math.prod(self.grid[self.channel + 1 :])
-            offsets = offsets + place * math.prod(self.chunks[self.channel + 1 :])
+            offsets = offsets + within * math.prod(self.chunks[self.channel + 1 :])
         return cache.read(opened.table, chunks, offsets, self.dtype, opened.load)
 
 
 class _Opened:
-    """An array that this process has opened, and which of its chunks are in the cache."""
+    """An array that this process has opened, and the table of its chunks in the cache."""
 
     def __init__(self, source: ZarrSource) -> None:
         self.source = source
         self.table = np.zeros(math.prod(source.grid), np.int32)
-        from monai_cpic.data.readers.zarr_store import insisting, open_array  # zarr is optional
+        from monai_cpic.data.readers.zarr_store import open_array, with_retries  # zarr is optional
 
-        self.insisting = insisting
-        self.array: Any = insisting(
+        self.with_retries = with_retries
+        self.array: Any = with_retries(
             lambda: open_array(source.location, source.path, source.storage_options), f"{source.location}: {source.path}"
         )
         fill = self.array.metadata.fill_value
         self.strict = source.missing_chunks == "error" or fill is None
         self.fill = 0 if fill is None else fill
 
-    def load(self, chunk: int, voxels: NDArray) -> None:
-        """Decode a chunk; at the end of an axis it may be cut short."""
-        place = [int(number) for number in np.unravel_index(chunk, self.source.grid)]
-        name = f"{self.source.location}: chunk {self._key(place)}"
-        window = tuple(slice(number * edge, (number + 1) * edge) for number, edge in zip(place, self.source.chunks, strict=True))
-        values = self.insisting(lambda: np.asarray(self.array[window]), name)
+    def load(self, chunk: int, voxels: NDArray[Any]) -> None:
+        """Decode a chunk into an array; at the end of an axis, the chunk may be smaller."""
+        position = [int(number) for number in np.unravel_index(chunk, self.source.grid)]
+        name = f"{self.source.location}: chunk {self._key(position)}"
+        window = tuple(
+            slice(number * edge, (number + 1) * edge) for number, edge in zip(position, self.source.chunks, strict=True)
+        )
+        values = self.with_retries(lambda: np.asarray(self.array[window]), name)
         if (
             self.strict
             and np.array_equal(values, np.full_like(values, self.fill), equal_nan=values.dtype.kind == "f")
-            and not self.insisting(lambda: self._exists(place), name)
+            and not self.with_retries(lambda: self._exists(position), name)
         ):
             raise ValueError(f"{name} is missing; fetch the store again, or read it as empty with missing_chunks='fill'")
         voxels[: math.prod(self.source.chunks)].reshape(self.source.chunks)[tuple(map(slice, values.shape))] = values
 
-    def _key(self, place: Sequence[int]) -> str:
-        """Where the store has a chunk, or the shard that holds it."""
+    def _key(self, position: Sequence[int]) -> str:
+        """The key of a chunk in the store, or of the shard that holds it."""
         files = self.array.shards or self.array.chunks
-        numbers = [number * edge // file for number, edge, file in zip(place, self.source.chunks, files, strict=True)]
+        numbers = [number * edge // file for number, edge, file in zip(position, self.source.chunks, files, strict=True)]
         return f"{self.source.path}/{self.array.metadata.encode_chunk_key(tuple(numbers))}"
 
-    def _exists(self, place: Sequence[int]) -> bool:
+    def _exists(self, position: Sequence[int]) -> bool:
         import fsspec
 
         files, root = fsspec.url_to_fs(self.source.location, **json.loads(self.source.storage_options))
         try:
-            files.info(f"{root}/{self._key(place)}")
+            files.info(f"{root}/{self._key(position)}")
         except FileNotFoundError:
             return False
         return True

@@ -1,4 +1,4 @@
-"""Opening Zarr stores on disk and behind URLs, and insisting on an answer."""
+"""Opening Zarr stores on disk and behind URLs, with retries."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import zarr
-from zarr.abc.store import ByteRequest
+from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, LocalStore, WrapperStore
 
-__all__ = ["insisting", "open_array", "open_group"]
+__all__ = ["with_retries", "open_array", "open_group"]
 
-DELAYS = (0.2, 0.8, 3.2)  # seconds before each new attempt at what failed
+DELAYS = (0.2, 0.8, 3.2)  # seconds before each new attempt
 DAMAGED = (ValueError, RuntimeError, EOFError, gzip.BadGzipFile, zlib.error)  # what decoders raise
 
 T = TypeVar("T")
 
 
-class _BloscStore(WrapperStore):
-    """Chunks compressed by Blosc: its decoder takes a short one without a word, so the length is compared with the header."""
+class _BloscStore(WrapperStore[Store]):
+    """Checks the length of chunks compressed by Blosc against their header, as its decoder silently accepts truncated ones."""
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """The content of a key."""
         value = await super().get(key, prototype, byte_range)
         if value is not None and byte_range is None and not key.rsplit("/", 1)[-1].startswith((".z", "zarr.json")):
             announced = int.from_bytes(value[:16].to_bytes()[12:], "little")
@@ -36,17 +35,17 @@ class _BloscStore(WrapperStore):
 
 
 def open_group(location: str, storage_options: str = "{}") -> Any:
-    """The root group of a store, read-only.
+    """Open the root group of a store, read-only.
 
     Args:
         location: folder or URL.
-        storage_options: JSON, of fsspec.
+        storage_options: of fsspec, as JSON.
     """
     return zarr.open_group(_store(location, storage_options), mode="r")
 
 
 def open_array(location: str, path: str, storage_options: str = "{}") -> Any:
-    """An array of a store, read-only, see :func:`open_group`."""
+    """Open an array of a store, read-only; the arguments are those of :func:`open_group`."""
     array = zarr.open_array(_store(location, storage_options), path=path, mode="r")
     if array.shards is None and any("blosc" in type(codec).__name__.lower() for codec in array.compressors):
         array = zarr.open_array(_BloscStore(array.store), path=path, mode="r")
@@ -59,13 +58,20 @@ def _store(location: str, storage_options: str) -> FsspecStore | LocalStore:
     return LocalStore(location, read_only=True)
 
 
-def insisting(action: Callable[[], T], name: str) -> T:
-    """The result of an action on a store, which is repeated if it fails for another reason than what is stored.
+def with_retries(action: Callable[[], T], name: str) -> T:
+    """Run an action on a store, and repeat it if it fails for another reason than the content of the store.
+
+    Args:
+        action: what to do.
+        name: what is read, for messages.
+
+    Returns:
+        the result of the action.
 
     Raises:
-        ValueError: if what is stored is damaged.
+        ValueError: if the content is damaged.
         FileNotFoundError: if it is not there.
-        OSError: if the last attempt failed.
+        OSError: if the last attempt fails.
     """
     for delay in (*DELAYS, None):
         try:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from monai_cpic.data import LazyVolume
+from monai_cpic.data import Volume
 from monai_cpic.networks.latent_field import LatentField
 from monai_cpic.tensor_train import TensorTrain
 
@@ -41,6 +41,6 @@ class Decomposition(nn.Module, ABC):
             step: number of the training step.  None in evaluation, where the points must depend on nothing but the field.
         """
 
-    def planned(self, volume: LazyVolume) -> Tensor | None:
+    def planned(self, volume: Volume) -> Tensor | None:
         """Grid points, int64 ``[N, D]``, that the next training step will ask of a volume; None if they are not known before."""
         return None

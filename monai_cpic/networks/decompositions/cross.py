@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monai_cpic.data import LazyVolume
+from monai_cpic.data import Volume
 from monai_cpic.networks.decompositions.base import Decomposition
 from monai_cpic.networks.decompositions.index_store import IndexStore
 from monai_cpic.networks.latent_field import LatentField
@@ -57,7 +57,7 @@ class CrossApproximation(Decomposition):
     def forward(self, field: LatentField, step: int | None) -> TensorTrain:
         return self._cold(field, self.passes)[0] if step is None else self._warm(field)
 
-    def planned(self, volume: LazyVolume) -> Tensor | None:
+    def planned(self, volume: Volume) -> Tensor | None:
         """The points of a step that repeats the index sets of an earlier one (``hold`` of the :class:`IndexStore`)."""
         indices = self.indices.get(volume.key)
         if indices is None or indices.rows is None:

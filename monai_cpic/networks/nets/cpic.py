@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from monai_cpic.data import LazyVolume, distinct_volumes
+from monai_cpic.data import Volume, distinct_volumes
 from monai_cpic.networks.bottleneck import TTBottleneck
 from monai_cpic.networks.decompositions import CrossApproximation, Decomposition
 from monai_cpic.networks.encoders import Encoder, PatchEncoder
@@ -90,24 +90,24 @@ class CPICNet(VolumeRegressor):
         """The bottleneck's."""
         return self.bottleneck.encoder
 
-    def features(self, volumes: Sequence[LazyVolume]) -> Tensor:
+    def features(self, volumes: Sequence[Volume]) -> Tensor:
         """Features ``[B, F]`` of different volumes, float64, as the projection gives them."""
         return self.projection(self.bottleneck(volumes))
 
-    def _outputs(self, volumes: Sequence[LazyVolume], rows: Tensor, covariates: Tensor | None) -> Tensor:
+    def _outputs(self, volumes: Sequence[Volume], rows: Tensor, covariates: Tensor | None) -> Tensor:
         trains = self.bottleneck(volumes)
         if self.readout is None or self.training or not self.readout.fitted:
             return self._predicted(self.projection(trains), rows, covariates)
         return self.readout(trains, covariates, rows).to(next(self.head.parameters()))
 
     @torch.no_grad()
-    def sampled_points(self, volume: LazyVolume) -> Tensor:
+    def sampled_points(self, volume: Volume) -> Tensor:
         self.eval()
         self.bottleneck([volume])
         return self.bottleneck.sampled[0]
 
     @torch.no_grad()
-    def refresh(self, batches: Iterable[tuple[Sequence[LazyVolume], Tensor, Tensor | None]]) -> list[str]:
+    def refresh(self, batches: Iterable[tuple[Sequence[Volume], Tensor, Tensor | None]]) -> list[str]:
         """The projection's basis or statistics, from as many volumes as it uses; a readout is fitted to all.
 
         In training a basis follows an encoder that moves; one for prediction must belong to the encoder it is used with.

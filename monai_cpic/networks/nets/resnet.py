@@ -8,7 +8,7 @@ import torch
 from monai.networks.nets import resnet34
 from torch import Tensor
 
-from monai_cpic.data import LazyVolume
+from monai_cpic.data import Volume
 from monai_cpic.networks.grid import check_volume
 from monai_cpic.networks.nets.volume_regressor import VolumeRegressor
 from monai_cpic.networks.readouts import TwoBranchHead
@@ -50,7 +50,7 @@ class ResNetRegressor(VolumeRegressor):
         )
         self.head = TwoBranchHead(FEATURES, covariates, out_channels)
 
-    def features(self, volumes: Sequence[LazyVolume]) -> Tensor:
+    def features(self, volumes: Sequence[Volume]) -> Tensor:
         """Features ``[B, 512]`` of different volumes.
 
         Raises:
@@ -59,7 +59,7 @@ class ResNetRegressor(VolumeRegressor):
         parameter = next(self.resnet.parameters())
         return self.resnet(torch.cat([self._dense(volume) for volume in volumes]).to(parameter.device, parameter.dtype))
 
-    def _dense(self, volume: LazyVolume) -> Tensor:
+    def _dense(self, volume: Volume) -> Tensor:
         """The whole grid as one cube, ``[1, C, *spatial_shape]``."""
         check_volume(volume, self.in_channels, self.spatial_shape)
         return volume.gather(torch.tensor([[size // 2 for size in self.spatial_shape]]), self.spatial_shape)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from monai_cpic.data import LazyVolume, distinct_volumes, open_volume
+from monai_cpic.data import Volume, distinct_volumes, open_volume
 from monai_cpic.networks.readouts import TwoBranchHead
 
 __all__ = ["VolumeRegressor"]
@@ -28,10 +28,10 @@ class VolumeRegressor(nn.Module, ABC):
     head: TwoBranchHead
 
     @abstractmethod
-    def features(self, volumes: Sequence[LazyVolume]) -> Tensor:
+    def features(self, volumes: Sequence[Volume]) -> Tensor:
         """Features ``[B, F]`` of different volumes."""
 
-    def forward(self, volumes: Sequence[LazyVolume] | Tensor, covariates: Tensor | None = None) -> Tensor:
+    def forward(self, volumes: Sequence[Volume] | Tensor, covariates: Tensor | None = None) -> Tensor:
         """Outputs ``[B, out_channels]``.
 
         Args:
@@ -52,7 +52,7 @@ class VolumeRegressor(nn.Module, ABC):
             volumes = [open_volume(volume) for volume in volumes]
         return self._outputs(*distinct_volumes(volumes), covariates)
 
-    def refresh(self, batches: Iterable[tuple[Sequence[LazyVolume], Tensor, Tensor | None]]) -> list[str]:
+    def refresh(self, batches: Iterable[tuple[Sequence[Volume], Tensor, Tensor | None]]) -> list[str]:
         """Bring what predictions rest on beside the weights up to date with them.
 
         Nothing for a network whose predictions rest on its weights alone.
@@ -66,11 +66,11 @@ class VolumeRegressor(nn.Module, ABC):
         """
         return []
 
-    def sampled_points(self, volume: LazyVolume) -> Tensor | None:
+    def sampled_points(self, volume: Volume) -> Tensor | None:
         """The grid points, int64 ``[N, D]``, that an evaluation encodes of a volume; None for a network that sees all voxels."""
         return None
 
-    def _outputs(self, volumes: Sequence[LazyVolume], rows: Tensor, covariates: Tensor | None) -> Tensor:
+    def _outputs(self, volumes: Sequence[Volume], rows: Tensor, covariates: Tensor | None) -> Tensor:
         """Outputs for rows of different volumes, ``rows`` being the place of each row's volume, int64 ``[B]``."""
         return self._predicted(self.features(volumes), rows, covariates)
 

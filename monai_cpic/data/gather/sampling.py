@@ -1,10 +1,11 @@
-"""Reading cubes on a grid that is an affine image of the stored one."""
+"""Reading patches on a grid that is an affine image of the stored one."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,41 +13,41 @@ from monai.transforms.lazy.utils import requires_interp
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monai_cpic.data.gather import clamped, product
-from monai_cpic.data.interpolation import MODES, Interpolation
-from monai_cpic.data.source import Source
+from monai_cpic.data.gather.indexing import clamped, product
+from monai_cpic.data.gather.interpolation import MODES, Interpolation
+from monai_cpic.data.sources.base import Source
 
 __all__ = ["Sampling"]
 
-VOXELS_PER_READ = 2**21  # bounds the memory of a call, whatever the number of cubes
+VOXELS_PER_READ = 2**21  # bounds the memory of a call, whatever the number of patches
 
 PADDING_MODES = ("border", "zeros")
 
 
 @dataclass(frozen=True, eq=False)
 class Sampling:
-    """An output grid over stored voxels, and how to interpolate.
+    """An output grid over stored voxels, and how to interpolate them.
 
-    A cube has the values it would have if the whole volume were resampled on the output grid first (as by MONAI's
-    ``apply_pending``), that result padded by repeating its border, and the cube cut out then.  Only the voxels under the cubes
+    A patch has the values that it would have if the whole volume were resampled to the output grid (as by MONAI's
+    ``apply_pending``), padded by repeating the border of the result, and the patch cut out.  Only the voxels under the patches
     are read.
 
-    Shifts, flips and permutations of axes are exact; a mapping that keeps axes apart (spacing, zoom) is interpolated axis by
-    axis; any other (rotation, shear) within the box of stored voxels around each cube.
+    Shifts, flips and permutations of axes are exact.  A mapping that does not mix axes (spacing, zoom) is interpolated axis by
+    axis; any other (rotation, shear) is interpolated within the box of stored voxels around each patch.
 
     Args:
-        matrix: output voxel → stored voxel, float64 ``[D+1, D+1]``.
+        matrix: from output voxels to stored voxels, float64 ``[D + 1, D + 1]``.
         shape: the output grid, ``D`` sizes.
         mode: ``"bilinear"`` (linear in every dimension), ``"nearest"``, or the order of a spline as :mod:`scipy.ndimage`
             evaluates it: 0, 1 or 3 (cubic).
-        padding_mode: values of the output grid outside the stored volume: the nearest voxel (``"border"``) or ``"zeros"``,
-            into which names fade over a voxel and orders do not.
+        padding_mode: values of the output grid outside the stored volume: the nearest voxel (``"border"``) or ``"zeros"``.
+            With zeros, values fade to 0 over a voxel if the mode is a name, and jump to 0 at the border if it is a number.
 
     Raises:
         ValueError: if an argument is not one of the above or the grid is empty.
     """
 
-    matrix: NDArray
+    matrix: NDArray[Any]
     shape: tuple[int, ...]
     mode: str | int = "bilinear"
     padding_mode: str = "border"
@@ -65,14 +66,17 @@ class Sampling:
             matrix = np.round(matrix)
         object.__setattr__(self, "matrix", matrix)
 
-    def cubes(self, source: Source, starts: NDArray, size: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-        """Cubes ``[N, C, *size]``.
+    def patches(self, source: Source, starts: NDArray[Any], size: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """Read patches.
 
         Args:
-            source: stored voxels.
+            source: the stored voxels.
             starts: first voxels on the output grid, int64 ``[N, D]``, inside the grid or not.
-            size: ``D`` numbers.
-            dtype: float32 or float64, of the interpolation and the result.
+            size: ``D`` edge lengths.
+            dtype: of the interpolation and the result, float32 or float64.
+
+        Returns:
+            ``[N, C, *size]``.
         """
         channels = source.shape[0]
         reading = _Reading(self, Interpolation(source, self.mode, self.padding_mode, dtype), self.matrix[:-1], tuple(size))
@@ -90,83 +94,83 @@ class Sampling:
 
 @dataclass(frozen=True, eq=False)
 class _Reading:
-    """One call: from cubes of the output grid to coordinates of the stored one."""
+    """One call: from patches of the output grid to coordinates of the stored one."""
 
     sampling: Sampling
     interpolation: Interpolation
-    rows: NDArray
+    rows: NDArray[Any]
     size: tuple[int, ...]
 
     @property
     def columns(self) -> list[int]:
-        """For each stored axis the one output axis that moves along it; empty if the mapping mixes axes."""
+        """For each stored axis the output axis that runs along it; empty if the mapping mixes axes."""
         moves = np.abs(self.rows[:, :-1]) * self.sampling.shape > self.interpolation.tolerance
-        for axis in np.flatnonzero(~moves.any(1)):  # an output axis with nowhere to go stands for any that is left
+        for axis in np.flatnonzero(~moves.any(1)):  # an output axis of one voxel fits any stored axis that is left
             moves[axis, np.flatnonzero(~moves.any(0))[:1]] = True
         permutation = (moves.sum(0) == 1).all() and (moves.sum(1) == 1).all()
         return [int(column) for column in moves.argmax(1)] if permutation else []
 
     @property
     def box(self) -> list[int]:
-        """Edges of a box of stored voxels that holds any cube and its neighbours."""
+        """Edges of a box of stored voxels that holds any patch and its neighbours."""
         extent = np.abs(self.rows[:, :-1]) @ (np.array(self.size) - 1)
         neighbours = 2 * self.interpolation.reach + (5 if self.interpolation.order == 3 else 3)
         return [int(edge) + neighbours for edge in np.floor(extent)]
 
     def voxels_per_value(self) -> int:
-        """Stored voxels that interpolation reads for one voxel of a cube."""
+        """The number of stored voxels that are read for one voxel of a patch."""
         if self.columns and self.interpolation.order < 3:
-            return 2 ** len(self.size)
-        return math.ceil(math.prod(self.box) / math.prod(self.size))
+            return 1 << len(self.size)
+        return -(-math.prod(self.box) // math.prod(self.size))
 
-    def direct(self, starts: NDArray) -> NDArray:
-        """Which of the cubes are blocks of stored voxels, bool ``[N]``."""
-        whole = ((starts >= 0) & (starts + self.size <= self.sampling.shape)).all(1)
+    def direct(self, starts: NDArray[Any]) -> NDArray[Any]:
+        """Which patches are blocks of stored voxels and need no interpolation, bool ``[N]``."""
+        whole = np.all((starts >= 0) & (starts + self.size <= self.sampling.shape), axis=1)
         shift = self.columns and (np.abs(self._steps()) == 1).all() and not (self.rows[:, -1] % 1).any()
         if not shift:
             return np.zeros_like(whole)
         if self.sampling.padding_mode == "zeros":
             corners, edges = self._corners(starts), [self.size[column] for column in self.columns]
-            whole &= ((corners >= 0) & (corners + edges <= self.interpolation.source.shape[1:])).all(1)
-        return whole
+            whole &= np.all((corners >= 0) & (corners + edges <= self.interpolation.source.shape[1:]), axis=1)
+        return np.asarray(whole)
 
-    # ---- three ways to read cubes from ``starts``; each gives [N, C, *size] ----------------------------------------------
+    # ---- three ways to read patches from ``starts``; each gives [N, C, *size] --------------------------------------------
 
-    def by_block(self, starts: NDArray) -> Tensor:
-        """Copy blocks, then turn them."""
+    def by_block(self, starts: NDArray[Any]) -> Tensor:
+        """Copy blocks, then flip and permute their axes."""
         stored = self.interpolation.source.blocks(self._corners(starts), [self.size[column] for column in self.columns])
-        turned = [axis + 2 for axis, step in enumerate(self._steps()) if step < 0 and stored.shape[axis + 2] > 1]
-        stored = np.flip(stored, turned)  # along one voxel the negative stride would outlive the copy, and torch takes none
+        flipped = tuple(axis + 2 for axis, step in enumerate(self._steps()) if step < 0 and stored.shape[axis + 2] > 1)
+        stored = np.flip(stored, flipped)  # along one voxel, a negative stride survives the copy, and torch refuses it
         return self.interpolation.values(stored.transpose(self._back()))
 
-    def by_axis(self, starts: NDArray) -> Tensor:
+    def by_axis(self, starts: NDArray[Any]) -> Tensor:
         """Read the neighbours of the output coordinates of each axis, then interpolate one axis after the other."""
         grids = self._grids(starts)
         coordinates = [row[column] * grids[column] + row[-1] for row, column in zip(self.rows, self.columns, strict=True)]
         return self.interpolation.at_lines(coordinates).permute(self._back())
 
-    def by_box(self, starts: NDArray) -> Tensor:
-        """Read the box of stored voxels around each cube and interpolate within it."""
+    def by_box(self, starts: NDArray[Any]) -> Tensor:
+        """Read the box of stored voxels around each patch and interpolate within it."""
         grids = product(self._grids(starts))
         coordinates = [sum(a * grid for a, grid in zip(row[:-1], grids, strict=True)) + row[-1] for row in self.rows]
         return self.interpolation.at_points(coordinates, self.box).transpose(0, 1)
 
     # ---- shared ----------------------------------------------------------------------------------------------------------
 
-    def _steps(self) -> NDArray:
+    def _steps(self) -> NDArray[Any]:
         """Stored voxels per output voxel along each stored axis."""
         return np.array([row[column] for row, column in zip(self.rows, self.columns, strict=True)])
 
-    def _corners(self, starts: NDArray) -> NDArray:
-        """First stored voxels ``[N, D]`` of cubes that are blocks."""
+    def _corners(self, starts: NDArray[Any]) -> NDArray[Any]:
+        """The first stored voxels ``[N, D]`` of patches that are blocks."""
         steps, edges = self._steps(), np.array([self.size[column] for column in self.columns])
         first = starts[:, self.columns] * steps + self.rows[:, -1]
-        return (first + np.minimum(steps, 0) * (edges - 1)).astype(np.int64)
+        return np.asarray(first + np.minimum(steps, 0) * (edges - 1), np.int64)
 
     def _back(self) -> list[int]:
-        """Axes that bring ``[C, N, *stored axes]`` to ``[N, C, *output axes]``."""
+        """The permutation from ``[C, N, *stored axes]`` to ``[N, C, *output axes]``."""
         return [1, 0, *(2 + self.columns.index(axis) for axis in range(len(self.size)))]
 
-    def _grids(self, starts: NDArray) -> list[NDArray]:
-        """For each output axis the coordinates ``[N, s]`` of the cubes; those beyond the grid are its border."""
+    def _grids(self, starts: NDArray[Any]) -> list[NDArray[Any]]:
+        """For each output axis the coordinates ``[N, s]`` of the patches, clamped to the grid."""
         return clamped(starts, self.size, self.sampling.shape)

@@ -1,4 +1,4 @@
-"""The cache folder: scans unpacked once, to be mapped from then on."""
+"""The cache folder: scans that cannot be read at random are unpacked once, and mapped from then on."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import errno
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from monai_cpic.data.cache_limit import locked, make_room, note_use
+from monai_cpic.data.cache.limit import locked, make_room, note_use
+from monai_cpic.staging import staged
 
 __all__ = ["cached"]
 
 
 def cached(files: Sequence[Path], cache_dir: str | Path | None, unpack: Callable[[Path], None], variant: str = "") -> Path:
-    """The folder of unpacked files, made by ``unpack`` when it does not exist.
+    """The folder of the unpacked content of some files; ``unpack`` makes it if it does not exist.
 
-    A folder belongs to the names, sizes and modification times of the packed files.  It is written aside and renamed when it is
-    complete, so a half-written one is never used, and of two processes that unpack the same scan the first to finish provides it.
+    The folder belongs to the names, sizes and modification times of the files: a file that changes is unpacked again.  It is
+    complete or not there, and of two processes that unpack the same scan, the first to finish provides it to both.
 
-    The environment variable ``MONAI_CPIC_CACHE_LIMIT`` (GiB; default: none) bounds the cache: the least recently opened scans
-    make room for a new one, but none that a running process has opened.
+    The environment variable ``MONAI_CPIC_CACHE_LIMIT`` (GiB; default: no limit) bounds the size of the cache: the least recently
+    opened scans are removed for a new one, but none that a running process has opened.
 
     Args:
         files: the packed files.
-        cache_dir: default: the environment variable ``MONAI_CPIC_CACHE``, else ``~/.cache/monai_cpic``.
-        unpack: writes its files into the folder that it is given.
-        variant: tells apart what is unpacked in different ways from the same files.
+        cache_dir: the cache; default: the environment variable ``MONAI_CPIC_CACHE``, else ``~/.cache/monai_cpic``.
+        unpack: writes its files into the empty folder that it is given.
+        variant: distinguishes what is unpacked from the same files in different ways.
 
     Raises:
         OSError: if the disk or the cache is full.
@@ -44,8 +44,7 @@ def cached(files: Sequence[Path], cache_dir: str | Path | None, unpack: Callable
         note_use(target)
         if target.exists():
             return target
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as staging:
-        content = Path(staging) / "scan"
+    with staged(target) as content:
         content.mkdir()
         try:
             unpack(content)
@@ -65,6 +64,6 @@ def cached(files: Sequence[Path], cache_dir: str | Path | None, unpack: Callable
             try:
                 content.rename(target)
             except OSError:
-                if not target.exists():  # else another process has finished in the meantime
+                if not target.exists():  # otherwise another process has finished first
                     raise
     return target

@@ -1,7 +1,7 @@
-"""The size limit of the cache folder: which scans go when a new one comes.
+"""The size limit of the cache folder: which scans are removed for a new one.
 
-Each process that opens scans under a limit lists them in a file of the cache folder.  It and the workers it forks keep that file
-locked for as long as they live; the system releases the lock when they end, however they end.
+Each process that opens scans under a limit lists them in a file of the cache folder.  The process and the workers that it forks
+keep that file locked as long as they live; the system releases the lock when they end, in whatever way.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import IO
 __all__ = ["locked", "make_room", "note_use"]
 
 RUN = ".run-"
-_runs: dict[tuple[Path, int], IO[str]] = {}  # the list of this process in each cache folder
+_runs: dict[tuple[Path, int], IO[str]] = {}  # the list of this process, for each cache folder
 
 
 def _limit() -> int | None:
-    """Bytes."""
+    """The limit in bytes."""
     text = os.environ.get("MONAI_CPIC_CACHE_LIMIT")
     if not text:
         return None
@@ -34,11 +34,11 @@ def _limit() -> int | None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """What one process at a time does to a limited cache folder."""
+    """A block that one process at a time executes, if the cache folder has a limit."""
     if _limit() is None:
         yield
         return
-    import fcntl  # a limit needs POSIX
+    import fcntl  # POSIX only; without a limit it is not needed
 
     with (folder / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -46,7 +46,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def note_use(target: Path) -> None:
-    """This process uses a scan from now on, to its end."""
+    """Record that this process uses a scan from now on until it ends."""
     if _limit() is None:
         return
     import fcntl
@@ -63,11 +63,11 @@ def note_use(target: Path) -> None:
 
 
 def make_room(folder: Path, content: Path) -> None:
-    """Remove scans that no process uses, the least recently opened first, until a new one fits.
+    """Remove scans that no process uses, the least recently opened first, until a new scan fits.
 
     Args:
         folder: the cache.
-        content: the new scan, unpacked aside.
+        content: the new scan, not in place yet.
 
     Raises:
         OSError: if the scans in use leave too little room.
@@ -82,7 +82,7 @@ def make_room(folder: Path, content: Path) -> None:
         if excess <= 0:
             return
         if path.name not in used:
-            gone = path.rename(content.parent / path.name)  # at once; a half-removed scan must not be found
+            gone = path.rename(content.parent / path.name)  # at once: a half-removed scan must not be found
             shutil.rmtree(gone)
             excess -= scans[path]
     if excess > 0:

@@ -1,4 +1,4 @@
-"""Decoded chunks of chunked volumes, kept in memory up to a limit and read by one index."""
+"""Decoded chunks of chunked volumes, kept in memory up to a limit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 __all__ = ["ChunkCache", "ChunksDoNotFit", "shared_chunk_cache"]
 
 DEFAULT_LIMIT = 1024  # MiB
-THREADS = 8  # decoding waits for disk or network
+THREADS = 8  # more than cores, as decoding waits for disk or network
 
 
 class ChunksDoNotFit(Exception):
@@ -22,39 +23,45 @@ class ChunksDoNotFit(Exception):
 
 
 class ChunkCache:
-    """Slots of one size for decoded chunks of any volumes; the least recently used ones are replaced.
+    """Slots of one size for decoded chunks of any volumes; the least recently used chunks are replaced.
 
-    Chunks lie in one buffer, so any set of voxels is read by a single index into it: a table per volume gives the slot of each
-    chunk, from 1, or 0 for a chunk that is not here.  Memory is taken when slots are filled for the first time.
+    The slots are one buffer, so any set of voxels is read by a single index into it.  A table for each volume gives the slot of
+    each chunk, counted from 1, or 0 for a chunk that is not cached.  Memory is taken when a slot is filled for the first time.
 
     Args:
         slot_bytes: size of a slot.
-        limit: bytes in all.
+        limit: size of all slots, in bytes.
     """
 
     def __init__(self, slot_bytes: int, limit: int) -> None:
         slots = limit // slot_bytes + 1  # slot 0 stays empty
         self.slot_bytes = slot_bytes
         self._buffer = np.empty(slots * slot_bytes, np.uint8)
-        self._used = np.zeros(slots, np.int64)  # the number of the last request
-        self._owners: list[tuple[NDArray, int] | None] = [None] * slots
+        self._used = np.zeros(slots, np.int64)  # for each slot, the number of its last request
+        self._owners: list[tuple[NDArray[Any], int] | None] = [None] * slots
         self._requests = 0
         self._lock = threading.Lock()
 
     def read(
-        self, table: NDArray, chunks: NDArray, offsets: NDArray, dtype: np.dtype, load: Callable[[int, NDArray], None]
-    ) -> NDArray:
-        """Voxels by the chunk and the place within it.
+        self,
+        table: NDArray[Any],
+        chunks: NDArray[Any],
+        offsets: NDArray[Any],
+        dtype: np.dtype[Any],
+        load: Callable[[int, NDArray[Any]], None],
+    ) -> NDArray[Any]:
+        """Read voxels by their chunks and their offsets within the chunks.
 
         Args:
-            table: int32, of one volume: slot per chunk, 0 at first; it is kept up to date here.
-            chunks: numbers of chunks, int64 ``[...]``.
-            offsets: voxels within the chunk, int64 ``[...]``.
+            table: of one volume, int32: the slot of each chunk, 0 at first; updated here.
+            chunks: numbers of the chunks, int64 ``[...]``.
+            offsets: of the voxels within their chunks, int64 ``[...]``.
             dtype: of the voxels.
-            load: fills the given voxels with those of a chunk; called in several threads for the chunks that are not here.
+            load: given a chunk's number, writes its voxels into the given array; called in several threads for the chunks that
+                are not cached.
 
         Raises:
-            ChunksDoNotFit: if there are more of them than slots.
+            ChunksDoNotFit: if the chunks are more than the slots.
         """
         with self._lock:
             self._requests += 1
@@ -64,11 +71,13 @@ class ChunkCache:
             if len(absent):
                 self._fill(table, absent, dtype, load)
                 slots = table[chunks]
-            places = slots * np.int64(self.slot_bytes // dtype.itemsize)
-            places += offsets
-            return self._buffer.view(dtype).take(places)
+            positions = slots * np.int64(self.slot_bytes // dtype.itemsize)
+            positions += offsets
+            return np.asarray(self._buffer.view(dtype).take(positions))
 
-    def _fill(self, table: NDArray, absent: NDArray, dtype: np.dtype, load: Callable[[int, NDArray], None]) -> None:
+    def _fill(
+        self, table: NDArray[Any], absent: NDArray[Any], dtype: np.dtype[Any], load: Callable[[int, NDArray[Any]], None]
+    ) -> None:
         self._used[0] = self._requests
         free = np.argsort(self._used, kind="stable")[: len(absent)]
         if len(free) < len(absent) or self._used[free[-1]] == self._requests:
@@ -90,15 +99,14 @@ class ChunkCache:
 
 
 def shared_chunk_cache(chunk_bytes: int) -> ChunkCache:
-    """The cache of this process for chunks of a size, rounded up to a power of two.
+    """The cache of this process for chunks of a size, which is rounded up to a power of two.
 
-    Its limit is the environment variable ``MONAI_CPIC_CHUNK_CACHE`` in MiB, 1024 if it is not set; each size has a cache of its
-    own.
+    Each size has its own cache.  The limit of each is the environment variable ``MONAI_CPIC_CHUNK_CACHE`` in MiB, default 1024.
     """
     return _shared(1 << (chunk_bytes - 1).bit_length(), os.getpid())
 
 
 @cache
 def _shared(slot_bytes: int, process: int) -> ChunkCache:
-    """One per process: a child inherits neither locks nor the parent's copy."""
+    """One per process: a forked child uses neither the locks nor the chunks of its parent."""
     return ChunkCache(slot_bytes, int(float(os.environ.get("MONAI_CPIC_CHUNK_CACHE", DEFAULT_LIMIT)) * 2**20))

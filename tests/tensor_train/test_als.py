@@ -1,4 +1,4 @@
-"""Completion against dense tensors, TT-SVD and finite differences."""
+"""Completion by ALS against dense tensors, TT-SVD and finite differences."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from monai_cpic.tensor_train import TensorTrain, bond_ranks, complete, completion, parameters
+from monai_cpic.tensor_train import TensorTrain, als, als_completion, bond_ranks, degrees_of_freedom
 
 SIZES = (2, 3, 2, 4, 2)
 
@@ -18,12 +18,12 @@ def random_train(batch: int, rank: int, sizes: tuple[int, ...] = SIZES) -> Tenso
     )
 
 
-def every(sizes: tuple[int, ...]) -> Tensor:
+def all_multi_indices(sizes: tuple[int, ...]) -> Tensor:
     return torch.cartesian_prod(*(torch.arange(n) for n in sizes))
 
 
-def test_parameters_of_a_matrix_are_those_of_its_rank() -> None:
-    assert parameters((1, 3, 1), (7, 5)) == 3 * (7 + 5 - 3)
+def test_degrees_of_freedom_of_a_matrix_are_those_of_its_rank() -> None:
+    assert degrees_of_freedom((1, 3, 1), (7, 5)) == 3 * (7 + 5 - 3)
 
 
 @pytest.mark.parametrize("sweeps", [1, 2, 3, 12])
@@ -33,10 +33,10 @@ def test_a_tensor_train_of_the_rank_is_found_from_scattered_values(sweeps: int) 
     start = TensorTrain([core + 0.02 * torch.randn_like(core) for core in truth])
     before, after = (
         (train.to_dense() - truth.to_dense()).flatten(1).norm(dim=1) / truth.norm()
-        for train in (start, complete(start, digits, truth.evaluate(digits), sweeps))
+        for train in (start, als_completion(start, digits, truth.evaluate(digits), sweeps))
     )
     assert (after < 0.7**sweeps * before).all()
-    exact = complete(truth, digits, truth.evaluate(digits), sweeps)
+    exact = als_completion(truth, digits, truth.evaluate(digits), sweeps)
     torch.testing.assert_close(exact.to_dense(), truth.to_dense())
 
 
@@ -44,20 +44,20 @@ def test_from_all_entries_it_comes_to_the_best_approximation() -> None:
     x = torch.randn(4, *SIZES, dtype=torch.double)
     best = TensorTrain.from_dense(x, SIZES, 3)
     start = TensorTrain([core + 0.1 * torch.randn_like(core) for core in best])
-    found = complete(start, every(SIZES), x.flatten(1), sweeps=12)
+    found = als_completion(start, all_multi_indices(SIZES), x.flatten(1), sweeps=12)
     error, optimum = ((train.to_dense() - x).flatten(1).norm(dim=1) for train in (found, best))
     assert (error < 1.01 * optimum).all()  # TT-SVD is nearly optimal, so it may even be better
 
 
 @pytest.mark.parametrize("sweeps", [1, 2])
 def test_gradients(sweeps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(completion, "STEPS", 40)  # the derivative is that of the exact solution
+    monkeypatch.setattr(als, "STEPS", 40)  # the derivative is that of the exact solution
     digits = torch.randint(2, (60, 4))
     values = torch.randn(2, 60, dtype=torch.double, requires_grad=True)
     start = random_train(2, 2, (2,) * 4)
     cores = [core.requires_grad_() for core in start]
     assert torch.autograd.gradcheck(
-        lambda v, *c: complete(TensorTrain(c), digits, v, sweeps, ridge=1e-12).to_dense(), (values, *cores)
+        lambda v, *c: als_completion(TensorTrain(c), digits, v, sweeps, ridge=1e-12).to_dense(), (values, *cores)
     )
 
 
@@ -65,7 +65,7 @@ def test_a_field_that_is_met_has_the_gradient_of_its_neighbours() -> None:
     truth, digits = random_train(1, 2, (2,) * 8), torch.randint(2, (400, 8))
     towards = random_train(1, 2, (2,) * 8)
     values = truth.evaluate(digits).requires_grad_()
-    (complete(truth, digits, values, 6).inner(towards).sum() / towards.norm().sum()).backward()
+    (als_completion(truth, digits, values, 6).inner(towards).sum() / towards.norm().sum()).backward()
     other = TensorTrain([core + 1e-6 * torch.randn_like(core) for core in truth])  # of rank 2 as well
     change = (other.evaluate(digits) - values).detach()
     expected = (other.inner(towards) - truth.inner(towards)).sum() / towards.norm().sum()
@@ -76,9 +76,9 @@ def test_a_field_that_is_met_has_the_gradient_of_its_neighbours() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_degenerate_trains_and_values(scale: float, dtype: torch.dtype) -> None:
     start = TensorTrain([(scale**0.2 * torch.ones_like(core)).to(dtype) for core in random_train(2, 3)])
-    digits = every(SIZES)[:20]  # some digits never occur
+    digits = all_multi_indices(SIZES)[:20]  # some digits never occur
     values = torch.zeros(2, 20, dtype=dtype, requires_grad=True)
-    found = complete(start, digits, values)
+    found = als_completion(start, digits, values)
     found.to_dense().sum().backward()
     assert found.to_dense().isfinite().all() and values.grad is not None and values.grad.isfinite().all()
 
@@ -86,28 +86,28 @@ def test_degenerate_trains_and_values(scale: float, dtype: torch.dtype) -> None:
 def test_batched_equals_per_item() -> None:
     start, digits = random_train(3, 3), torch.randint(2, (80, 5))
     values = torch.randn(3, 80, dtype=torch.double)
-    together = complete(start, digits, values).to_dense()
+    together = als_completion(start, digits, values).to_dense()
     for b in range(3):
-        torch.testing.assert_close(together[b : b + 1], complete(start[[b]], digits, values[b : b + 1]).to_dense())
+        torch.testing.assert_close(together[b : b + 1], als_completion(start[[b]], digits, values[b : b + 1]).to_dense())
 
 
 def test_shapes_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match=r"needs digits \[P, 5\]"):
-        complete(random_train(1, 2), torch.zeros(7, 4, dtype=torch.int64), torch.zeros(1, 7))
+        als_completion(random_train(1, 2), torch.zeros(7, 4, dtype=torch.int64), torch.zeros(1, 7))
     with pytest.raises(ValueError, match=r"values \[1, P\]"):
-        complete(random_train(1, 2), torch.zeros(7, 5, dtype=torch.int64), torch.zeros(2, 7))
+        als_completion(random_train(1, 2), torch.zeros(7, 5, dtype=torch.int64), torch.zeros(2, 7))
     with pytest.raises(ValueError, match="at least one row"):
-        complete(random_train(1, 2), torch.zeros(0, 5, dtype=torch.int64), torch.zeros(1, 0))
+        als_completion(random_train(1, 2), torch.zeros(0, 5, dtype=torch.int64), torch.zeros(1, 0))
     with pytest.raises(ValueError, match="of a mode of size 2"):
-        complete(random_train(1, 2), torch.full((7, 5), 3), torch.zeros(1, 7))
+        als_completion(random_train(1, 2), torch.full((7, 5), 3), torch.zeros(1, 7))
 
 
-@pytest.mark.parametrize("place", [0, 2, 4])
+@pytest.mark.parametrize("core", [0, 2, 4])
 @pytest.mark.parametrize(("dtype", "scale"), [(torch.float32, 1e30), (torch.float32, 1e-30), (torch.float64, 1e200)])
-def test_the_scale_may_be_anything_and_anywhere(place: int, dtype: torch.dtype, scale: float) -> None:
-    start, digits = random_train(2, 3), every(SIZES)
+def test_any_core_may_carry_any_scale(core: int, dtype: torch.dtype, scale: float) -> None:
+    start, digits = random_train(2, 3), all_multi_indices(SIZES)
     values = torch.randn(2, len(digits), dtype=torch.double)
-    expected = complete(start, digits, values).to_dense()
-    cores = [core.to(dtype) * (scale if k == place else 1) for k, core in enumerate(start)]
-    found = complete(TensorTrain(cores), digits, values.to(dtype) * scale)
+    expected = als_completion(start, digits, values).to_dense()
+    cores = [c.to(dtype) * (scale if k == core else 1) for k, c in enumerate(start)]
+    found = als_completion(TensorTrain(cores), digits, values.to(dtype) * scale)
     torch.testing.assert_close(found.to_dense().double() / scale, expected, rtol=0, atol=1e-3 if dtype == torch.float32 else 1e-9)

@@ -1,12 +1,13 @@
-"""Index arithmetic of reading cubes: pure functions on arrays ``[C, *spatial]``.
+"""Index arithmetic of reading patches: pure functions on arrays ``[C, *spatial]``.
 
-Every function keeps the stored dtype and accepts any strides that are not negative, so a memory-map seen through a permutation of
-its axes is read in place.
+Every function keeps the stored dtype and accepts any strides that are not negative, so a memory map with permuted axes is read in
+place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided, sliding_window_view
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 __all__ = ["blocks", "clamped", "linear_taps", "points", "product"]
 
 
-def blocks(array: NDArray, starts: NDArray, size: Sequence[int]) -> NDArray:
-    """Blocks of one size from anywhere; coordinates outside repeat the nearest voxel.
+def blocks(array: NDArray[Any], starts: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
+    """Blocks of one size from anywhere; outside the array, its border is repeated.
 
     Args:
         array: ``[C, *spatial]``.
@@ -41,14 +42,14 @@ def blocks(array: NDArray, starts: NDArray, size: Sequence[int]) -> NDArray:
     return result
 
 
-def product(lines: Sequence[NDArray]) -> list[NDArray]:
-    """Indices of the Cartesian product of one list per axis, for each of N cubes.
+def product(lines: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Indices of the Cartesian product of one list per axis, for each of N patches.
 
     Args:
         lines: for each axis, int64 ``[N, k_d]``.
 
     Returns:
-        For each axis an array that has ``k_d`` where the others have 1: ``[N, k_0, 1, 1]``, ``[N, 1, k_1, 1]``, ...
+        for each axis an array of size ``k_d`` along that axis and 1 along the others: ``[N, k_0, 1, 1]``, ``[N, 1, k_1, 1]``, ...
 
     Example:
         >>> points(np.arange(6).reshape(1, 2, 3), product([np.array([[0, 1]]), np.array([[2, 0]])])).tolist()
@@ -58,25 +59,25 @@ def product(lines: Sequence[NDArray]) -> list[NDArray]:
     return [line.reshape(len(line), *(line.shape[1] if d == axis else 1 for d in range(axes))) for axis, line in enumerate(lines)]
 
 
-def clamped(starts: NDArray, size: Sequence[int], shape: Sequence[int]) -> list[NDArray]:
-    """For each axis the indices ``[N, size_d]`` of blocks from ``starts`` ``[N, D]``; those outside the shape are its border."""
+def clamped(starts: NDArray[Any], size: Sequence[int], shape: Sequence[int]) -> list[NDArray[Any]]:
+    """For each axis the indices ``[N, size_d]`` of blocks from ``starts`` ``[N, D]``, clamped to the shape."""
     return [
         (starts[:, axis, None] + np.arange(edge)).clip(0, length - 1)
         for axis, (edge, length) in enumerate(zip(size, shape, strict=True))
     ]
 
 
-def points(array: NDArray, indices: Sequence[NDArray]) -> NDArray:
+def points(array: NDArray[Any], indices: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Voxels ``[C, *shape]`` at ``D`` int64 index arrays (within the array) that broadcast to ``shape``."""
     strides = [stride // array.itemsize for stride in array.strides[1:]]
     length = 1 + sum((edge - 1) * stride for edge, stride in zip(array.shape[1:], strides, strict=True))
-    # One flat index into the memory is several times faster than numpy's indexing by D arrays.
+    # One flat index into memory is several times faster than numpy's indexing by D arrays.
     memory = as_strided(array, (len(array), length), (array.strides[0], array.itemsize), writeable=False)
     flat = sum(index * stride for index, stride in zip(indices, strides, strict=True))
     return memory.take(flat, axis=1)
 
 
-def linear_taps(coordinates: NDArray, tolerance: float) -> tuple[NDArray, NDArray | None]:
+def linear_taps(coordinates: NDArray[Any], tolerance: float) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """The grid points that linear interpolation along one axis needs.
 
     Args:
@@ -84,8 +85,9 @@ def linear_taps(coordinates: NDArray, tolerance: float) -> tuple[NDArray, NDArra
         tolerance: a coordinate this close to a grid point is that point.
 
     Returns:
-        int64 indices ``[N, 2 s]`` (``s`` lower neighbours, then the ``s`` upper ones; they may lie outside the array) and the
-        float64 weights ``[N, s]`` of the upper ones; indices ``[N, s]`` and None if all coordinates are grid points.
+        int64 indices ``[N, 2 s]``, of the ``s`` lower neighbours and then of the ``s`` upper ones (they may lie outside the
+        array), and the float64 weights ``[N, s]`` of the upper ones; if all coordinates are grid points, their indices
+        ``[N, s]`` and None.
 
     Example:
         >>> linear_taps(np.array([[0.25, 2.0]]), 1e-6)
@@ -101,7 +103,7 @@ def linear_taps(coordinates: NDArray, tolerance: float) -> tuple[NDArray, NDArra
     return np.concatenate([indices, indices + 1], 1), upper_weight
 
 
-def _windows(array: NDArray, starts: NDArray, size: Sequence[int]) -> NDArray:
+def _windows(array: NDArray[Any], starts: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
     """Blocks that lie within the array."""
     windows = sliding_window_view(array, tuple(size), axis=tuple(range(1, array.ndim)))
     return windows[(slice(None), *starts.T)]

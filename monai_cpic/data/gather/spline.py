@@ -1,16 +1,17 @@
-"""Cubic spline interpolation of cubes: a spline of the whole volume, of which only the neighbourhood is read.
+"""Cubic spline interpolation of patches: the spline of the whole volume, for which only a neighbourhood is read.
 
-A spline interpolates voxels by coefficients, which a recursive filter computes from all voxels.  The filter's response decays by
-0.27 per voxel, so a coefficient is a weighted sum of the voxels within :data:`REACH`.
+The coefficients of a spline that interpolates the voxels are the result of a recursive filter over all voxels.  Its response
+decays by a factor 0.27 per voxel, so a coefficient is a weighted sum of the voxels within :data:`REACH`.
 
-See M. Unser, A. Aldroubi, M. Eden: B-spline signal processing, IEEE Transactions on Signal Processing 41 (1993) 821–848.
-Beyond the volume the voxels go on as in :mod:`scipy.ndimage`, which MONAI uses.
+Source: M. Unser, A. Aldroubi, M. Eden: B-spline signal processing, IEEE Transactions on Signal Processing 41 (1993) 821–848.
+Outside the volume, voxels are extrapolated as in :mod:`scipy.ndimage`, which MONAI uses.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,18 +22,20 @@ from torch import Tensor
 __all__ = ["REACH", "confined", "contract", "interpolate", "spline_box", "spline_line"]
 
 POLE = math.sqrt(3) - 2
-REACH = {torch.float32: 10, torch.float64: 20}  # voxels: what is farther counts less than 1e-5 or 1e-11
-REPEATED = 12  # voxels of border that scipy adds before it filters
+REACH = {torch.float32: 10, torch.float64: 20}  # voxels: those farther away have weights below 1e-5 or 1e-11
+REPEATED = 12  # copies of the border that scipy appends before it filters
 
 
-def spline_line(coordinates: NDArray, edge: int, padding_mode: str, reach: int, tolerance: float) -> tuple[NDArray, NDArray]:
-    """What interpolation along one axis reads, and how it weighs it.
+def spline_line(
+    coordinates: NDArray[Any], edge: int, padding_mode: str, reach: int, tolerance: float
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The voxels and weights of interpolation along one axis.
 
     Args:
         coordinates: float64 ``[N, s]``.
         edge: voxels along the axis.
-        padding_mode: ``"border"`` repeats the border, ``"zeros"`` mirrors the volume (the caller blanks what is outside).
-        reach: voxels beyond the neighbours.
+        padding_mode: ``"border"`` repeats the border; ``"zeros"`` mirrors the volume (the caller sets values outside to 0).
+        reach: number of voxels beyond the neighbours.
         tolerance: a coordinate this close to a voxel is that voxel.
 
     Returns:
@@ -61,11 +64,11 @@ def spline_line(coordinates: NDArray, edge: int, padding_mode: str, reach: int, 
     return stored, weights @ response
 
 
-def spline_box(first: NDArray, count: int, edge: int, padding_mode: str, reach: int) -> tuple[NDArray, NDArray]:
-    """What the coefficients of ``count`` voxels in a row depend on.
+def spline_box(first: NDArray[Any], count: int, edge: int, padding_mode: str, reach: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The voxels and weights of the coefficients of ``count`` voxels in a row.
 
     Args:
-        first: first voxel of each row, int64 ``[N]``, inside the volume or not.
+        first: the first voxel of each row, int64 ``[N]``, inside the volume or not.
         count: coefficients per row.
         edge: see :func:`spline_line`.
         padding_mode: see :func:`spline_line`.
@@ -76,7 +79,7 @@ def spline_box(first: NDArray, count: int, edge: int, padding_mode: str, reach: 
     """
     voxels = first[:, None] + np.arange(-reach, count + reach)
     nodes = voxels[:, reach : count + reach]
-    if padding_mode == "border":  # scipy's coefficients end with the border that it repeats
+    if padding_mode == "border":  # scipy has no coefficients beyond the copies of the border
         nodes = nodes.clip(-REPEATED, edge - 1 + REPEATED)
         length = edge + 2 * REPEATED
         mirrored = (voxels + REPEATED) % (2 * length)
@@ -88,21 +91,21 @@ def spline_box(first: NDArray, count: int, edge: int, padding_mode: str, reach: 
     return stored.clip(0, edge - 1), math.sqrt(3) * (POLE ** np.arange(distances.max(initial=0) + 1))[distances]
 
 
-def contract(values: Tensor, weights: Sequence[NDArray]) -> Tensor:
-    """Weighted sums along every axis: ``[C, N, *k]`` and, for each axis, ``[N, s, k]`` to ``[C, N, *s]``."""
-    for weight in weights:  # the first axis goes, the new one comes last
+def contract(values: Tensor, weights: Sequence[NDArray[Any]]) -> Tensor:
+    """Weighted sums along every axis: values ``[C, N, *k]`` and weights ``[N, s, k]`` for each axis give ``[C, N, *s]``."""
+    for weight in weights:  # contracts the first axis and appends the new one
         values = torch.einsum("cnk...,nsk->cn...s", values, torch.from_numpy(weight).to(values.dtype))
     return values
 
 
-def interpolate(coefficients: Tensor, coordinates: NDArray) -> Tensor:
-    """Values ``[C, N, *size]`` of splines.
+def interpolate(coefficients: Tensor, coordinates: NDArray[Any]) -> Tensor:
+    """Evaluate splines, ``[C, N, *size]``.
 
     Args:
         coefficients: ``[C, N, *k]``.
-        coordinates: within each box, away from its border, float64 ``[D, N, *size]``.
+        coordinates: within each box and not at its border, float64 ``[D, N, *size]``.
     """
-    options = {"order": 3, "prefilter": False, "mode": "mirror", "output": coefficients.numpy().dtype}
+    options: dict[str, Any] = {"order": 3, "prefilter": False, "mode": "mirror", "output": coefficients.numpy().dtype}
     boxes = [
         [ndimage.map_coordinates(box, coordinates[:, n], **options) for n, box in enumerate(channel)]
         for channel in coefficients.numpy()
@@ -110,13 +113,13 @@ def interpolate(coefficients: Tensor, coordinates: NDArray) -> Tensor:
     return torch.from_numpy(np.array(boxes))
 
 
-def confined(coordinates: NDArray, edge: int, padding_mode: str) -> NDArray:
-    """Coordinates along one axis; those so far outside that nothing changes any more are where that begins."""
+def confined(coordinates: NDArray[Any], edge: int, padding_mode: str) -> NDArray[Any]:
+    """Clamp coordinates along one axis to the range outside of which the spline is constant."""
     margin = REPEATED + 1 if padding_mode == "border" else 0
     return coordinates.clip(-margin, edge - 1 + margin)
 
 
-def _basis(distances: NDArray) -> NDArray:
-    """The cubic B-spline."""
+def _basis(distances: NDArray[Any]) -> NDArray[Any]:
+    """The cubic B-spline as a function of the distance from its centre."""
     x = np.abs(distances)
-    return np.where(x < 1, 2 / 3 - x**2 + x**3 / 2, (2 - x).clip(0) ** 3 / 6)
+    return np.asarray(np.where(x < 1, 2 / 3 - x**2 + x**3 / 2, (2 - x).clip(0) ** 3 / 6))

@@ -1,4 +1,4 @@
-"""What to do about voxels that are not finite."""
+"""Voxels that are NaN or infinite: refused or replaced."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monai_cpic.data.gather import clamped, product
-from monai_cpic.data.source import Source
+from monai_cpic.data.gather.indexing import clamped, product
+from monai_cpic.data.sources.base import Source
 
 __all__ = ["FiniteSource"]
 
@@ -20,12 +21,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FiniteSource(Source):
-    """True values of a source, of which those that are NaN or infinite are an error, or replaced and counted as they are read.
+    """True values of another source; those that are NaN or infinite are replaced and counted, or raise an error.
 
     Args:
-        source: what is read.
+        source: the source that is read.
         name: of the scan, for messages.
-        fill: the value in their place; None refuses them.
+        fill: the value to read instead; None raises an error.
     """
 
     source: Source
@@ -35,49 +36,47 @@ class FiniteSource(Source):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """``(C, *spatial)``."""
         return self.source.shape
 
     @property
-    def dtype(self) -> np.dtype:
-        """That of true values."""
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of true values."""
         return self.source.scaled(np.empty(0, self.source.dtype)).dtype
 
     @property
     def filled(self) -> int:
-        """How often this process has read a voxel that was replaced."""
+        """The number of replaced voxels that this process has read; a voxel that is read twice counts twice."""
         return self._tally["filled"]
 
-    def points(self, indices: Sequence[NDArray]) -> NDArray:
-        """Single voxels.
+    def points(self, indices: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """Read single voxels.
 
         Raises:
-            ValueError: if one is not finite and there is nothing to fill in.
+            ValueError: if one is not finite and there is no ``fill``.
         """
         return self._finite(self.source.points(indices), indices)
 
-    def blocks(self, corners: NDArray, edges: Sequence[int]) -> NDArray:
-        """Blocks of one size.
+    def blocks(self, corners: NDArray[Any], edges: Sequence[int]) -> NDArray[Any]:
+        """Read blocks of one size.
 
         Raises:
-            ValueError: if a voxel is not finite and there is nothing to fill in.
+            ValueError: if a voxel is not finite and there is no ``fill``.
         """
         return self._finite(self.source.blocks(corners, edges), product(clamped(corners, edges, self.shape[1:])))
 
     def release(self) -> None:
-        """Release what is read."""
         self.source.release()
 
-    def _finite(self, stored: NDArray, indices: Sequence[NDArray]) -> NDArray:
+    def _finite(self, stored: NDArray[Any], indices: Sequence[NDArray[Any]]) -> NDArray[Any]:
         values = self.source.scaled(stored)
         bad = ~np.isfinite(values)
         if not bad.any():
             return values
-        channel, *place = np.argwhere(bad)[0]
-        voxel = tuple(int(np.broadcast_to(index, bad.shape[1:])[tuple(place)]) for index in indices)
-        found = f"{self.name}: voxel {voxel} of channel {channel} is {values[(channel, *place)]}"
+        channel, *position = np.argwhere(bad)[0]
+        voxel = tuple(int(np.broadcast_to(index, bad.shape[1:])[tuple(position)]) for index in indices)
+        found = f"{self.name}: voxel {voxel} of channel {channel} is {values[(channel, *position)]}"
         if self.fill is None:
-            raise ValueError(f"{found}; correct the file, or open it with fill= the value to put in its place")
+            raise ValueError(f"{found}; correct the file, or open it with fill= and the value to read instead")
         if not self.filled:
             logger.warning("%s; such voxels are read as %g", found, self.fill)
         self._tally["filled"] += int(bad.sum())

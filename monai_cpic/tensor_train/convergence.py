@@ -1,4 +1,4 @@
-"""How a cross-approximation converges: its error at coordinates that it does not choose."""
+"""Convergence of a cross-approximation: its error at points that it does not choose."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import torch
 from torch import Tensor
 
 from monai_cpic.tensor_train.field import Field, evaluate
-from monai_cpic.tensor_train.modes import Mode, coordinates, flat_index, random_digits
+from monai_cpic.tensor_train.modes import Mode, coordinates, flat_index, random_multi_indices
 from monai_cpic.tensor_train.sweep import Sweep
 from monai_cpic.tensor_train.tensor_train import TensorTrain
 
-__all__ = ["PassRecord", "Watch"]
+__all__ = ["ConvergenceMonitor", "SweepRecord"]
 
-HELD_OUT = 1000  # random coordinates that estimate the error
+HELD_OUT = 1000  # random points that estimate the error
 
 
 @dataclass(frozen=True)
-class PassRecord:
-    """What one pass did, before any completion.
+class SweepRecord:
+    """The result of one sweep, before any completion.
 
     Attributes:
-        evaluations: values asked for, for each field; within a pass they are all distinct.
-        distinct: distinct values asked for so far, of all passes; the largest of the batch.
-        error: estimated relative error ``‖X − TT‖ / ‖X‖`` of each field, from the same random coordinates every pass, ``[B]``.
-        condition: for each field the largest condition number of the matrices interpolated from, ``[B]``; at most the
-            inverse of rounding.
-        ranks: bond ranks of the pass's tensor trains.
+        evaluations: number of evaluations per field; within a sweep the points are distinct.
+        distinct: number of distinct points so far, over all sweeps; the largest number of the batch.
+        error: estimated relative error ``‖X − TT‖ / ‖X‖`` of each field, ``[B]``, at the same random points for every sweep.
+        condition: for each field, the largest condition number of the matrices that the sweep interpolated from, ``[B]``; at
+            most the inverse of the rounding unit.
+        ranks: bond ranks of the tensor trains.
     """
 
     evaluations: int
@@ -38,8 +38,16 @@ class PassRecord:
     ranks: tuple[int, ...]
 
 
-class Watch:
-    """Estimates errors on held-out coordinates and reports passes."""
+class ConvergenceMonitor:
+    """Estimates the error of each sweep at held-out points and reports it to an observer.
+
+    Args:
+        field: see :data:`~monai_cpic.tensor_train.field.Field`.
+        modes: the tensorization.
+        batch_size: number of fields.
+        dtype: of the computation.
+        observer: called with the record of each sweep.
+    """
 
     def __init__(
         self,
@@ -47,18 +55,18 @@ class Watch:
         modes: Sequence[Mode],
         batch_size: int,
         dtype: torch.dtype,
-        observer: Callable[[PassRecord], None],
+        observer: Callable[[SweepRecord], None],
     ) -> None:
         self.modes = modes
         self.observer = observer
-        self.digits = random_digits(modes, HELD_OUT, torch.Generator().manual_seed(HELD_OUT))
+        self.digits = random_multi_indices(modes, HELD_OUT, torch.Generator().manual_seed(HELD_OUT))
         with torch.no_grad():
             self.values = evaluate(field, coordinates(modes, self.digits).expand(batch_size, -1, -1), dtype)
         self.seen: Tensor | None = None
 
     @torch.no_grad()
     def __call__(self, train: TensorTrain, sweep: Sweep, tol: float | None) -> bool:
-        """Report a pass; whether its error is below the tolerance for all fields."""
+        """Report a sweep; True if its error is at most ``tol`` for all fields."""
         asked = flat_index(self.modes, torch.cat(sweep.asked, 1))
         self.seen = asked if self.seen is None else torch.cat([self.seen, asked], 1)
         size = self.values.norm(dim=1)
@@ -69,5 +77,5 @@ class Watch:
             least = torch.maximum(singular[:, -1], torch.finfo(singular.dtype).eps * singular[:, 0])
             condition = torch.maximum(condition, torch.where(least > 0, singular[:, 0] / least, 1.0))
         distinct = max(len(row.unique()) for row in self.seen)
-        self.observer(PassRecord(asked.shape[1], distinct, error, condition, train.ranks))
+        self.observer(SweepRecord(asked.shape[1], distinct, error, condition, train.ranks))
         return tol is not None and bool((error <= tol).all())

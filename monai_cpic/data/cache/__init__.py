@@ -1,0 +1,1 @@
+"""What is kept of scans: unpacked files on disk, decoded chunks in memory."""

@@ -1,0 +1,90 @@
+"""The interface of readers, and what several of them share: the affine of an LPS geometry, decoded files in the cache."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from monai_cpic.data.sources import MappedSource
+from monai_cpic.data.volume import LazyVolume
+
+__all__ = ["VOXELS", "Reader", "is_url", "open_decoded", "ras_affine", "write_header"]
+
+VOXELS, HEADER = "voxels.raw", "header.json"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One kind of volume that :func:`~monai_cpic.data.open_volume` opens.
+
+    Args:
+        kind: what messages call it, such as ``".nii"``.
+        matches: whether a location, an absolute path that exists or a URL, is of this kind.
+        open: the volume at a location; takes the options of the reader.
+    """
+
+    kind: str
+    matches: Callable[[str], bool]
+    open: Callable[..., LazyVolume]
+
+
+def is_url(location: str) -> bool:
+    """Whether a location is a URL, not a path."""
+    return "://" in location
+
+
+def ras_affine(direction: ArrayLike, spacing: ArrayLike, origin: ArrayLike) -> NDArray[np.float64]:
+    """The affine from voxel indices to RAS millimetres of a geometry in LPS millimetres, as DICOM and ITK have it.
+
+    Args:
+        direction: unit vectors of the axes as columns, ``[D, D]``.
+        spacing: ``[D]``.
+        origin: the first voxel, ``[D]``.
+
+    Returns:
+        float64 ``[D + 1, D + 1]``.
+
+    Example:
+        >>> ras_affine(np.eye(2), (0.5, 2.0), (10, -20)).tolist()
+        [[-0.5, -0.0, -10.0], [-0.0, -2.0, 20.0], [0.0, 0.0, 1.0]]
+    """
+    axes = len(np.asarray(origin))
+    affine = np.eye(axes + 1)
+    affine[:-1, :-1] = np.asarray(direction) * np.asarray(spacing)
+    affine[:-1, -1] = origin
+    affine[:2] *= -1  # left to right, posterior to anterior
+    return affine
+
+
+def write_header(folder: Path, dtype: str, shape: Sequence[int], affine: NDArray[Any]) -> None:
+    """Describe the voxels that a reader has written to the file :data:`VOXELS` of a cache folder.
+
+    Args:
+        folder: of the cache.
+        dtype: numpy's name, with the byte order.
+        shape: as stored, the last axis contiguous.
+        affine: from voxel indices ``(X, Y[, Z])`` to RAS millimetres.
+    """
+    (folder / HEADER).write_text(json.dumps({"dtype": dtype, "shape": list(shape), "affine": affine.tolist()}))
+
+
+def open_decoded(folder: Path, key: str, channel: int) -> LazyVolume:
+    """Open voxels in a cache folder that were described by :func:`write_header`.
+
+    Args:
+        folder: of the cache.
+        key: the path of the scan.
+        channel: the stored axis that is the channel, 0 or -1; the others are spatial, stored in reverse order.
+    """
+    header = json.loads((folder / HEADER).read_text())
+    axes = list(range(len(header["shape"])))
+    first = axes.pop(channel)
+    source = MappedSource(str(folder / VOXELS), header["dtype"], tuple(header["shape"]), (first, *reversed(axes)))
+    return LazyVolume(source, torch.tensor(header["affine"], dtype=torch.float64), key)

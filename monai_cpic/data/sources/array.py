@@ -1,0 +1,61 @@
+"""Voxels in memory, on the host or on an accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from monai_cpic.data.sources.base import Source, StridedSource
+
+__all__ = ["ArraySource", "TensorSource"]
+
+
+@dataclass(frozen=True)
+class ArraySource(StridedSource):
+    """Voxels in an array.
+
+    Args:
+        values: ``[C, *spatial]``.
+    """
+
+    values: NDArray[Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.values.dtype
+
+    def array(self) -> NDArray[Any]:
+        return self.values
+
+
+@dataclass(frozen=True, eq=False)
+class TensorSource(Source):
+    """Voxels on an accelerator, which stay there; only those that are read are copied to the host.
+
+    Args:
+        values: ``[C, *spatial]``, of a dtype that numpy has as well.
+    """
+
+    values: Tensor
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.values.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.values.new_empty(0, device="cpu").numpy().dtype
+
+    def points(self, indices: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        key: tuple[slice | Tensor, ...] = (slice(None), *(torch.from_numpy(index).to(self.values.device) for index in indices))
+        return self.values[key].cpu().numpy()

@@ -1,0 +1,111 @@
+"""Voxels in an uncompressed file, mapped into memory."""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monai_cpic.data.gather import indexing
+from monai_cpic.data.sources.base import StridedSource
+from monai_cpic.data.sources.readahead import announce, missing
+
+__all__ = ["MappedSource"]
+
+OPEN_MAPS = 128  # per process: each map holds a file descriptor, and a cohort has more scans than a process may have of those
+
+
+@dataclass(frozen=True)
+class MappedSource(StridedSource):
+    """Voxels in an uncompressed file, mapped read-only by each process that needs them; the source itself is a description.
+
+    Args:
+        path: the file.
+        stored_dtype: numpy's name of the stored dtype, with its byte order.
+        stored_shape: the shape as stored, the last axis contiguous.
+        axes: for each of ``(C, *spatial)``, the stored axis that it is.
+        offset: bytes before the first voxel.
+
+    Raises:
+        ValueError: on construction and on reading, if the file is shorter than these numbers require.
+    """
+
+    path: str
+    stored_dtype: str
+    stored_shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        self._version()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.stored_shape[axis] for axis in self.axes)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.stored_dtype)
+
+    def array(self) -> NDArray[Any]:
+        """The mapped file ``[C, *spatial]``.
+
+        Raises:
+            FileNotFoundError: if the file has been removed.
+        """
+        return np.asarray(self._map()).transpose(self.axes)  # a plain view: indexing a memmap is slower
+
+    def points(self, indices: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        self._read_ahead(indices)
+        return super().points(indices)
+
+    def blocks(self, corners: NDArray[Any], edges: Sequence[int]) -> NDArray[Any]:
+        lines = indexing.clamped(corners, edges, self.shape[1:])
+        row = int(np.argmin(self.array().strides[1:]))  # voxels are contiguous along it: the first and the last give the pages
+        lines[row] = lines[row][:, [0, -1]]
+        self._read_ahead(indexing.product(lines))
+        return super().blocks(corners, edges)
+
+    def _read_ahead(self, indices: Sequence[NDArray[Any]]) -> None:
+        strides = self.array().strides
+        if not missing(self.path, self.offset + _dot([index.reshape(len(index), -1)[:, 0] for index in indices], strides[1:])):
+            return
+        begin = self.offset % mmap.ALLOCATIONGRANULARITY  # of the voxels, in the map
+        channels = np.arange(self.shape[0]) * strides[0]
+        announce(self._map()._mmap, begin + np.add.outer(channels, _dot(indices, strides[1:])))
+
+    def release(self) -> None:
+        """Unmap the pages that were read; they stay in the system's cache but would count as memory of this process."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map()._mmap.madvise(mmap.MADV_DONTNEED)
+
+    def _map(self) -> Any:
+        return _mapped(self.path, self.stored_dtype, self.stored_shape, self.offset, self._version())
+
+    def _version(self) -> tuple[int, int, int]:
+        """Tells the file from another one that replaces it."""
+        status = Path(self.path).stat()
+        needed = self.offset + math.prod(self.stored_shape) * self.dtype.itemsize
+        if status.st_size < needed:  # reading a map beyond the end of its file would kill the process
+            raise ValueError(f"{self.path} is truncated: it has {status.st_size} bytes instead of {needed}; fetch the file again")
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _dot(indices: Sequence[NDArray[Any]], strides: Sequence[int]) -> NDArray[Any]:
+    """Bytes from the first voxel; the index arrays broadcast."""
+    return np.asarray(sum((index * stride for index, stride in zip(indices, strides, strict=True)), np.int64(0)))
+
+
+@lru_cache(maxsize=OPEN_MAPS)
+def _mapped(path: str, dtype: str, shape: tuple[int, ...], offset: int, version: tuple[int, int, int]) -> Any:
+    mapped: Any = np.memmap(path, dtype, "r", offset, shape)
+    if hasattr(mmap, "MADV_RANDOM"):  # not on Windows; the system's own read-ahead fetches pages that nobody needs
+        mapped._mmap.madvise(mmap.MADV_RANDOM)
+    return mapped
