@@ -6,7 +6,16 @@ from monai_cpic.tensor_train.cross import cross_approximate
 from monai_cpic.tensor_train.field import Field, Memory
 from monai_cpic.tensor_train.indices import CrossIndices, initial_indices
 from monai_cpic.tensor_train.interpolation import interpolate
-from monai_cpic.tensor_train.modes import Mode, coordinates, flat_index, grid_shape, mode_sizes, qtt_modes, tt_modes
+from monai_cpic.tensor_train.modes import (
+    Mode,
+    coordinates,
+    flat_index,
+    grid_shape,
+    mode_sizes,
+    multi_indices,
+    qtt_modes,
+    tt_modes,
+)
 from monai_cpic.tensor_train.pivots import select_rows
 from monai_cpic.tensor_train.sweep import Sweep
 from monai_cpic.tensor_train.tensor_train import TensorTrain, bond_ranks
@@ -29,6 +38,7 @@ __all__ = [
     "initial_indices",
     "interpolate",
     "mode_sizes",
+    "multi_indices",
     "qtt_modes",
     "select_rows",
     "tt_modes",

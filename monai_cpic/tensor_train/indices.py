@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from monai_cpic.tensor_train.modes import Mode, flat_index, mode_sizes
+from monai_cpic.tensor_train.modes import Mode, flat_index, mode_sizes, multi_indices
 from monai_cpic.tensor_train.tensor_train import bond_ranks
 
 __all__ = ["CrossIndices", "initial_indices"]
@@ -114,25 +114,63 @@ def _cat(tables: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
 
 
 def initial_indices(
-    modes: Sequence[Mode], rank: int, *, batch_size: int = 1, generator: torch.Generator | None = None
+    modes: Sequence[Mode],
+    rank: int,
+    *,
+    seeds: Tensor | None = None,
+    batch_size: int = 1,
+    generator: torch.Generator | None = None,
 ) -> CrossIndices:
-    """Random nested right index sets, the same for every field of the batch, to start a first sweep from.
+    """Nested right index sets to start a first sweep from: those of seeds, completed by random ones.
+
+    A seed is a grid point near which a field is worth asking.  From the last mode to the first its partial coordinate enters the
+    set of a bond if the shorter one has entered that of the bond before, as far as the rank allows, the first seeds first.  Where
+    seeds agree in a partial coordinate they share a place.
 
     Args:
         modes: the tensorization.
         rank: bond rank, lower where the modes on one side of a bond have fewer entries.
-        batch_size: number of fields.
-        generator: default: a fresh one with seed 0.
+        seeds: grid points in the order of their priority, int64 ``[B, S, D + 1]``, the channel last.  Of more than the rank holds
+            the first are kept.
+        batch_size: number of fields; with seeds it is theirs.
+        generator: of the random completion, which is the same for every field of the batch; default: a fresh one with seed 0.
+
+    Raises:
+        ValueError: if a seed lies outside the grid, or the seeds have other axes than the modes.
+
+    Example:
+        >>> from monai_cpic.tensor_train import qtt_modes
+        >>> indices = initial_indices(qtt_modes((8, 8)), rank=2, seeds=torch.tensor([[[5, 3, 0], [5, 2, 0]]]))
+        >>> indices.sets[2].tolist()  # after the bits of the first axis
+        [[[0, 3, 0], [0, 2, 0]]]
     """
     generator = generator or torch.Generator().manual_seed(0)
     ranks = bond_ranks(mode_sizes(modes), rank)
-    table = torch.zeros(1, modes[0].offsets.shape[1], dtype=torch.int64)
+    device = modes[0].offsets.device
+    if seeds is None:
+        seeds = torch.empty(1, 0, modes[0].offsets.shape[1], dtype=torch.int64)
+    elif seeds.ndim != 3:
+        raise ValueError(f"seeds must be [B, S, D + 1], got {tuple(seeds.shape)}")
+    else:
+        batch_size = len(seeds)
+    seeds = seeds.cpu()
+    wanted = multi_indices(modes, seeds)  # [B, S, D']
+    place = torch.zeros(seeds.shape[:2], dtype=torch.int64)  # of each seed in the present table
+    priority = torch.arange(seeds.shape[1], 0, -1).expand(seeds.shape[:2])  # 0 or less: the seed has been left out
+    table = torch.zeros(len(seeds), 1, seeds.shape[2], dtype=torch.int64)
     sets = [table]
     for k in range(len(modes) - 1, 0, -1):
-        pool = (modes[k].offsets.cpu()[:, None] + table[None]).flatten(0, 1)
-        table = pool[torch.randperm(len(pool), generator=generator)[: ranks[k]]]
+        pool = (modes[k].offsets.cpu()[:, None] + table[:, None]).flatten(1, 2)  # [B, n r, D + 1]
+        place = wanted[..., k] * table.shape[1] + place
+        random = -torch.randperm(pool.shape[1], generator=generator).argsort()
+        score = random.expand(len(seeds), -1).scatter_reduce(1, place, priority, "amax")
+        chosen = score.argsort(1, descending=True)[:, : ranks[k]]
+        position = torch.full_like(score, -1).scatter(1, chosen, torch.arange(chosen.shape[1]).expand_as(chosen))
+        place = position.gather(1, place)
+        priority = priority.where(place >= 0, -pool.shape[1])
+        place = place.clamp(min=0)
+        table = pool.take_along_dim(chosen[..., None], 1)
         sets.append(table)
-    device = modes[0].offsets.device
     return CrossIndices(tuple(t.to(device).expand(batch_size, -1, -1) for t in reversed(sets)), "right")
 
 

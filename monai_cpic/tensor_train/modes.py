@@ -16,7 +16,17 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-__all__ = ["Mode", "coordinates", "flat_index", "grid_shape", "mode_sizes", "qtt_modes", "random_multi_indices", "tt_modes"]
+__all__ = [
+    "Mode",
+    "coordinates",
+    "flat_index",
+    "grid_shape",
+    "mode_sizes",
+    "multi_indices",
+    "qtt_modes",
+    "random_multi_indices",
+    "tt_modes",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +146,43 @@ def coordinates(modes: Sequence[Mode], digits: Tensor) -> Tensor:
     if digits.shape[-1] != len(modes):
         raise ValueError(f"{len(modes)} modes need {len(modes)} digits, got a table {tuple(digits.shape)}")
     return torch.stack([mode.offsets[digits[..., k]] for k, mode in enumerate(modes)]).sum(0)
+
+
+def multi_indices(modes: Sequence[Mode], coordinates: Tensor) -> Tensor:
+    """The inverse of :func:`coordinates`: which index of each mode leads to a grid point.
+
+    Args:
+        modes: ``D'`` modes under which every grid point has one multi-index, as those of :func:`qtt_modes` and :func:`tt_modes`.
+        coordinates: int64 ``[..., D + 1]``.
+
+    Returns:
+        int64 ``[..., D']``.
+
+    Raises:
+        ValueError: if a coordinate lies outside the grid, or has another number of axes.
+
+    Example:
+        >>> modes = qtt_modes((8, 6))
+        >>> multi_indices(modes, torch.tensor([5, 4, 0])).tolist()
+        [1, 0, 1, 2, 0]
+    """
+    shape = torch.tensor(grid_shape(modes), device=coordinates.device)
+    if coordinates.shape[-1] != len(shape) or bool(((coordinates < 0) | (coordinates >= shape)).any()):
+        raise ValueError(
+            f"coordinates {tuple(coordinates.shape)} must have {len(shape)} axes, the channel last, and lie in the grid "
+            f"{shape.tolist()}; the largest are {coordinates.flatten(0, -2).amax(0).tolist()}"
+        )
+    # From the coarsest mode to the finest: what an index leaves over must be within the reach of the finer ones.
+    order = sorted(range(len(modes)), key=lambda k: -int(modes[k].offsets.max()))
+    reach, rest = shape - 1, coordinates
+    found = torch.empty(*coordinates.shape[:-1], len(modes), dtype=torch.int64, device=coordinates.device)
+    for k in order:
+        offsets = modes[k].offsets.to(coordinates.device)
+        reach = reach - offsets.amax(0)
+        left = rest[..., None, :] - offsets
+        found[..., k] = ((left >= 0) & (left <= reach)).all(-1).int().argmax(-1)
+        rest = rest - offsets[found[..., k]]
+    return found
 
 
 def mode_sizes(modes: Sequence[Mode]) -> list[int]:

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monai_cpic.tensor_train import Mode, coordinates, flat_index, grid_shape, mode_sizes, qtt_modes, tt_modes
+from monai_cpic.tensor_train import Mode, coordinates, flat_index, grid_shape, mode_sizes, multi_indices, qtt_modes, tt_modes
 
 SHAPES = st.lists(st.integers(1, 12), min_size=1, max_size=5).filter(lambda shape: math.prod(shape) <= 600)
 
@@ -26,6 +26,7 @@ def test_multi_indices_and_points_correspond_one_to_one(shape: list[int], channe
     assert len(found) == len(expected)
     assert grid_shape(modes) == (*shape, channels)
     assert flat_index(modes, found).sort().values.equal(torch.arange(len(expected)))
+    assert torch.equal(multi_indices(modes, found), digits)
 
 
 @settings(max_examples=30, deadline=None)
@@ -56,3 +57,9 @@ def test_unknown_order_and_bad_tables_are_refused() -> None:
         Mode(torch.zeros(2, 3))
     with pytest.raises(ValueError, match="digits"):
         coordinates(tt_modes((2, 2)), torch.zeros(5, 3, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("points", [[[8, 0, 0]], [[0, -1, 0]], [[0, 0, 1]], [[0, 0]]])
+def test_points_outside_the_grid_have_no_multi_index(points: list[list[int]]) -> None:
+    with pytest.raises(ValueError, match=r"lie in the grid \[8, 6, 1\]"):
+        multi_indices(qtt_modes((8, 6)), torch.tensor(points))
