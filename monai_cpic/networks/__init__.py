@@ -1,7 +1,7 @@
 """Torch modules on tensor trains and lazy volumes."""
 
 from monai_cpic.networks.bottleneck import TTBottleneck
-from monai_cpic.networks.decompositions import TTSVD, CrossApproximation, Decomposition, IndexStore, RandomCells
+from monai_cpic.networks.decompositions import TTSVD, CrossApproximation, Decomposition, IndexStore, RandomCells, ScanCross
 from monai_cpic.networks.encoders import Encoder, PatchEncoder, PooledEncoder, VoxelEncoder
 from monai_cpic.networks.latent_field import LatentField
 from monai_cpic.networks.nets import CovariatesOnlyNet, CPICNet, ResNetRegressor, VolumeRegressor, paper_net, random_cells_net
@@ -25,6 +25,7 @@ __all__ = [
     "Readout",
     "ResNetRegressor",
     "RidgeReadout",
+    "ScanCross",
     "StackedReadout",
     "TTBottleneck",
     "TTProjection",

@@ -85,6 +85,14 @@ class LatentField:
         return [points[places == place] for place in self._places]
 
     def _new(self, keys: Tensor) -> Tensor:
+        with_graph = self._memories[True]
+        if not torch.is_grad_enabled() and (known := with_graph.knows(keys)).any():
+            vectors = with_graph.look_up(keys[known], self._new).detach()
+            everything = vectors.new_empty(len(keys), vectors.shape[1])
+            everything[known] = vectors
+            if not known.all():
+                everything[~known] = self._new(keys[~known])
+            return everything
         chunks = keys.split(POINTS_PER_CHUNK)
         if self._checkpointing and torch.is_grad_enabled():
             return torch.cat([checkpoint(self._encode, chunk, use_reentrant=False) for chunk in chunks])

@@ -1,0 +1,77 @@
+"""A coarse scan, then cross-approximation that starts from what the scan saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from monai_cpic.networks.decompositions.base import Decomposition
+from monai_cpic.networks.decompositions.random_cells import cell_counts, points_in_cells
+from monai_cpic.networks.latent_field import LatentField
+from monai_cpic.tensor_train import Mode, TensorTrain, bond_ranks, cross_approximate, grid_shape, initial_indices, mode_sizes
+
+__all__ = ["ScanCross"]
+
+
+class ScanCross(Decomposition):
+    """One random voxel in each cell, then the points that a cross-approximation asks for which is seeded by the best of them.
+
+    Random cells see what is spread over the scan and miss what is small; cross-approximation follows what is small, but only from
+    a start that shows it.  The seeds are, for each channel of the field, the point of the scan with the largest value, the
+    channels with the largest values first (:func:`~monai_cpic.tensor_train.initial_indices`).  In training every step scans other
+    voxels; evaluation always scans the same, so that a prediction depends on the weights and the scan alone.
+
+    Args:
+        modes: the tensorization of grid and channels, see :class:`~monai_cpic.networks.CrossApproximation`.
+        rank: bond rank of the tensor trains, and the largest number of seeds.
+        cells: at most so many cells of the scan.
+        oversampling: rows per bond in units of ``rank``, see :func:`~monai_cpic.tensor_train.cross_approximate`.
+        passes: sweeps, of which the last has a gradient.
+
+    Example:
+        >>> from monai_cpic.networks import CPICNet, PooledEncoder
+        >>> from monai_cpic.tensor_train import qtt_modes
+        >>> scan_cross = ScanCross(qtt_modes((16, 16, 8), channels=4), rank=4, cells=64)
+        >>> net = CPICNet(encoder=PooledEncoder(n_dims=4), decomposition=scan_cross)
+        >>> net(torch.rand(2, 1, 16, 16, 8)).shape
+        torch.Size([2, 1])
+    """
+
+    def __init__(
+        self, modes: Sequence[Mode], rank: int = 6, cells: int = 512, oversampling: float = 1.5, passes: int = 2
+    ) -> None:
+        super().__init__()
+        self.modes = list(modes)
+        *spatial_shape, self.n_dims = grid_shape(self.modes)
+        self.spatial_shape = tuple(spatial_shape)
+        self.mode_sizes = mode_sizes(self.modes)
+        self.ranks = bond_ranks(self.mode_sizes, rank)
+        self.rank = rank
+        self.cells = cell_counts(self.spatial_shape, cells)
+        self.oversampling = oversampling
+        self.passes = passes
+
+    def forward(self, field: LatentField, step: int | None) -> TensorTrain:
+        relative = points_in_cells(self.cells, 0 if step is None else step)
+        points = (relative * field.extents[:, None]).long()
+        seeds = self._seeds(points, field.at(points).detach())
+        trains, _ = cross_approximate(
+            field,
+            self.modes,
+            self.rank,
+            batch_size=len(field),
+            oversampling=self.oversampling,
+            passes=self.passes,
+            completion=0,
+            indices=initial_indices(self.modes, self.rank, seeds=seeds),
+        )
+        return trains
+
+    def _seeds(self, points: Tensor, vectors: Tensor) -> Tensor:
+        """For each channel the scanned point of its largest value, the largest first, ``[B, n_dims, D + 1]``."""
+        values, place = vectors.max(1)  # [B, n_dims]
+        channels = values.argsort(1, descending=True)
+        best = points.take_along_dim(place.gather(1, channels)[..., None], 1)
+        return torch.cat([best, channels[..., None]], -1)
