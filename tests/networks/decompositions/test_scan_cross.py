@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from numpy import exp, sqrt
@@ -28,11 +29,11 @@ class TestPlainTT(DecompositionTestCase):
         return ScanCross(tt_modes((6, 5, 7), channels=2), rank=3, cells=8, passes=1)
 
 
-def distance(*indices: NDArray) -> NDArray:
+def distance(*indices: NDArray[Any]) -> NDArray[Any]:
     return sqrt(sum((index - centre) ** 2 for index, centre in zip(indices, CENTRE, strict=True)))
 
 
-def ball(*indices: NDArray) -> NDArray:
+def ball(*indices: NDArray[Any]) -> NDArray[Any]:
     """A ball that shows some way around it."""
     return 1 / (1 + exp((distance(*indices) - RADIUS) / 12))
 
