@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from monai_cpic.data import Volume
 from monai_cpic.networks.latent_field import LatentField
-from monai_cpic.tensor_train import TensorTrain
+from monai_cpic.tensor_train import Mode, TensorTrain, bond_ranks, grid_shape, mode_sizes
 
-__all__ = ["Decomposition"]
+__all__ = ["Decomposition", "TensorizedDecomposition"]
 
 
 class Decomposition(nn.Module, ABC):
@@ -44,3 +44,22 @@ class Decomposition(nn.Module, ABC):
     def planned(self, volume: Volume) -> Tensor | None:
         """Grid points, int64 ``[N, D]``, that the next training step will ask of a volume; None if they are not known before."""
         return None
+
+
+class TensorizedDecomposition(Decomposition):
+    """A decomposition whose tensor trains have the modes of a tensorized grid.
+
+    Args:
+        modes: the tensorization of grid and channels, :func:`~monai_cpic.tensor_train.qtt_modes` or
+            :func:`~monai_cpic.tensor_train.tt_modes` of ``(spatial_shape, n_dims)``.
+        rank: bond rank of the tensor trains.
+    """
+
+    def __init__(self, modes: Sequence[Mode], rank: int) -> None:
+        super().__init__()
+        self.modes = list(modes)
+        *spatial_shape, self.n_dims = grid_shape(self.modes)
+        self.spatial_shape = tuple(spatial_shape)
+        self.mode_sizes = mode_sizes(self.modes)
+        self.ranks = bond_ranks(self.mode_sizes, rank)
+        self.rank = rank

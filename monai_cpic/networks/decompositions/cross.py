@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from monai_cpic.data import Volume
-from monai_cpic.networks.decompositions.base import Decomposition
+from monai_cpic.networks.decompositions.base import TensorizedDecomposition
 from monai_cpic.networks.decompositions.index_store import IndexStore
 from monai_cpic.networks.latent_field import LatentField
-from monai_cpic.tensor_train import CrossIndices, Mode, Sweep, TensorTrain, bond_ranks, cross_approximate, grid_shape, mode_sizes
+from monai_cpic.tensor_train import CrossIndices, Mode, Sweep, TensorTrain, cross_approximate
 
 __all__ = ["CrossApproximation"]
 
 
-class CrossApproximation(Decomposition):
+class CrossApproximation(TensorizedDecomposition):
     """The points that cross-approximation asks for (paper, section 3.2).
 
     In training the index sets of a volume are warm-started from its last step, and a step is one sweep.  Volumes seen for the
@@ -25,8 +25,7 @@ class CrossApproximation(Decomposition):
     and the scan alone.
 
     Args:
-        modes: the tensorization of grid and channels, :func:`~monai_cpic.tensor_train.qtt_modes` or
-            :func:`~monai_cpic.tensor_train.tt_modes` of ``(spatial_shape, n_dims)``.
+        modes: the tensorization of grid and channels, see :class:`TensorizedDecomposition`.
         rank: bond rank of the tensor trains.
         oversampling: rows per bond in units of ``rank``, see :func:`~monai_cpic.tensor_train.cross_approximate`; 1 is the paper's
             plain cross.
@@ -43,13 +42,7 @@ class CrossApproximation(Decomposition):
         passes: int = 2,
         indices: IndexStore | None = None,
     ) -> None:
-        super().__init__()
-        self.modes = list(modes)
-        *spatial_shape, self.n_dims = grid_shape(self.modes)
-        self.spatial_shape = tuple(spatial_shape)
-        self.mode_sizes = mode_sizes(self.modes)
-        self.ranks = bond_ranks(self.mode_sizes, rank)
-        self.rank = rank
+        super().__init__(modes, rank)
         self.oversampling = oversampling
         self.passes = passes
         self.indices = IndexStore() if indices is None else indices

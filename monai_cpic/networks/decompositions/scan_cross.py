@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monai_cpic.networks.decompositions.base import Decomposition
+from monai_cpic.networks.decompositions.base import TensorizedDecomposition
 from monai_cpic.networks.decompositions.random_cells import cell_counts, points_in_cells
 from monai_cpic.networks.latent_field import LatentField
-from monai_cpic.tensor_train import Mode, TensorTrain, bond_ranks, cross_approximate, grid_shape, initial_indices, mode_sizes
+from monai_cpic.tensor_train import Mode, TensorTrain, cross_approximate, initial_indices
 
 __all__ = ["ScanCross"]
 
 
-class ScanCross(Decomposition):
+class ScanCross(TensorizedDecomposition):
     """One random voxel in each cell, then the points that a cross-approximation asks for which is seeded by the best of them.
 
     Random cells see what is spread over the scan and miss what is small; cross-approximation follows what is small, but only from
@@ -24,7 +24,7 @@ class ScanCross(Decomposition):
     voxels; evaluation always scans the same, so that a prediction depends on the weights and the scan alone.
 
     Args:
-        modes: the tensorization of grid and channels, see :class:`~monai_cpic.networks.CrossApproximation`.
+        modes: the tensorization of grid and channels, see :class:`TensorizedDecomposition`.
         rank: bond rank of the tensor trains, and the largest number of seeds.
         cells: at most so many cells of the scan.
         oversampling: rows per bond in units of ``rank``, see :func:`~monai_cpic.tensor_train.cross_approximate`.
@@ -42,13 +42,7 @@ class ScanCross(Decomposition):
     def __init__(
         self, modes: Sequence[Mode], rank: int = 6, cells: int = 512, oversampling: float = 1.5, passes: int = 2
     ) -> None:
-        super().__init__()
-        self.modes = list(modes)
-        *spatial_shape, self.n_dims = grid_shape(self.modes)
-        self.spatial_shape = tuple(spatial_shape)
-        self.mode_sizes = mode_sizes(self.modes)
-        self.ranks = bond_ranks(self.mode_sizes, rank)
-        self.rank = rank
+        super().__init__(modes, rank)
         self.cells = cell_counts(self.spatial_shape, cells)
         self.oversampling = oversampling
         self.passes = passes

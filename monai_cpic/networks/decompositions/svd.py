@@ -6,31 +6,25 @@ from collections.abc import Sequence
 
 import torch
 
-from monai_cpic.networks.decompositions.base import Decomposition
+from monai_cpic.networks.decompositions.base import TensorizedDecomposition
 from monai_cpic.networks.latent_field import LatentField
-from monai_cpic.tensor_train import Mode, TensorTrain, bond_ranks, grid_shape, mode_sizes
+from monai_cpic.tensor_train import Mode, TensorTrain
 
 __all__ = ["TTSVD"]
 
 
-class TTSVD(Decomposition):
+class TTSVD(TensorizedDecomposition):
     """TT-SVD of the dense latent field (Oseledets 2011): every grid point is encoded.
 
     The best tensor train of its rank to within a factor of the square root of the number of bonds; the oracle of the others.
 
     Args:
-        modes: the tensorization of grid and channels, see :class:`~monai_cpic.networks.CrossApproximation`.
+        modes: the tensorization of grid and channels, see :class:`TensorizedDecomposition`.
         rank: bond rank of the tensor trains.
     """
 
     def __init__(self, modes: Sequence[Mode], rank: int = 10) -> None:
-        super().__init__()
-        self.modes = list(modes)
-        *spatial_shape, self.n_dims = grid_shape(self.modes)
-        self.spatial_shape = tuple(spatial_shape)
-        self.mode_sizes = mode_sizes(self.modes)
-        self.ranks = bond_ranks(self.mode_sizes, rank)
-        self.rank = rank
+        super().__init__(modes, rank)
 
     def forward(self, field: LatentField, step: int | None) -> TensorTrain:
         axes = [torch.arange(size) for size in self.spatial_shape]
