@@ -192,7 +192,7 @@ def test_modality_of_another_shape(write: Write) -> None:
 def test_modality_of_another_affine(write: Write) -> None:
     folder = write()
     save(folder / C / f"{C}_t2.nii.gz", 1, affine=np.diag([-1.0, -1.0, 1.2, 1.0]))
-    with pytest.raises(ValueError, match=rf"patient {C}: .*affines place voxels up to"):
+    with pytest.raises(ValueError, match=rf"patient {C}: .*affines place the same voxel up to"):
         BraTSCohort().read(folder)
 
 
