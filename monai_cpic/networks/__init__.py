@@ -2,7 +2,7 @@
 
 from monai_cpic.networks.bottleneck import TTBottleneck
 from monai_cpic.networks.decompositions import TTSVD, CrossApproximation, Decomposition, IndexStore, RandomCells, ScanCross
-from monai_cpic.networks.encoders import Encoder, PatchEncoder, PooledEncoder, VoxelEncoder
+from monai_cpic.networks.encoders import Encoder, PatchEncoder, PooledEncoder, PositionedEncoder, VoxelEncoder
 from monai_cpic.networks.latent_field import LatentField
 from monai_cpic.networks.nets import CovariatesOnlyNet, CPICNet, ResNetRegressor, VolumeRegressor, paper_net, random_cells_net
 from monai_cpic.networks.projections import ChannelMeans, ConvexSolver, Projection, TTProjection
@@ -20,6 +20,7 @@ __all__ = [
     "LatentField",
     "PatchEncoder",
     "PooledEncoder",
+    "PositionedEncoder",
     "Projection",
     "RandomCells",
     "Readout",

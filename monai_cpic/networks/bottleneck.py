@@ -13,7 +13,7 @@ from monai_cpic.data import Volume
 from monai_cpic.networks.decompositions import Decomposition
 from monai_cpic.networks.encoders import Encoder
 from monai_cpic.networks.grid import check_volume
-from monai_cpic.networks.latent_field import LatentField
+from monai_cpic.networks.latent_field import LatentField, grid_positions
 from monai_cpic.tensor_train import TensorTrain
 
 __all__ = ["TTBottleneck"]
@@ -79,16 +79,17 @@ class TTBottleneck(nn.Module):
         self.sampled = field.sampled()
         return trains
 
-    def latent(self, patches: Tensor) -> Tensor:
+    def latent(self, patches: Tensor, positions: Tensor) -> Tensor:
         """Latent vectors, computed where and in what precision the encoder lives; under autocast they come back in the latter."""
         mean = self.standardise.running_mean
         assert mean is not None
-        return self.encoder(patches.to(mean)).to(mean)
+        return self.encoder(patches.to(mean), positions.to(mean)).to(mean)
 
-    def _encode(self, patches: Tensor) -> Tensor:
+    def _encode(self, patches: Tensor, positions: Tensor) -> Tensor:
         """Standardised latent vectors, returned to the CPU, where the index sets are."""
         running = self.standardise
-        return nn.functional.batch_norm(self.latent(patches), running.running_mean, running.running_var, eps=running.eps).cpu()
+        latent = self.latent(patches, positions)
+        return nn.functional.batch_norm(latent, running.running_mean, running.running_var, eps=running.eps).cpu()
 
     @property
     def _step(self) -> int:
@@ -111,6 +112,8 @@ class TTBottleneck(nn.Module):
         for layer in running:
             layer.momentum = 0.1 if step else 1.0
             layer.train()
-        self.standardise(self.latent(evenly_divisible_all_gather(torch.cat(patches), concat=True)))
+        where = grid_positions(points.flatten(0, 1), field.spatial_shape)
+        joint = [evenly_divisible_all_gather(part, concat=True) for part in (torch.cat(patches), where)]
+        self.standardise(self.latent(*joint))
         for layer in running:
             layer.eval()

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from monai_cpic.data import Volume
 from monai_cpic.tensor_train import Memory
 
-__all__ = ["LatentField"]
+__all__ = ["LatentField", "grid_positions"]
 
 POINTS_PER_CHUNK = 256  # one call of the encoder: bounds its memory, and stays in the processor's cache
 
@@ -27,7 +27,8 @@ class LatentField:
     Args:
         volumes: ``B`` volumes of the same number of channels.
         spatial_shape: the grid, ``D`` sizes; points beyond a volume are read by its border mode.
-        encode: latent vectors ``[N, n_dims]`` of patches ``[N, C, *size]``.
+        encode: latent vectors ``[N, n_dims]`` of patches ``[N, C, *size]`` and their positions ``[N, D]``, see
+            :func:`grid_positions`.
         size: edge of the patches.
         checkpointing: read and encode again in the backward pass, chunk by chunk, instead of keeping what it needs.
     """
@@ -36,7 +37,7 @@ class LatentField:
         self,
         volumes: Sequence[Volume],
         spatial_shape: Sequence[int],
-        encode: Callable[[Tensor], Tensor],
+        encode: Callable[[Tensor, Tensor], Tensor],
         size: int,
         checkpointing: bool = False,
     ) -> None:
@@ -101,10 +102,21 @@ class LatentField:
     def _encode(self, keys: Tensor) -> Tensor:
         """Latent vectors of sorted keys, read volume by volume and encoded together."""
         places, counts = torch.unique_consecutive(keys // self._points_per_volume, return_counts=True)
-        parts = self._points(keys).split(counts.tolist())
-        patches = [self._batch[place].gather(part, self._size) for place, part in zip(places.tolist(), parts, strict=True)]
-        return self._encode_patches(torch.cat(patches))
+        points = self._points(keys)
+        parts = zip(places.tolist(), points.split(counts.tolist()), strict=True)
+        patches = [self._batch[place].gather(part, self._size) for place, part in parts]
+        return self._encode_patches(torch.cat(patches), grid_positions(points, self.spatial_shape))
 
     def _points(self, keys: Tensor) -> Tensor:
         """Grid points ``[N, D]`` of keys."""
         return torch.stack(torch.unravel_index(keys % self._points_per_volume, self.spatial_shape), -1)
+
+
+def grid_positions(points: Tensor, spatial_shape: Sequence[int]) -> Tensor:
+    """Where grid points lie, float32 ``[N, D]``: from -1 to 1 along each axis, the ends being the borders of the outer voxels.
+
+    Example:
+        >>> grid_positions(torch.tensor([[0, 0], [3, 1]]), (4, 2)).tolist()
+        [[-0.75, -0.5], [0.75, 0.5]]
+    """
+    return ((2 * points + 1) / torch.tensor(spatial_shape, device=points.device) - 1).float()

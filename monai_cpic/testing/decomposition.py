@@ -41,7 +41,7 @@ class DecompositionTestCase:
         if weights is None:
             weights = torch.linspace(1.0, 2.0, decomposition.n_dims)[None]
 
-        def encode(patches: Tensor) -> Tensor:
+        def encode(patches: Tensor, positions: Tensor) -> Tensor:
             return patches.flatten(1) @ weights
 
         return LatentField(volumes, decomposition.spatial_shape, encode, size=1)

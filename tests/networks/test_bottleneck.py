@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from monai.transforms import Compose, Flipd
 
 from monai_cpic.data import LazyVolume, open_volume
-from monai_cpic.networks import TTSVD, CrossApproximation, Decomposition, PatchEncoder, RandomCells, TTBottleneck
+from monai_cpic.networks import TTSVD, CrossApproximation, Decomposition, PatchEncoder, RandomCells, TTBottleneck, VoxelEncoder
 from monai_cpic.tensor_train import Mode, qtt_modes, tt_modes
+from monai_cpic.transforms import FreezeLazyVolumed, LoadLazyVolumed
 
 SHAPE = (8, 16, 16)
 QTT = qtt_modes(SHAPE, channels=4)
@@ -89,3 +91,27 @@ def test_what_does_not_fit_is_refused() -> None:
         module([open_volume(torch.rand(1, 9, 16, 16))])
     with pytest.raises(ValueError, match="makes 4 latent channels, the decomposition expects 3"):
         bottleneck(RandomCells(SHAPE, n_dims=3))
+
+
+def test_a_flip_of_the_scan_flips_the_positions() -> None:
+    """A field that is its own position: the same for every scan, and for a scan that is flipped by a lazy transform."""
+
+    class Position(VoxelEncoder):
+        def __init__(self) -> None:
+            super().__init__()
+            self.n_dims = 3
+
+        def forward(self, patches: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
+            assert positions is not None
+            return positions + 0 * patches.flatten(1)
+
+    modes = tt_modes(SHAPE, channels=3)
+    module = TTBottleneck(Position(), TTSVD(modes, rank=10**4)).eval()
+    scan = torch.rand(1, *SHAPE)
+    flipped = Compose([LoadLazyVolumed("image"), Flipd("image", 0), FreezeLazyVolumed("image")], lazy=True)({"image": scan})
+    with torch.no_grad():
+        found = [module([volume]).to_dense().reshape(*SHAPE, 3) for volume in (open_volume(scan), flipped["image"])]
+    centres = [(2 * torch.arange(n) + 1) / n - 1 for n in SHAPE]
+    expected = torch.stack(torch.meshgrid(*centres, indexing="ij"), -1).double() / (1 + module.standardise.eps) ** 0.5
+    for field in found:
+        torch.testing.assert_close(field, expected, rtol=1e-5, atol=1e-6)

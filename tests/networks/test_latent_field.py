@@ -13,10 +13,10 @@ SHAPE = (6, 7, 8)
 def test_values_are_the_encoders_and_each_point_is_encoded_once() -> None:
     encoder, seen = PatchEncoder(in_channels=2, n_dims=3), 0
 
-    def encode(cubes: torch.Tensor) -> torch.Tensor:
+    def encode(patches: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         nonlocal seen
-        seen += len(cubes)
-        return encoder(cubes)
+        seen += len(patches)
+        return encoder(patches)
 
     volumes = [open_volume(torch.rand(2, *SHAPE)) for _ in range(3)]
     field = LatentField(volumes, SHAPE, encode, encoder.receptive_field)
@@ -36,7 +36,7 @@ def test_a_part_of_the_batch_shares_what_is_remembered() -> None:
     volumes = [open_volume(torch.rand(1, *SHAPE)) for _ in range(3)]
     calls: list[int] = []
 
-    def encode(patches: torch.Tensor) -> torch.Tensor:
+    def encode(patches: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         calls.append(len(patches))
         return patches.flatten(1).mean(1, keepdim=True)
 

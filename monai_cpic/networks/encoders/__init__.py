@@ -3,6 +3,7 @@
 from monai_cpic.networks.encoders.base import Encoder
 from monai_cpic.networks.encoders.patch import PatchEncoder
 from monai_cpic.networks.encoders.pooled import PooledEncoder
+from monai_cpic.networks.encoders.positioned import PositionedEncoder
 from monai_cpic.networks.encoders.voxel import VoxelEncoder
 
-__all__ = ["Encoder", "PatchEncoder", "PooledEncoder", "VoxelEncoder"]
+__all__ = ["Encoder", "PatchEncoder", "PooledEncoder", "PositionedEncoder", "VoxelEncoder"]

@@ -12,10 +12,9 @@ __all__ = ["Encoder"]
 class Encoder(nn.Module, ABC):
     """From the patch of voxels around a grid point to the point's latent vector (paper, section 3.1).
 
-    A new encoder sets the three attributes and computes :meth:`forward`.  A latent field is a function of the patch alone, so an
-    encoder is always run in evaluation mode: batch normalization uses running statistics, which
-    :class:`~monai_cpic.networks.TTBottleneck` updates once in a training step.
-    :class:`~monai_cpic.testing.EncoderTestCase` tests one of your own.
+    A new encoder sets the attributes and computes :meth:`forward`; :class:`~monai_cpic.testing.EncoderTestCase` tests it.  A latent
+    field is a function of the patch and its position alone, so an encoder is always run in evaluation mode: batch normalization
+    uses running statistics, which :class:`~monai_cpic.networks.TTBottleneck` updates once in a training step.
 
     Attributes:
         in_channels: channels of the volumes.
@@ -25,7 +24,7 @@ class Encoder(nn.Module, ABC):
     Example:
         >>> class MeanEncoder(Encoder):
         ...     in_channels, n_dims, receptive_field = 1, 1, 3
-        ...     def forward(self, patches):
+        ...     def forward(self, patches, positions=None):
         ...         return patches.flatten(1).mean(1, keepdim=True)
     """
 
@@ -34,5 +33,10 @@ class Encoder(nn.Module, ABC):
     receptive_field: int
 
     @abstractmethod
-    def forward(self, patches: Tensor) -> Tensor:
-        """Latent vectors ``[N, n_dims]`` of patches ``[N, in_channels, *(receptive_field,) * D]``."""
+    def forward(self, patches: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Latent vectors ``[N, n_dims]``.
+
+        Args:
+            patches: ``[N, in_channels, *(receptive_field,) * D]``.
+            positions: of the patches' centres in the grid, ``[N, D]``, -1 to 1 along each axis; most encoders ignore them.
+        """

@@ -47,5 +47,5 @@ class PatchEncoder(Encoder):
         self.n_dims = n_dims
         self.receptive_field = 1 + 2 * (len(widths) - 1)
 
-    def forward(self, patches: Tensor) -> Tensor:
+    def forward(self, patches: Tensor, positions: Tensor | None = None) -> Tensor:
         return self.layers(patches)

@@ -52,5 +52,5 @@ class PooledEncoder(Encoder):
         self.n_dims = n_dims
         self.receptive_field = receptive_field
 
-    def forward(self, patches: Tensor) -> Tensor:
+    def forward(self, patches: Tensor, positions: Tensor | None = None) -> Tensor:
         return self.layers(patches)

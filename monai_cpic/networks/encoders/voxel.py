@@ -27,5 +27,5 @@ class VoxelEncoder(Encoder):
         super().__init__()
         self.in_channels = self.n_dims = in_channels
 
-    def forward(self, patches: Tensor) -> Tensor:
+    def forward(self, patches: Tensor, positions: Tensor | None = None) -> Tensor:
         return patches.flatten(1)

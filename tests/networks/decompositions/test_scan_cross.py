@@ -66,7 +66,7 @@ def test_scan_and_cross_share_what_is_encoded() -> None:
     encoded: list[int] = []
 
     def field() -> LatentField:
-        def encode(patches: torch.Tensor) -> torch.Tensor:
+        def encode(patches: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
             encoded.append(len(patches))
             return patches.flatten(1) * weights
 
