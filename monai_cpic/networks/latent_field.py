@@ -15,7 +15,8 @@ from monai_cpic.tensor_train import Memory
 
 __all__ = ["LatentField", "grid_positions"]
 
-POINTS_PER_CHUNK = 256  # one call of the encoder: bounds its memory, and stays in the processor's cache
+POINTS_PER_CALL = 256  # of the encoder: bounds its memory, and stays in the processor's cache
+POINTS_PER_READ = 16 * POINTS_PER_CALL  # many at once, since a read of few points is mostly overhead
 
 
 class LatentField:
@@ -94,18 +95,21 @@ class LatentField:
             if not known.all():
                 everything[~known] = self._new(keys[~known])
             return everything
-        chunks = keys.split(POINTS_PER_CHUNK)
         if self._checkpointing and torch.is_grad_enabled():
+            chunks = keys.split(POINTS_PER_CALL)
             return torch.cat([checkpoint(self._encode, chunk, use_reentrant=False) for chunk in chunks])
-        return torch.cat([self._encode(chunk) for chunk in chunks])
+        return torch.cat([self._encode(chunk) for chunk in keys.split(POINTS_PER_READ)])
 
     def _encode(self, keys: Tensor) -> Tensor:
         """Latent vectors of sorted keys, read volume by volume and encoded together."""
         places, counts = torch.unique_consecutive(keys // self._points_per_volume, return_counts=True)
         points = self._points(keys)
         parts = zip(places.tolist(), points.split(counts.tolist()), strict=True)
-        patches = [self._batch[place].gather(part, self._size) for place, part in parts]
-        return self._encode_patches(torch.cat(patches), grid_positions(points, self.spatial_shape))
+        patches = torch.cat([self._batch[place].gather(part, self._size) for place, part in parts])
+        calls = zip(
+            patches.split(POINTS_PER_CALL), grid_positions(points, self.spatial_shape).split(POINTS_PER_CALL), strict=True
+        )
+        return torch.cat([self._encode_patches(part, positions) for part, positions in calls])
 
     def _points(self, keys: Tensor) -> Tensor:
         """Grid points ``[N, D]`` of keys."""
