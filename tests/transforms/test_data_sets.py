@@ -101,12 +101,18 @@ def test_loaders(name: str, workers: int | str, items: list[dict[str, Any]], pip
 
 def test_thread_loader(items: list[dict[str, Any]], pipeline: mt.Compose, tmp_path: Path) -> None:
     dataset = DATA_SETS["CacheDataset"](items, pipeline, tmp_path)
+    numbers = []
     for batch in ThreadDataLoader(dataset, batch_size=2, num_workers=0):
         assert [level(volume) for volume in batch[KEY]] == batch["label"].tolist()
+        numbers += batch["label"].tolist()
+    assert numbers == [0, 1, 2, 3]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="pinned memory needs CUDA")
 def test_pinned_memory(items: list[dict[str, Any]], pipeline: mt.Compose, tmp_path: Path) -> None:
+    numbers = []
     for batch in DataLoader(Dataset(items, pipeline), batch_size=2, pin_memory=True):
         assert batch["label"].is_pinned()
         assert [level(volume) for volume in batch[KEY]] == batch["label"].tolist()
+        numbers += batch["label"].tolist()
+    assert numbers == [0, 1, 2, 3]
