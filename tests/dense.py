@@ -51,7 +51,7 @@ def compare_decided(image: MetaTensor, transforms: Callable[[], list[Any]], mode
     assert volume.shape == tuple(expected.shape)
     axes = len(volume.shape) - 1
     centres, size = points_around(volume.shape), (5, 4, 3)[:axes]
-    found, expected = volume.gather(centres, size), dense_patches(expected.as_tensor().float(), centres, size)
+    found, patches = volume.gather(centres, size), dense_patches(expected.as_tensor().float(), centres, size)
     undecided = torch.zeros_like(found[:, :1], dtype=torch.bool)
     if volume.sampling is not None:
         grid = np.stack(np.meshgrid(*map(np.arange, volume.sampling.shape), indexing="ij"))
@@ -64,6 +64,6 @@ def compare_decided(image: MetaTensor, transforms: Callable[[], list[Any]], mode
         if isinstance(mode, int) and padding_mode == "zeros":
             close |= ((np.abs(stored) < 1e-6) | (np.abs(stored - edges + 1) < 1e-6)).any(0)
         undecided = dense_patches(torch.from_numpy(close)[None], centres, size)
-    difference = (found - expected).abs().masked_fill(undecided, 0)
+    difference = (found - patches).abs().masked_fill(undecided, 0)
     assert difference.max() <= 1e-4 * float(image.max() - image.min())
     return undecided.float().mean().item()

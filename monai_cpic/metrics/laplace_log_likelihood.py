@@ -77,7 +77,7 @@ class LaplaceLogLikelihood(CumulativeIterationMetric):
         Raises:
             ValueError: when no prediction has been added since the last ``reset()``.
         """
-        scores: torch.Tensor | None = self.get_buffer()  # type: ignore[no-untyped-call]  # MONAI's method has no annotations
+        scores: torch.Tensor | None = self.get_buffer()
         if scores is None:
             raise ValueError("the OSIC score has nothing to aggregate: call the metric on predictions first.")
         return torch.nanmean(scores)

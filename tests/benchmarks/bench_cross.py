@@ -23,7 +23,9 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -129,7 +131,11 @@ class Counted:
 # ---- methods --------------------------------------------------------------------------------------------------------------
 
 
-def ours(seeds: int, **options) -> Callable[[Counted, int], TensorTrain]:
+Method = Callable[[Counted, int], TensorTrain | list[TensorTrain | None]]
+"""From a field and a rank to a tensor train for each seed."""
+
+
+def ours(seeds: int, **options: Any) -> Callable[[Counted, int], TensorTrain]:
     def run(field: Counted, rank: int) -> TensorTrain:
         starts = [initial_indices(field.modes, rank, generator=torch.Generator().manual_seed(seed)) for seed in range(seeds)]
         return cross_approximate(field, field.modes, rank, batch_size=seeds, indices=CrossIndices.cat(starts), **options)[0]
@@ -207,7 +213,7 @@ def errors_of(found: TensorTrain | list[TensorTrain | None], digits: Tensor, exa
     return torch.tensor(errors, dtype=torch.double)
 
 
-def accuracy(dense: Tensor, ranks: list[int], seeds: int, methods: dict[str, Callable]) -> list[dict]:
+def accuracy(dense: Tensor, ranks: list[int], seeds: int, methods: dict[str, Method]) -> list[dict[str, Any]]:
     """A row for every rank and method."""
     dense = dense - dense.mean((0, 1, 2))
     modes = qtt_modes(dense.shape[:3], dense.shape[3])
@@ -255,10 +261,16 @@ def speed(dense: Tensor, repeats: int = 9) -> dict[str, float]:
 
     result = {}
     for name, oversampling in (("oversampled", 1.5), ("plain", 1.0)):
-        options = {"batch_size": 20, "passes": 1, "completion": 0, "oversampling": oversampling, "indices": start_indices}
-        result[f"pass_of_20_{name}"] = timed(lambda options=options: cross_approximate(field, modes, 10, **options))
+        options: dict[str, Any] = {
+            "batch_size": 20,
+            "passes": 1,
+            "completion": 0,
+            "oversampling": oversampling,
+            "indices": start_indices,
+        }
+        result[f"pass_of_20_{name}"] = timed(partial(cross_approximate, field, modes, 10, **options))
     if importlib.util.find_spec("tntorch"):
-        one, three = (timed(lambda n=n: tntorch(field, 10, 0, n)) for n in (1, 3))
+        one, three = (timed(partial(tntorch, field, 10, 0, n)) for n in (1, 3))
         result |= {"tntorch_call_of_one_sweep": one, "tntorch_further_sweep": (three - one) / 2}
         for name in ("call_of_one_sweep", "further_sweep"):
             result[f"ratio_{name}"] = 20 * result[f"tntorch_{name}"] / result["pass_of_20_oversampled"]
@@ -274,6 +286,11 @@ def evaluations() -> dict[str, int]:
     cross_approximate(field, modes, 10, passes=1, completion=0, indices=indices)
     asked = torch.cat(field.asked, 1)[0]
     return {"modes": len(modes), "asked": len(asked), "distinct": len(asked.unique())}
+
+
+def entries(dense: Tensor, coordinates: Tensor) -> Tensor:
+    """Values ``[B, P]`` of fields of one channel, ``[B, *shape]``."""
+    return dense[(torch.arange(len(dense))[:, None], *coordinates.unbind(-1)[:-1])]
 
 
 def robustness(fields: int) -> dict[str, int]:
@@ -312,11 +329,11 @@ def robustness(fields: int) -> dict[str, int]:
             items.append(noise)
         dense = (scale * torch.stack(items)).to(dtype).requires_grad_()
         modes = qtt_modes(shape, order=("axis", "interleaved", "fused")[number(3)])
-        options = {"oversampling": (1.0, 1.5, 2.0)[number(3)], "completion": (0, 6)[call % 2], "dtype": dtype}
+        options: dict[str, Any] = {"oversampling": (1.0, 1.5, 2.0)[number(3)], "completion": (0, 6)[call % 2], "dtype": dtype}
         result["fields"] += batch
         try:
             found, _ = cross_approximate(
-                lambda c, dense=dense: dense[(torch.arange(batch)[:, None], *c.unbind(-1)[:-1])],
+                partial(entries, dense),
                 modes,
                 (1, 3, 6, 10)[number(4)],
                 batch_size=batch,
@@ -330,6 +347,7 @@ def robustness(fields: int) -> dict[str, int]:
             result["exceptions"] += 1
             continue
         result["values_not_finite"] += int((~torch.stack([c.isfinite().flatten(1).all(1) for c in found]).all(0)).sum())
+        assert dense.grad is not None
         result["gradients_not_finite"] += int((~dense.grad.isfinite().flatten(1).all(1)).sum())
     return result
 
@@ -367,7 +385,7 @@ def stale_indices(dense: Tensor, trials: int = 20) -> dict[str, float]:
     return {"trials": trials, "median": ordered.median().item(), "worst": ordered[-1].item(), "above_3": int((ordered > 3).sum())}
 
 
-def table(rows: list[dict]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """The rows in Markdown."""
     columns = ["rank", "method", "error", "to_optimum", "worst_to_median", "distinct", "seconds", "failures"]
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
@@ -396,7 +414,7 @@ def main() -> None:
     missing = [name for name in ANCHORS if not importlib.util.find_spec(name)]
     if missing:
         print(f"not installed, left out: {', '.join(missing)}", file=sys.stderr)
-    methods: dict[str, Callable] = {
+    methods: dict[str, Method] = {
         "plain cross (paper), 4 passes": ours(arguments.seeds, oversampling=1.0, passes=4, completion=0),
         "one pass, 15 rows for rank 10": ours(arguments.seeds, passes=1, completion=0),
         "two passes": ours(arguments.seeds, passes=2, completion=0),
@@ -406,7 +424,7 @@ def main() -> None:
     methods |= {name: one_by_one(method, arguments.seeds) for name, method in anchors.items()}
     ct = chest_ct()
     made = {"ct": lambda: ct, "encoder": lambda: encoded(ct), "smooth": smooth, "sparse": sparse}
-    results: dict = {"processor": platform.processor() or platform.machine(), "threads": arguments.threads}
+    results: dict[str, Any] = {"processor": platform.processor() or platform.machine(), "threads": arguments.threads}
     results |= {"evaluations": evaluations(), "speed": speed(ct), "stale_indices": stale_indices(ct)}
     results["robustness"] = robustness(arguments.random_fields)
     print(json.dumps(results, indent=2), flush=True)

@@ -35,7 +35,7 @@ from monai_cpic.reporting.metrics_file import model_key
 
 CACHE = Path(os.environ.get("MONAI_CPIC_CACHE", Path.home() / ".cache" / "monai_cpic")) / "bench_learning"
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "osic_fvc"
-SIMULATION = {"patients": 200, "seed": 0, "resolution": 0.5}
+SIMULATION: dict[str, Any] = {"patients": 200, "seed": 0, "resolution": 0.5}
 QUANTILES = torch.tensor([-0.8416, 0.0, 0.8416])  # 0.2, 0.5 and 0.8 of the normal distribution
 SPIROMETER = 70.0  # ml: mean deviation of its error in the simulation
 

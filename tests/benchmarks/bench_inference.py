@@ -18,6 +18,11 @@ import tarfile
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what a prediction imports is measured
+    from monai_cpic.data import LazyVolume
+    from monai_cpic.networks import CPICNet
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUNDLE = REPOSITORY / "bundles" / "osic_fvc"
@@ -71,7 +76,7 @@ def predict(dataset_dir: str, model: str, output_dir: str) -> dict[str, float]:
     return {**result, **voxels_read(network, volume)}
 
 
-def voxels_read(network, volume) -> dict[str, float]:
+def voxels_read(network: CPICNet, volume: LazyVolume) -> dict[str, float]:
     """Voxels encoded, and the share of the scan's voxels that lies in any of their cubes."""
     import torch
 

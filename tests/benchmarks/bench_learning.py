@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import monai.transforms as mt
 import nibabel as nib
@@ -50,7 +51,7 @@ from monai_cpic.transforms import FreezeLazyVolumed, LoadLazyVolumed
 
 CACHE = Path(os.environ.get("MONAI_CPIC_CACHE", Path.home() / ".cache" / "monai_cpic")) / "bench_learning"
 DATA = Path(os.environ.get("MONAI_CPIC_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
-MISALIGNED = {"rotate_range": (0.0, 0.0, math.radians(10)), "translate_range": (8, 8, 2)}
+MISALIGNED: dict[str, Any] = {"rotate_range": (0.0, 0.0, math.radians(10)), "translate_range": (8, 8, 2)}
 
 
 # ---- cohorts: scans [N, 1, *shape] and targets [N] -------------------------------------------------------------------------
@@ -75,7 +76,10 @@ def hippocampus(patients: int) -> tuple[Tensor, Tensor]:
     folder = DATA / "cohort_hippocampus_msd"
     table = pd.read_csv(folder / "targets.csv").head(patients)
     pad = mt.SpatialPad((48, 64, 48), mode="edge")
-    scans = [np.asarray(nib.load(folder / "images" / f"{name}.nii.gz").dataobj, dtype=np.float32) for name in table["id"]]
+    scans = [
+        np.asarray(nib.Nifti1Image.from_filename(folder / "images" / f"{name}.nii.gz").dataobj, dtype=np.float32)
+        for name in table["id"]
+    ]
     padded = [torch.as_tensor(pad(((scan - scan.mean()) / scan.std())[None])) for scan in scans]
     return torch.stack(padded), torch.tensor(table["volume_mm3"].to_numpy(), dtype=torch.float32)
 
@@ -209,8 +213,8 @@ def run(
 ) -> list[dict[str, object]]:
     """One training and its figures, for each way to read it out."""
     scans, target = data
-    known, new = folds([{"patient": i} for i in range(len(scans))], 5, fold, seed=0)
-    known, new = (torch.tensor([item["patient"] for item in part]) for part in (known, new))
+    parts = folds([{"patient": i} for i in range(len(scans))], 5, fold, seed=0)
+    known, new = (torch.tensor([item["patient"] for item in part]) for part in parts)
     normalised = (target - target[known].mean()) / target[known].std()
     torch.manual_seed(seed)
     method = METHODS[name]
@@ -234,7 +238,7 @@ def run(
         return [figures("head")]
     trains, rows = refresh(network, scans[known], arguments.augment)
     results = [figures("head")]  # as long as the ridge regression has not been fitted
-    if network.readout is not None:
+    if isinstance(network.readout, RidgeReadout):
         network.readout.fit(trains, normalised[known][rows, None], patients=rows)
         results.append(figures("ridge"))
         if fold == 0 and cohort == "osic" and not arguments.augment:

@@ -27,16 +27,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from memory import Peaks
 from monai.transforms import ScaleIntensityRange
-from torch import nn
 from tqdm import tqdm
 
 from monai_cpic.data import LazyVolume, open_function, open_volume
-from monai_cpic.networks import ResNetRegressor, paper_net, random_cells_net
+from monai_cpic.networks import ResNetRegressor, VolumeRegressor, paper_net, random_cells_net
+
+T = TypeVar("T")
 
 REPEATS = 9
 REPEATS_RESNET = 3
@@ -56,7 +58,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    results: dict = {"processor": platform.processor() or platform.machine(), "torch": torch.__version__, **vars(arguments)}
+    results: dict[str, Any] = {
+        "processor": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        **vars(arguments),
+    }
     del results["json"]
     with tempfile.TemporaryDirectory() as folder:
         work, shape = Path(folder), tuple(arguments.shape)
@@ -68,7 +74,7 @@ def main() -> None:
             write(case)
             prepare(case)
         prepare(resnet)
-        stages: dict[str, Callable[[], dict]] = {
+        stages: dict[str, Callable[[], dict[str, Any]]] = {
             "CPICNet": lambda: scales([small, large, *cubes], arguments.threads),
             "huge": lambda: huge(work, arguments.huge, ours, arguments.threads),
             "against ResNet-34": lambda: against(resnet, small, arguments.threads),
@@ -119,7 +125,7 @@ class Case:
         volume = open_function(waves, (1, *self.shape)) if self.kind == "function" else open_volume(self.scan)
         return volume.scaled(ScaleIntensityRange(-1000, 1000, 0, 1, True))
 
-    def build(self) -> nn.Module:
+    def build(self) -> VolumeRegressor:
         """The network, of the checkpoint if there is one."""
         torch.manual_seed(0)
         network = self._new()
@@ -127,7 +133,7 @@ class Case:
             network.load_state_dict(torch.load(self.checkpoint, weights_only=True))
         return network
 
-    def _new(self) -> nn.Module:
+    def _new(self) -> VolumeRegressor:
         if self.network == "resnet":
             return ResNetRegressor(self.shape)
         if self.network == "cross":
@@ -154,6 +160,12 @@ class Training:
     def predict(self) -> None:
         """Prediction of a scan that the network has not seen."""
         self.network.eval()([self.case.volume()])
+
+    def encoded(self) -> int:
+        """How many voxels a prediction encodes."""
+        points = self.network.sampled_points(self.case.volume())
+        assert points is not None, f"{self.network.name} sees all voxels"
+        return len(points)
 
 
 def waves(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -183,13 +195,13 @@ def prepare(case: Case) -> None:
 # ---- figures --------------------------------------------------------------------------------------------------------------
 
 
-def scales(cases: Sequence[Case], threads: int) -> dict:
+def scales(cases: Sequence[Case], threads: int) -> dict[str, Any]:
     """Seconds and memory of CPICNet at four sizes, and ratios of the second to the first and the fourth to the third."""
     trainings = {case.name: Training(case) for case in cases}
-    result: dict = {
+    result: dict[str, Any] = {
         **medians("training step", {name: t.step for name, t in trainings.items()}, REPEATS),
         **medians("prediction", {name: t.predict for name, t in trainings.items()}, REPEATS),
-        "voxels encoded by a prediction": {name: len(t.network.bottleneck.sampled[0]) for name, t in trainings.items()},
+        "voxels encoded by a prediction": {name: t.encoded() for name, t in trainings.items()},
         **memory("training step", {case.name: apart(training_memory, case, threads) for case in cases}),
         **memory("prediction", {case.name: apart(prediction_memory, case, threads) for case in cases}),
     }
@@ -200,7 +212,7 @@ def scales(cases: Sequence[Case], threads: int) -> dict:
     return result
 
 
-def huge(work: Path, edge: int, network: str, threads: int) -> dict:
+def huge(work: Path, edge: int, network: str, threads: int) -> dict[str, Any]:
     """Seconds and memory of the first step on a scan that no memory holds."""
     result = {}
     for kind in ("function", "sparse"):
@@ -215,10 +227,10 @@ def huge(work: Path, edge: int, network: str, threads: int) -> dict:
     return result
 
 
-def against(resnet: Case, ours: Case, threads: int) -> dict:
+def against(resnet: Case, ours: Case, threads: int) -> dict[str, Any]:
     """ResNet-34 and CPICNet, and the ratios of the former to the latter."""
     one, other = Training(resnet), Training(ours)
-    result: dict = medians("prediction", {"ResNet-34": one.predict, "CPICNet": other.predict}, REPEATS_RESNET)
+    result: dict[str, Any] = medians("prediction", {"ResNet-34": one.predict, "CPICNet": other.predict}, REPEATS_RESNET)
     result |= medians("training step", {"CPICNet": other.step}, REPEATS)
     del one
     predictions = {"ResNet-34": resnet, "CPICNet": ours}
@@ -265,7 +277,7 @@ def elapsed(function: Callable[[], object]) -> tuple[float, float]:
 # ---- in processes of their own --------------------------------------------------------------------------------------------
 
 
-def apart(measure: Callable[[Case], object], case: Case, threads: int):
+def apart(measure: Callable[[Case], T], case: Case, threads: int) -> T:
     """What a new process measures."""
     with multiprocessing.get_context("spawn").Pool(1, torch.set_num_threads, (threads,)) as pool:
         return pool.apply(measure, (case,))

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    results: dict = {"processor": platform.processor() or platform.machine(), "threads": arguments.threads}
+    results: dict[str, Any] = {"processor": platform.processor() or platform.machine(), "threads": arguments.threads}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         os.environ["MONAI_CPIC_CACHE"] = str(work / "cache")
@@ -79,9 +80,8 @@ def make(work: Path, edge: int) -> Path:
     stored = group.create_array("0", shape=(edge,) * 3, chunks=(32,) * 3, dtype="<i2")
     axes = [{"name": axis, "type": "space", "unit": "millimeter"} for axis in "zyx"]
     scale = [{"type": "scale", "scale": [1.0, 1.0, 1.0]}]
-    group.attrs["multiscales"] = [
-        {"version": "0.4", "axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}
-    ]
+    datasets: list[dict[str, Any]] = [{"path": "0", "coordinateTransformations": scale}]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
     with path.open("wb") as file:
         header.write_to(file)
         file.write(b"\0" * (352 - file.tell()))
@@ -109,19 +109,19 @@ def centres_of(edge: int, count: int = 5000) -> dict[str, Tensor]:
     return {"scattered": scattered, "cross": torch.cat(asked)[:count]}
 
 
-def rate(read: Callable[[Tensor], object], centres: Tensor) -> float:
+Read = Callable[[Tensor, int], object]
+
+
+def rate(read: Read, centres: Tensor, size: int) -> float:
     """Patches per second."""
     start = time.perf_counter()
-    read(centres)
+    read(centres, size)
     return len(centres) / (time.perf_counter() - start)
 
 
 def inside(centre: Tensor, size: int, edge: int) -> tuple[slice, ...]:
     """The part of a cube that lies in the volume."""
     return tuple(slice(max(c - size // 2, 0), min(c - size // 2 + size, edge)) for c in centre.tolist())
-
-
-Read = Callable[[Tensor, int], object]
 
 
 def ways(path: Path, edge: int) -> dict[str, tuple[int, Callable[[], Read]]]:
@@ -131,7 +131,7 @@ def ways(path: Path, edge: int) -> dict[str, tuple[int, Callable[[], Read]]]:
         return 5000, lambda: opened().gather
 
     def nibabel_slices() -> Read:
-        image = nibabel.load(path)
+        image = nibabel.Nifti1Image.from_filename(path)
         return lambda centres, size: [np.asarray(image.dataobj[inside(centre, size, edge)]) for centre in centres]
 
     def zarr_slices() -> Read:
@@ -168,21 +168,21 @@ def ways(path: Path, edge: int) -> dict[str, tuple[int, Callable[[], Read]]]:
         "SimpleITK, patch by patch": (100, simpleitk),
     }
     if edge == 512:  # the others do not fit, or take too long
-        result["memory"] = lazy(lambda: open_volume(np.array(nibabel.load(path).dataobj)[None]))
+        result["memory"] = lazy(lambda: open_volume(np.array(nibabel.Nifti1Image.from_filename(path).dataobj)[None]))
         result["MONAI LoadImage and crops"] = (5000, whole)
     return result
 
 
-def readers(path: Path, edge: int) -> dict:
+def readers(path: Path, edge: int) -> dict[str, Any]:
     """Patches per second of every way to read them, with everything in the caches."""
     reads = {name: (count, opened()) for name, (count, opened) in ways(path, edge).items()}
-    result: dict = {}
+    result: dict[str, Any] = {}
     for kind, centres in centres_of(edge).items():
         for size in (9, 17):
             rates: dict[str, list[float]] = {name: [] for name in reads}
             for _ in range(4):  # the first fills caches
                 for name, (count, read) in reads.items():
-                    rates[name].append(rate(lambda c, r=read, s=size: r(c, s), centres[:count]))
+                    rates[name].append(rate(read, centres[:count], size))
             middle = {name: statistics.median(values[1:]) for name, values in rates.items()}
             result[f"{kind} {size}³"] = {
                 "patches per second": {name: round(value) for name, value in middle.items()},
@@ -192,7 +192,7 @@ def readers(path: Path, edge: int) -> dict:
     return result
 
 
-def footprints(path: Path, edge: int) -> dict:
+def footprints(path: Path, edge: int) -> dict[str, Any]:
     """Memory and MiB from the disk that each way takes for scattered patches of 9³ of a volume that is in no cache."""
     result = {}
     for name, (count, _) in ways(path, edge).items():
@@ -229,13 +229,13 @@ def disk_bytes() -> int:
 # ---- figures --------------------------------------------------------------------------------------------------------------
 
 
-def resampling(path: Path) -> dict:
+def resampling(path: Path) -> dict[str, Any]:
     """3 000 patches of a rotated volume against MONAI's resampling of the whole."""
     rotate = RandAffined("image", prob=1, rotate_range=(0.2, 0.1, 0.3), scale_range=0.1).set_random_state(0)
     lazy = Compose([LoadLazyVolumed("image"), rotate, FreezeLazyVolumed("image")], lazy=True)
     handle = lazy({"image": str(path)})["image"]
     centres = torch.randint(512, (3000, 3), generator=torch.Generator().manual_seed(0))
-    ours = [3000 / rate(lambda c: handle.gather(c, 9), centres) for _ in range(4)]
+    ours = [3000 / rate(handle.gather, centres, 9) for _ in range(4)]
     dense = MetaTensor(LoadImage(image_only=True)(path)[None])
     overrides = {"image": {"mode": "bilinear", "padding_mode": "border"}}
     whole = Compose([rotate, Identityd("image")], lazy=True, overrides=overrides)
@@ -245,7 +245,7 @@ def resampling(path: Path) -> dict:
     return {"ours_seconds": sorted(ours[1:])[1], "monai_seconds": monai, "ratio": monai / sorted(ours[1:])[1]}
 
 
-def huge(work: Path) -> dict:
+def huge(work: Path) -> dict[str, Any]:
     """3 000 patches from 8192³, a sparse file and a function, against the same from 1024³."""
     seconds: dict[str, float] = {}
     for edge in (1024, 8192):
@@ -257,14 +257,14 @@ def huge(work: Path) -> dict:
         volumes = {"sparse": open_volume(work / f"sparse{edge}.npy")}
         volumes["function"] = open_function(lambda x, y, z: x + y + z, (1, *[edge] * 3))
         for name, volume in volumes.items():
-            times = [3000 / rate(lambda c, v=volume: v.gather(c, 9), centres) for _ in range(5)]
+            times = [3000 / rate(volume.gather, centres, 9) for _ in range(5)]
             seconds[f"{name} {edge}³"] = sorted(times)[2]
     for name in ("sparse", "function"):
         seconds[f"{name} ratio"] = seconds[f"{name} 8192³"] / seconds[f"{name} 1024³"]
     return seconds
 
 
-def memory(path: Path, steps: int) -> dict:
+def memory(path: Path, steps: int) -> dict[str, Any]:
     """Memory of a new process above its start, within and after steps of 3 000 patches of 9³ each at other points."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return {"steps": steps} | pool.apply(growth, (path, steps))
@@ -284,7 +284,7 @@ def growth(path: Path, steps: int) -> dict[str, float]:
     return {f"MiB resident {when}": value for when, value in found.items()} | peaks.above_start()
 
 
-def prefetch(work: Path, scans: int = 16, edge: int = 512, workers: int = 2) -> dict:
+def prefetch(work: Path, scans: int = 16, edge: int = 512, workers: int = 2) -> dict[str, Any]:
     """An epoch of training on files that the system does not have in its cache, with and without reading ahead."""
     paths = []
     for number in range(scans):
@@ -297,7 +297,7 @@ def prefetch(work: Path, scans: int = 16, edge: int = 512, workers: int = 2) -> 
         indices = IndexStore(4, work / name)
         decomposition = CrossApproximation(qtt_modes((edge,) * 3, 8), indices=indices)
         network = TTBottleneck(PatchEncoder(n_dims=8), decomposition).train()
-        steps: list = [LoadLazyVolumed("image"), FreezeLazyVolumed("image"), windowed]
+        steps: list[Any] = [LoadLazyVolumed("image"), FreezeLazyVolumed("image"), windowed]
         if name == "ahead":
             steps.append(ReadAheadd("image", decomposition, network.encoder.receptive_field))
         loader = DataLoader(Dataset(paths, Compose(steps, lazy=True)), batch_size=1, num_workers=workers)
@@ -319,7 +319,7 @@ def prefetch(work: Path, scans: int = 16, edge: int = 512, workers: int = 2) -> 
     }
 
 
-def windowed(items: dict) -> dict:
+def windowed(items: dict[str, Any]) -> dict[str, Any]:
     """Hounsfield units to 0 … 1."""
     volume: LazyVolume = items["image"]
     return {**items, "image": volume.scaled(ScaleIntensityRange(-1000, 400, 0, 1, True))}

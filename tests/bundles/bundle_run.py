@@ -111,7 +111,7 @@ class BundleRun:
         self("inference", "paper", dataset_dir=cohort, output_dir=folder, model=model, rank=4, **inference)
         assert (folder / "predictions.csv").is_file()
 
-    def pass_monais_own_checks(self, cohort: Path, tmp_path: Path, **options: object) -> None:
+    def pass_monais_own_checks(self, cohort: Path, tmp_path: Path, **options: Any) -> None:
         """Properties, metadata, the network's input and output, and a plain refusal of TorchScript, which cannot read scans."""
         configs = self.root / "configs"
         metadata = str(configs / "metadata.json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,7 +13,7 @@ from bundle_run import BundleRun
 
 from monai_cpic.phantoms import BraTSSimulation
 
-SIMULATION = {"patients": 10, "seed": 0, "resolution": 0.2}
+SIMULATION: dict[str, Any] = {"patients": 10, "seed": 0, "resolution": 0.2}
 BUNDLE = BundleRun("brats_survival", SIMULATION, {"spatial_shape": "[64,64,32]", "n_dims": 4, "cells": 128})
 COLUMNS = ["Brats20ID", "Survival_days", "Age", "Extent_of_Resection", "Survival_days_true", "died"]
 CHALLENGE = ["accuracy", "MSE", "medianSE", "stdSE", "SpearmanR"]
@@ -45,8 +46,7 @@ def test_the_whole_road(cohort: Path, tmp_path: Path) -> None:
     BUNDLE("train", "evaluate", dataset_dir=cohort, output_dir=evaluation, model_dir=whole)
     assert (evaluation / "metrics.json").read_text() == (whole / "metrics.json").read_text()
 
-    model = whole / "model.pt"
-    BUNDLE("inference", dataset_dir=cohort, output_dir=inference, model=model, table="survival_info.csv")
+    BUNDLE("inference", dataset_dir=cohort, output_dir=inference, model=whole / "model.pt", table="survival_info.csv")
     predicted = pd.read_csv(inference / "predictions.csv", keep_default_na=False).set_index("Brats20ID")
     assert len(predicted) == json.loads((inference / "metrics.json").read_text())["predicted_patients"] == 10
     for patient, days in zip(table["Brats20ID"], table["Survival_days"], strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from bundle_run import BundleRun
 
 from monai_cpic.phantoms import OSICSimulation
 
-SIMULATION = {"patients": 10, "seed": 0, "resolution": 0.25}
+SIMULATION: dict[str, Any] = {"patients": 10, "seed": 0, "resolution": 0.25}
 BUNDLE = BundleRun("osic_fvc", SIMULATION, {"spatial_shape": "[64,64,16]", "n_dims": 4, "cells": 128})
 VOXELS = "{'_target_': 'monai_cpic.networks.VoxelEncoder'}"
 PREDICTION_COLUMNS = ["Patient_Week", "FVC", "Confidence", "q20", "q50", "q80"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from monai_cpic.cohorts.ridge import ridge_prediction
 from monai_cpic.metrics import concordance_index, survival_scores
 
 
-def patients(number: int, alive: int = 0) -> list[dict]:
+def patients(number: int, alive: int = 0) -> list[dict[str, Any]]:
     rng = np.random.default_rng(0)
     return [
         {

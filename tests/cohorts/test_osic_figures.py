@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from monai_cpic.cohorts.osic.figures import fvc_curves, predicted_against_measured
@@ -44,10 +45,12 @@ def test_predicted_against_measured() -> None:
     title = axes.get_title()
     assert f"R² = {r2:.3f}, MAE = {mae:.0f} ml" in title and f"{100 * inside:.0f} % of 30 measurements" in title
     bars, points = axes.collections
+    assert isinstance(bars, LineCollection)
     assert np.allclose(points.get_offsets(), rows[["FVC_measured", "q50"]])
     assert np.allclose([bar[:, 1] for bar in bars.get_segments()], rows[["q20", "q80"]])
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("measured FVC (ml)", "predicted FVC (ml)")
-    assert len(axes.get_legend().texts) == 3
+    legend = axes.get_legend()
+    assert legend is not None and len(legend.texts) == 3
 
 
 def test_one_measurement_has_no_r2_and_none_no_plot() -> None:
@@ -75,7 +78,7 @@ def test_fvc_curves_are_sorted_and_complete() -> None:
         median, measured = axes.lines
         assert np.array_equal(median.get_xydata(), rows[["Weeks", "q50"]])
         assert np.array_equal(measured.get_xydata(), rows[["Weeks", "FVC_measured"]], equal_nan=True)
-        band = axes.collections[0].get_paths()[0].vertices
+        band = np.asarray(axes.collections[0].get_paths()[0].vertices)
         assert {tuple(vertex) for vertex in rows[["Weeks", "q20"]].to_numpy()} <= {tuple(vertex) for vertex in band}
     assert [text.get_text() for text in figure.legends[0].texts] == ["20 to 80 % interval", "median", "measured"]
 

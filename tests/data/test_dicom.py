@@ -20,6 +20,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from monai_cpic.data import LazyVolume, open_volume
+from monai_cpic.data.sources import MappedSource
 from monai_cpic.testing import ReaderTestCase
 
 SERIES = generate_uid()
@@ -200,9 +201,9 @@ def test_other_files_are_named(tmp_path: Path, cache: Path, caplog: pytest.LogCa
 # ---- folders that must be refused ----------------------------------------------------------------------------------------
 
 
-def refused(folder: Path, cache: Path, message: str, **options: str) -> None:
+def refused(folder: Path, cache: Path, message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
-        open_volume(folder, cache_dir=cache, **options)
+        open_volume(folder, cache_dir=cache)
     assert str(folder) in str(error.value)
     assert not cache.exists() or not list(cache.iterdir())  # nothing half-written
 
@@ -327,6 +328,6 @@ def test_chest_ct(real_data: Path, tmp_path: Path, cache: Path) -> None:
     folder = next((tmp_path / "ct").rglob("*.dcm")).parent
     volume = open_volume(folder, cache_dir=cache)
     assert volume.shape == (1, 512, 512, 275)
-    assert volume.source.dtype == np.int16
+    assert isinstance(volume.source, MappedSource) and volume.source.dtype == np.int16
     names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
     np.testing.assert_array_equal(volume.source.array()[0], by_simpleitk([Path(name) for name in names]))

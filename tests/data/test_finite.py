@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from monai_cpic.data import Sampling, open_volume
+from monai_cpic.data.sources import FiniteSource
 
 SHAPE = (2, 9, 8, 7)
 
@@ -45,7 +46,7 @@ def test_filled_and_counted(path: Path, caplog: pytest.LogCaptureFixture) -> Non
         volume.gather(whole, SHAPE[1:])
     values = np.load(path)
     np.testing.assert_array_equal(cube, np.where(np.isfinite(values), values, -1000))
-    assert volume.source.filled == 4
+    assert isinstance(volume.source, FiniteSource) and volume.source.filled == 4
     assert [record.message for record in caplog.records if "read as -1000" in record.message] == [
         f"{path}: voxel (2, 2, 2) of channel 0 is -inf; such voxels are read as -1000"
     ]

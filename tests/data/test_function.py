@@ -18,7 +18,7 @@ from monai_cpic.testing import VolumeTestCase
 SHAPE = (2, 9, 8, 7)
 
 
-def waves(x: NDArray, y: NDArray, z: NDArray) -> NDArray:
+def waves(x: NDArray[Any], y: NDArray[Any], z: NDArray[Any]) -> NDArray[Any]:
     """Two channels."""
     return np.stack(np.broadcast_arrays(np.sin(x) * y + z, np.cos(z) - x * y))
 
@@ -30,7 +30,8 @@ class Lookup:
     values: NDArray[Any]
 
     def __call__(self, *indices: NDArray[Any]) -> NDArray[Any]:
-        return self.values[(slice(None), *np.broadcast_arrays(*indices))]
+        key: tuple[slice | NDArray[Any], ...] = (slice(None), *np.broadcast_arrays(*indices))
+        return self.values[key]
 
 
 class TestFunction(VolumeTestCase):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from monai_cpic.data.gather.indexing import blocks, linear_taps, points, product
 
@@ -39,13 +42,14 @@ def test_blocks_are_cut_from_the_border_padded_array(array: np.ndarray, data: st
 def test_products_are_numpy_ix(array: np.ndarray, data: st.DataObject) -> None:
     lines = [np.array(data.draw(st.lists(st.integers(0, n - 1), min_size=2, max_size=5))) for n in array.shape[1:]]
     found = points(array, product([line[None] for line in lines]))
-    np.testing.assert_array_equal(found[:, 0], array[np.ix_(range(len(array)), *lines)])
+    np.testing.assert_array_equal(found[:, 0], array[np.ix_(np.arange(len(array)), *lines)])
 
 
 @given(stored_arrays(), st.data())
 def test_points_are_single_voxels(array: np.ndarray, data: st.DataObject) -> None:
     indices = [np.array([data.draw(st.integers(0, n - 1)) for _ in range(4)]) for n in array.shape[1:]]
-    np.testing.assert_array_equal(points(array, indices), array[(slice(None), *indices)])
+    key: tuple[slice | NDArray[Any], ...] = (slice(None), *indices)
+    np.testing.assert_array_equal(points(array, indices), array[key])
 
 
 @given(st.lists(st.floats(0, 50), min_size=1, max_size=12))

@@ -100,7 +100,7 @@ def test_dimensions_and_components(tmp_path: Path, name: str) -> None:
     flat = image(shape=(6, 7))
     volume = open_volume(save(tmp_path / name, flat), cache_dir=cache)
     assert volume.shape == (1, 7, 6)
-    np.testing.assert_allclose(volume.affine, [[-0.7, 0, 20], [0, -0.9, -35], [0, 0, 1]], atol=1e-6)
+    np.testing.assert_allclose(volume.affine, np.array([[-0.7, 0, 20], [0, -0.9, -35], [0, 0, 1]]), atol=1e-6)
     np.testing.assert_array_equal(voxels(volume)[0], SimpleITK.GetArrayFromImage(flat).T)
     vector = image(shape=(5, 6, 7, 3), components=True)
     volume = open_volume(save(tmp_path / name, vector), cache_dir=cache)

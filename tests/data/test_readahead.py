@@ -5,12 +5,14 @@ from __future__ import annotations
 import mmap
 import os
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from monai_cpic.data import open_volume
 from monai_cpic.data.sources import mapped
@@ -46,9 +48,14 @@ def test_every_page_once_and_no_other(positions: list[int]) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="needs posix_fadvise")
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_values_of_a_file_in_no_cache(tmp_path: Path, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = []
-    monkeypatch.setattr(mapped, "missing", lambda *arguments: answers.append(missing(*arguments)) or answers[-1])
+def test_values_of_a_file_in_no_cache(tmp_path: Path, order: Literal["C", "F"], monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: list[bool] = []
+
+    def answered(path: str, positions: NDArray[Any]) -> bool:
+        answers.append(missing(path, positions))
+        return answers[-1]
+
+    monkeypatch.setattr(mapped, "missing", answered)
     values = np.asarray(np.random.default_rng(0).integers(0, 1000, (2, 40, 50, 60), np.int16), order=order)
     np.save(tmp_path / "scan.npy", values)
     with (tmp_path / "scan.npy").open("rb") as file:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -216,6 +218,6 @@ def test_the_order_of_the_axes_in_memory_does_not_matter() -> None:
         ((np.eye(3), (3, 3, 3)), "does not fit"),
     ],
 )
-def test_wrong_arguments(arguments: tuple, message: str) -> None:
+def test_wrong_arguments(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Sampling(*arguments)

@@ -238,7 +238,7 @@ def test_data_loaders(files: list[Path], loader: type, workers: int) -> None:
     assert seen == [0, 1, 2, 3, 4]
 
 
-class Middles(torch.utils.data.Dataset):
+class Middles(torch.utils.data.Dataset[float]):
     """Reads in the workers."""
 
     def __init__(self, volumes: list[LazyVolume]) -> None:

@@ -51,7 +51,7 @@ def write(
         steps = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
         datasets.append({"path": str(level), "coordinateTransformations": steps})
     axes = [{"name": name, **({"type": "space", "unit": unit} if name in "xyz" and unit else {})} for name in names]
-    image = {"axes": axes, "datasets": datasets}
+    image: dict[str, Any] = {"axes": axes, "datasets": datasets}
     if version == "0.4":
         group.attrs["multiscales"] = [{"version": version, **image}]
     else:
@@ -123,7 +123,8 @@ def test_units(tmp_path: Path) -> None:
 
 def test_sharded(tmp_path: Path) -> None:
     location = write(str(tmp_path / "scan"), chunks=(1, 4, 4, 4), shards=(2, 8, 8, 8))
-    assert open_volume(location).source.chunks == (1, 4, 4, 4)
+    source = open_volume(location).source
+    assert isinstance(source, zarr_source.ZarrSource) and source.chunks == (1, 4, 4, 4)
     np.testing.assert_array_equal(whole(location, missing_chunks="error"), VALUES.transpose(0, 3, 2, 1))
 
 
@@ -178,7 +179,9 @@ def test_a_small_cache_reads_in_parts(tmp_path: Path, monkeypatch: pytest.Monkey
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.integers(0, 19), min_size=1, max_size=5), max_size=12))
 def test_the_least_recently_used_are_replaced(requests: list[list[int]]) -> None:
-    cache, table, recent, loaded = ChunkCache(16, 6 * 16), np.zeros(20, np.int32), [], []
+    cache, table = ChunkCache(16, 6 * 16), np.zeros(20, np.int32)
+    recent: list[set[int]] = []
+    loaded: list[int] = []
 
     def load(chunk: int, voxels: np.ndarray) -> None:
         loaded.append(chunk)

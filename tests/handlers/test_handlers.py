@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from ignite.metrics import Metric
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import CheckpointSaver, MeanSquaredError, ValidationHandler
@@ -23,7 +25,7 @@ from monai_cpic.handlers import (
     latest_checkpoint,
     resume_training,
 )
-from monai_cpic.networks import CPICNet, ResNetRegressor, RidgeReadout, paper_net
+from monai_cpic.networks import CPICNet, ResNetRegressor, RidgeReadout, TTProjection, paper_net
 
 SHAPE = (8, 8, 8)
 
@@ -33,7 +35,7 @@ def small_net(covariates: int = 0) -> CPICNet:
 
 
 @pytest.fixture
-def items(tmp_path: Path) -> list[dict]:
+def items(tmp_path: Path) -> list[dict[str, Any]]:
     for b in range(6):
         np.save(tmp_path / f"{b}.npy", torch.rand(1, *SHAPE, generator=torch.Generator().manual_seed(b)).numpy())
     return [
@@ -46,14 +48,16 @@ def items(tmp_path: Path) -> list[dict]:
     ]
 
 
-def training(items: list[dict], folder: Path, epochs: int, resume: bool = False) -> tuple[SupervisedTrainer, CPICNet, History]:
+def training(
+    items: list[dict[str, Any]], folder: Path, epochs: int, resume: bool = False
+) -> tuple[SupervisedTrainer, CPICNet, History]:
     set_determinism(0)
     network = small_net(covariates=1)
     optimizer = torch.optim.RAdam(network.parameters(), lr=1e-2)
     loader = DataLoader(Dataset(items), batch_size=3, shuffle=True, collate_fn=list_collate)
     fixed = DataLoader(Dataset(items), batch_size=3, collate_fn=list_collate)
-    common = {"device": "cpu", "network": network, "prepare_batch": PrepareRows(), "decollate": False}
-    metric = {"mse": MeanSquaredError(output_transform=lambda o: (o["pred"], o["label"][:, None]))}
+    common: dict[str, Any] = {"device": "cpu", "network": network, "prepare_batch": PrepareRows(), "decollate": False}
+    metric: dict[str, Metric] = {"mse": MeanSquaredError(output_transform=lambda o: (o["pred"], o["label"][:, None]))}
     evaluator = SupervisedEvaluator(val_data_loader=fixed, key_val_metric=metric, **common)
     history = History(evaluator)
     trainer = SupervisedTrainer(
@@ -79,7 +83,7 @@ def training(items: list[dict], folder: Path, epochs: int, resume: bool = False)
     return trainer, network, history
 
 
-def test_resumed_training_equals_an_uninterrupted_one(items: list[dict], tmp_path: Path) -> None:
+def test_resumed_training_equals_an_uninterrupted_one(items: list[dict[str, Any]], tmp_path: Path) -> None:
     _, whole, whole_history = training(items, tmp_path / "whole", 6)
     training(items, tmp_path / "parts", 4)  # stops after epoch 4 …
     trainer, resumed, history = training(items, tmp_path / "parts", 6, resume=True)  # … and goes on from its checkpoint
@@ -89,19 +93,20 @@ def test_resumed_training_equals_an_uninterrupted_one(items: list[dict], tmp_pat
     assert history.rows == whole_history.rows
 
 
-def test_history_has_losses_and_metrics(items: list[dict], tmp_path: Path) -> None:
+def test_history_has_losses_and_metrics(items: list[dict[str, Any]], tmp_path: Path) -> None:
     _, _, history = training(items, tmp_path, 4)
     assert [row["epoch"] for row in history.rows] == [1, 2, 3, 4]
     assert all(row["loss"] > 0 for row in history.rows)
     assert ["mse" in row for row in history.rows] == [False, True, False, True]
 
 
-def test_refreshed_basis_comes_from_all_training_volumes(items: list[dict]) -> None:
+def test_refreshed_basis_comes_from_all_training_volumes(items: list[dict[str, Any]]) -> None:
     network = small_net().train()
     network([item["image"] for item in items[:3]])
     fixed = DataLoader(Dataset(items), batch_size=4, collate_fn=list_collate)
     trainer = SupervisedTrainer("cpu", 1, fixed, network, torch.optim.SGD(network.parameters(), 0.1), torch.nn.MSELoss())
     RefreshHandler(network, fixed)(trainer)
+    assert isinstance(network.projection, TTProjection)
     assert (network.projection.group >= 0).sum() == 6 and not network.training
     with torch.no_grad():
         features = network.features([item["image"] for item in items])
@@ -117,7 +122,7 @@ def test_latest_checkpoint_is_found_by_number(tmp_path: Path) -> None:
         latest_checkpoint(tmp_path / "elsewhere")
 
 
-def test_a_ridge_readout_is_fitted_to_the_rows_whose_target_is_known(items: list[dict]) -> None:
+def test_a_ridge_readout_is_fitted_to_the_rows_whose_target_is_known(items: list[dict[str, Any]]) -> None:
     network = small_net(covariates=1).train()
     network.readout = RidgeReadout(1, 1, network.bottleneck.decomposition.mode_sizes)
     loader = DataLoader(Dataset(items), batch_size=4, collate_fn=list_collate)
@@ -134,7 +139,7 @@ def test_a_ridge_readout_is_fitted_to_the_rows_whose_target_is_known(items: list
     torch.testing.assert_close(fitted(trains, covariates), expected(trains, covariates))
 
 
-def test_transforms_are_seeded_each_epoch_from_torchs_generator(items: list[dict]) -> None:
+def test_transforms_are_seeded_each_epoch_from_torchs_generator(items: list[dict[str, Any]]) -> None:
     transform = Compose([RandScaleIntensityd("label", prob=1.0, factors=0.5)])
     network = small_net()
     trainer = SupervisedTrainer("cpu", 1, [], network, torch.optim.SGD(network.parameters(), 0.1), torch.nn.MSELoss())
@@ -147,7 +152,7 @@ def test_transforms_are_seeded_each_epoch_from_torchs_generator(items: list[dict
     assert torch.equal(drawn[0], drawn[2]) and torch.equal(drawn[1], drawn[3]) and not torch.equal(drawn[0], drawn[1])
 
 
-def test_a_network_that_sees_all_voxels_has_nothing_to_refresh(items: list[dict]) -> None:
+def test_a_network_that_sees_all_voxels_has_nothing_to_refresh(items: list[dict[str, Any]]) -> None:
     network = ResNetRegressor(SHAPE)
     loader = DataLoader(Dataset(items), batch_size=4, collate_fn=list_collate)
     trainer = SupervisedTrainer("cpu", 1, loader, network, torch.optim.SGD(network.parameters(), 0.1), torch.nn.MSELoss())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from monai_cpic.data import list_collate, open_volume
@@ -9,7 +11,7 @@ from monai_cpic.handlers import PrepareRows
 
 
 def test_every_row_gets_its_patients_volume() -> None:
-    items = [
+    items: list[dict[str, Any]] = [
         {"image": open_volume(torch.zeros(1, 4, 4, 4)), "covariates": torch.rand(v, 8), "label": torch.rand(v)} for v in (3, 1, 2)
     ]
     volumes, targets, (covariates,), kwargs = PrepareRows()(list_collate(items), device="cpu")

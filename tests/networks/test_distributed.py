@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
+from gradients import gradient
 from torch import Tensor, nn
 
 from monai_cpic.data import open_volume
@@ -41,7 +42,7 @@ def _train(batches: list[slice], ranks: int, kind: str) -> tuple[list[float], di
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    gradients = {name: parameter.grad for name, parameter in net.named_parameters()}
+    gradients = {name: gradient(parameter) for name, parameter in net.named_parameters()}
     return losses, gradients, net.state_dict()
 
 

@@ -60,15 +60,16 @@ def test_quirks_of_the_real_set(simulated: Path) -> None:
 
 
 def test_scans(simulated: Path) -> None:
-    for case in simulated.glob("BraTS20_*"):
-        for path in case.iterdir():
-            image = nibabel.load(path)
-            assert nibabel.aff2axcodes(image.affine) == ("L", "P", "S") and image.header.get_zooms() == (5, 5, 5)
-            values = np.asarray(image.dataobj)
-            if "seg" in path.name.lower():
-                assert values.dtype == np.uint8 and set(np.unique(values)) <= {0, 1, 2, 4} and values.any()
-            else:
-                assert values.dtype == np.int16 and values.min() == 0 and 0.1 < (values > 0).mean() < 0.25
+    paths = sorted(simulated.glob("BraTS20_*/*"))
+    assert len(paths) == PATIENTS * (len(MODALITIES) + 1)
+    for path in paths:
+        image = nibabel.Nifti1Image.from_filename(path)
+        assert nibabel.aff2axcodes(image.affine) == ("L", "P", "S") and image.header.get_zooms() == (5, 5, 5)
+        values = np.asarray(image.dataobj)
+        if "seg" in path.name.lower():
+            assert values.dtype == np.uint8 and set(np.unique(values)) <= {0, 1, 2, 4} and values.any()
+        else:
+            assert values.dtype == np.int16 and values.min() == 0 and 0.1 < (values > 0).mean() < 0.25
 
 
 def test_same_seed_gives_the_same_files(simulated: Path, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_quirks_of_the_real_scans(simulated: Path) -> None:
     assert len({dataset.SeriesInstanceUID for dataset in first}) == 4
     for number in range(4):
         datasets = [pydicom.dcmread(path, stop_before_pixels=True) for path in series(simulated, number).iterdir()]
-        assert all(f"{dataset.InstanceNumber}.dcm" == Path(dataset.filename).name for dataset in datasets)
+        assert all(f"{dataset.InstanceNumber}.dcm" == Path(str(dataset.filename)).name for dataset in datasets)
         assert len({dataset.SOPInstanceUID for dataset in datasets}) == len(datasets)
 
 

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from monai_cpic.data import LazyVolume, open_volume
@@ -32,6 +33,17 @@ def shown(axes: Axes) -> np.ndarray:
 def dots(axes: Axes) -> list[list[float]]:
     """Sorted positions of a scatter."""
     return sorted(np.asarray(axes.collections[0].get_offsets()).tolist())
+
+
+def mesh(axes: Axes) -> QuadMesh:
+    """The density of a coronal view."""
+    (drawn,) = (artist for artist in axes.collections if isinstance(artist, QuadMesh))
+    return drawn
+
+
+def counts(density: QuadMesh) -> np.ndarray:
+    """Points in each cell; those without are masked."""
+    return np.ma.filled(np.ma.asarray(density.get_array()), 0)
 
 
 LPS = np.diag([-0.8, -0.8, 2.5, 1.0])  # voxels to RAS millimetres of a DICOM scan: x to the left, y to the back, z to the head
@@ -63,8 +75,7 @@ def test_slices_and_points_of_a_dicom_scan(scan: torch.Tensor, points: torch.Ten
     assert figure.get_suptitle() == "7 of 3,600 voxels (0.194 %); 3 points lie outside the volume and are not drawn"
     assert low.get_aspect() == 1 and coronal.get_aspect() == pytest.approx(2.5 / 0.8)
     assert [text.get_text() for text in low.texts] == ["R", "L", "A", "P"]
-    density = np.asarray(coronal.collections[0].get_array().filled(0))
-    assert density.sum() == 7
+    assert counts(mesh(coronal)).sum() == 7
 
 
 @pytest.mark.parametrize("axes", ["RAS", "ASR", "PIL", "ILP"])
@@ -94,10 +105,10 @@ def test_the_order_of_the_voxels_does_not_change_the_picture(axes: str, scan: to
 def test_coronal_density_lies_where_the_points_are(scan: torch.Tensor) -> None:
     point = torch.tensor([[2, 3, 27]])
     coronal = rendered(sample_positions(volume(scan, LPS), point, slices=1)).axes[1]
-    mesh = coronal.collections[0]
-    row, column = np.argwhere(mesh.get_array().filled(0) > 0)[0]
-    left, top = mesh.get_coordinates()[row, column]
-    right, bottom = mesh.get_coordinates()[row + 1, column + 1]
+    density = mesh(coronal)
+    row, column = np.argwhere(counts(density) > 0)[0]
+    corners = np.asarray(density.get_coordinates())
+    (left, top), (right, bottom) = corners[row, column], corners[row + 1, column + 1]
     assert left <= 2 <= right and top <= 2 <= bottom  # the third slice from the head
     assert coronal.get_ylim() == (29.5, -0.5) and coronal.get_xlim() == (-0.5, 11.5)
 

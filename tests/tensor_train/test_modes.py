@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -45,7 +46,7 @@ def test_axis_order_is_row_major() -> None:
 
 @pytest.mark.parametrize("make", [tt_modes, qtt_modes])
 @pytest.mark.parametrize(("shape", "channels"), [((), 1), ((4, 0), 1), ((4,), 0)])
-def test_impossible_grids_are_refused(make, shape, channels) -> None:
+def test_impossible_grids_are_refused(make: Callable[..., list[Mode]], shape: tuple[int, ...], channels: int) -> None:
     with pytest.raises(ValueError, match="at least"):
         make(shape, channels)
 

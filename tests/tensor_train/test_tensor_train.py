@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 import torch
 
-from monai_cpic.tensor_train import TensorTrain, coordinates, mode_sizes, qtt_modes, tt_modes
+from monai_cpic.tensor_train import Mode, TensorTrain, coordinates, mode_sizes, qtt_modes, tt_modes
 
 
-def random_train(batch: int, shape: tuple[int, ...], rank: int, **kwargs) -> TensorTrain:
+def random_train(batch: int, shape: tuple[int, ...], rank: int, requires_grad: bool = False) -> TensorTrain:
     ranks = [1] + [rank] * (len(shape) - 1) + [1]
-    return TensorTrain(
-        [torch.randn(batch, a, n, b, dtype=torch.double, **kwargs) for a, n, b in zip(ranks, shape, ranks[1:], strict=False)]
-    )
+    cores = zip(ranks, shape, ranks[1:], strict=False)
+    return TensorTrain([torch.randn(batch, a, n, b, dtype=torch.double, requires_grad=requires_grad) for a, n, b in cores])
 
 
 def test_evaluate_and_dense_agree() -> None:
@@ -49,7 +49,7 @@ def test_tt_svd_is_exact_at_full_rank_and_optimal_for_matrices() -> None:
 
 
 @pytest.mark.parametrize("make", [tt_modes, qtt_modes])
-def test_tt_svd_through_modes_puts_every_entry_at_its_coordinate(make) -> None:
+def test_tt_svd_through_modes_puts_every_entry_at_its_coordinate(make: Callable[..., list[Mode]]) -> None:
     x = torch.randn(2, 4, 6, 3, dtype=torch.double)
     modes = make((4, 6), channels=3)
     tt = TensorTrain.from_dense(x, modes, rank=64)

@@ -63,7 +63,7 @@ def level(volume: LazyVolume) -> int:
 
 @pytest.mark.parametrize("name", DATA_SETS)
 def test_random_transforms_are_those_of_the_dense_pipeline(
-    name: str, items: list[dict], pipeline: mt.Compose, tmp_path: Path
+    name: str, items: list[dict[str, Any]], pipeline: mt.Compose, tmp_path: Path
 ) -> None:
     dataset = DATA_SETS[name](items, pipeline, tmp_path)
     load = mt.LoadImaged(KEY, image_only=True, ensure_channel_first=True)
@@ -86,9 +86,9 @@ LOADERS = [*((name, workers) for name in DATA_SETS for workers in (0, "fork")), 
 
 
 @pytest.mark.parametrize(("name", "workers"), LOADERS)
-def test_loaders(name: str, workers: int | str, items: list[dict], pipeline: mt.Compose, tmp_path: Path) -> None:
+def test_loaders(name: str, workers: int | str, items: list[dict[str, Any]], pipeline: mt.Compose, tmp_path: Path) -> None:
     dataset = DATA_SETS[name](items, pipeline, tmp_path)
-    options = {"num_workers": 2, "multiprocessing_context": workers} if workers else {}
+    options: dict[str, Any] = {"num_workers": 2, "multiprocessing_context": workers} if workers else {}
     for _ in range(1 if workers == "spawn" else 2):
         numbers = []
         for batch in DataLoader(dataset, batch_size=2, **options):
@@ -99,14 +99,20 @@ def test_loaders(name: str, workers: int | str, items: list[dict], pipeline: mt.
         assert numbers == [0, 1, 2, 3]
 
 
-def test_thread_loader(items: list[dict], pipeline: mt.Compose, tmp_path: Path) -> None:
+def test_thread_loader(items: list[dict[str, Any]], pipeline: mt.Compose, tmp_path: Path) -> None:
     dataset = DATA_SETS["CacheDataset"](items, pipeline, tmp_path)
+    numbers = []
     for batch in ThreadDataLoader(dataset, batch_size=2, num_workers=0):
         assert [level(volume) for volume in batch[KEY]] == batch["label"].tolist()
+        numbers += batch["label"].tolist()
+    assert numbers == [0, 1, 2, 3]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="pinned memory needs CUDA")
-def test_pinned_memory(items: list[dict], pipeline: mt.Compose, tmp_path: Path) -> None:
+def test_pinned_memory(items: list[dict[str, Any]], pipeline: mt.Compose, tmp_path: Path) -> None:
+    numbers = []
     for batch in DataLoader(Dataset(items, pipeline), batch_size=2, pin_memory=True):
         assert batch["label"].is_pinned()
         assert [level(volume) for volume in batch[KEY]] == batch["label"].tolist()
+        numbers += batch["label"].tolist()
+    assert numbers == [0, 1, 2, 3]

@@ -57,6 +57,11 @@ def equal(volume: LazyVolume, expected: Any, tolerance: float = 1e-5) -> None:
     torch.testing.assert_close(found, expected, atol=tolerance * max(1.0, float(expected.abs().max())), rtol=0)
 
 
+def normalized(*given: Any, **options: Any) -> mt.NormalizeIntensityd:
+    """MONAI's, which takes numbers and lists although its annotations allow tensors only."""
+    return mt.NormalizeIntensityd(KEY, *given, **options)
+
+
 PAIRS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "normalize": (lambda: NormalizeIntensityLazyd(KEY), lambda: mt.NormalizeIntensityd(KEY)),
     "nonzero": (lambda: NormalizeIntensityLazyd(KEY, nonzero=True), lambda: mt.NormalizeIntensityd(KEY, nonzero=True)),
@@ -64,14 +69,14 @@ PAIRS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         lambda: NormalizeIntensityLazyd(KEY, nonzero=True, channel_wise=True),
         lambda: mt.NormalizeIntensityd(KEY, nonzero=True, channel_wise=True),
     ),
-    "given": (lambda: NormalizeIntensityLazyd(KEY, 40.0, 7.0), lambda: mt.NormalizeIntensityd(KEY, 40.0, 7.0)),
+    "given": (lambda: NormalizeIntensityLazyd(KEY, 40.0, 7.0), lambda: normalized(40.0, 7.0)),
     "given mean": (
         lambda: NormalizeIntensityLazyd(KEY, subtrahend=[4.0, 5.0], channel_wise=True),
-        lambda: mt.NormalizeIntensityd(KEY, subtrahend=[4.0, 5.0], channel_wise=True),
+        lambda: normalized([4.0, 5.0], channel_wise=True),
     ),
     "given of one channel": (
         lambda: NormalizeIntensityLazyd(KEY, [None, 5.0], [None, 4.0], nonzero=True, channel_wise=True),
-        lambda: mt.NormalizeIntensityd(KEY, [None, 5.0], [None, 4.0], nonzero=True, channel_wise=True),
+        lambda: normalized([None, 5.0], [None, 4.0], nonzero=True, channel_wise=True),
     ),
     "percentiles": (
         lambda: ScaleIntensityRangePercentilesLazyd(KEY, 5, 90, -1, 1),
@@ -193,13 +198,15 @@ def pipeline(*intensities: Any) -> mt.Compose:
     return mt.Compose([LoadLazyVolumed(keys), *spatial, *freeze, *intensities], lazy=True)
 
 
-def test_of_the_stored_scan_whatever_its_grid(items: list[dict], values: Tensor, mask: Tensor) -> None:
+def test_of_the_stored_scan_whatever_its_grid(items: list[dict[str, Any]], values: Tensor, mask: Tensor) -> None:
     for _ in range(3):
         volume = pipeline(MaskIntensityLazyd(KEY, MASK))(items[0])[KEY]
         torch.testing.assert_close(voxel_sample(volume, 10**6), (values * mask)[:1].flatten(1))
 
 
-def test_one_estimate_for_all_epochs_and_workers(items: list[dict], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_one_estimate_for_all_epochs_and_workers(
+    items: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def counted(*arguments: Any) -> Tensor:
         with (tmp_path / "samples").open("a") as file:
             file.write("x")

@@ -102,6 +102,7 @@ def test_intensities(image: MetaTensor) -> None:
     scaled = ScaleIntensityRangeLazyd(KEY, -1000, 400, 0, 1, clip=True)({KEY: volume})[KEY]
     centres = torch.stack([torch.randint(0, n, (50,)) for n in volume.shape[1:]], 1)
     expected = mt.ScaleIntensityRange(-1000, 400, 0, 1, clip=True)(volume.gather(centres, 4))
+    assert isinstance(expected, MetaTensor)
     torch.testing.assert_close(scaled.gather(centres, 4), expected.as_tensor())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import monai.transforms as mt
 import numpy as np
@@ -56,7 +57,7 @@ class CountingSource(Source):
     def dtype(self) -> np.dtype:
         return self.source.dtype
 
-    def points(self, indices: Sequence[NDArray]) -> NDArray:
+    def points(self, indices: Sequence[NDArray[Any]]) -> NDArray[Any]:
         self.reads.append(len(indices[0]))
         return self.source.points(indices)
 
@@ -78,7 +79,8 @@ def test_a_step_that_is_held_finds_its_patches_read(tmp_path: Path, scans: list[
         net.bottleneck(volumes)
         for volume, points, sampled in zip(volumes, planned, net.bottleneck.sampled, strict=True):
             if step % 2:
-                assert torch.equal(points, sampled) and patches_read(volume, sampled, net.encoder.receptive_field) == 0
+                assert points is not None and torch.equal(points, sampled)
+                assert patches_read(volume, sampled, net.encoder.receptive_field) == 0
             else:
                 assert points is None and patches_read(volume, sampled, net.encoder.receptive_field) > 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
+from multiprocessing.context import ForkProcess, SpawnProcess
 from pathlib import Path
 
 import pytest
@@ -60,10 +60,10 @@ def write(folder: Path) -> None:
     IndexStore(2, folder).put("from elsewhere", *step(5))
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_processes_share_a_folder(tmp_path: Path, method: str) -> None:
+@pytest.mark.parametrize("kind", [ForkProcess, SpawnProcess])
+def test_processes_share_a_folder(tmp_path: Path, kind: type[ForkProcess | SpawnProcess]) -> None:
     store = IndexStore(2, tmp_path)
-    process = multiprocessing.get_context(method).Process(target=write, args=(tmp_path,))
+    process = kind(target=write, args=(tmp_path,))
     process.start()
     process.join(60)
     assert process.exitcode == 0

@@ -27,7 +27,7 @@ def ridge(features: Tensor, target: Tensor, penalty: float) -> tuple[Tensor, Ten
     return weights, target.mean(0) - features.mean(0) @ weights
 
 
-def dense_features(known: TensorTrain, covariates: Tensor | None, share: float) -> Tensor:
+def dense_features(known: TensorTrain, covariates: Tensor | None, share: Tensor) -> Tensor:
     """Entries and covariates, scaled as the kernel weighs them."""
     parts = [(known.to_dense().flatten(1), share)] + ([] if covariates is None else [(covariates, 1 - share)])
     units = [(part - part.mean(0)).square().sum(1).mean() for part, _ in parts]
