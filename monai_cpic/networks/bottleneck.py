@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from monai.utils import evenly_divisible_all_gather
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from monai_cpic.data import Volume
+from monai_cpic.distributed import joint_rows
 from monai_cpic.networks.decompositions import Decomposition
 from monai_cpic.networks.encoders import Encoder
 from monai_cpic.networks.grid import check_volume
@@ -100,7 +100,8 @@ class TTBottleneck(nn.Module):
     def _update_statistics(self, field: LatentField) -> None:
         """Running statistics of the encoder and of each latent channel from random points; the first batch sets them.
 
-        The points depend on the step alone and the batch is that of all processes: its parts give what it gives as a whole.
+        The points depend on the step alone and the patches of all processes are gathered, so that several processes compute the
+        same statistics as one process with the joint batch.
         """
         step = self._step
         generator = torch.Generator().manual_seed(step)
@@ -111,6 +112,6 @@ class TTBottleneck(nn.Module):
         for layer in running:
             layer.momentum = 0.1 if step else 1.0
             layer.train()
-        self.standardise(self.latent(evenly_divisible_all_gather(torch.cat(patches), concat=True)))
+        self.standardise(self.latent(joint_rows(torch.cat(patches))))
         for layer in running:
             layer.eval()

@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 
-from monai_cpic.cohorts.brats.survival import COLUMNS
+from monai_cpic.cohorts.brats.survival_table import COLUMNS
 from monai_cpic.phantoms.brain import Tumour, render_brain
 from monai_cpic.phantoms.rendering import Grid
 from monai_cpic.phantoms.simulation import Simulation, generator

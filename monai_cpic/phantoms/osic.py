@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monai_cpic.cohorts.osic.visits import COLUMNS
+from monai_cpic.cohorts.osic.visits_table import COLUMNS
 from monai_cpic.phantoms.dicom_writer import write_ct_series
 from monai_cpic.phantoms.rendering import Grid
 from monai_cpic.phantoms.simulation import Simulation, generator

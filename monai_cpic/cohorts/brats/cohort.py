@@ -24,7 +24,7 @@ from monai_cpic.cohorts.brats.classes import class_table
 from monai_cpic.cohorts.brats.figures import predicted_against_true_days
 from monai_cpic.cohorts.brats.items import COVARIATES, FIVE_YEARS, patient_item
 from monai_cpic.cohorts.brats.scans import MODALITIES, checked_scans, count_unlisted
-from monai_cpic.cohorts.brats.survival import check_survival, read_survival_lines
+from monai_cpic.cohorts.brats.survival_table import check_survival, read_survival_lines
 from monai_cpic.cohorts.ridge import ridge_prediction
 from monai_cpic.cohorts.tables import known_exclusions
 from monai_cpic.data import LazyVolume
@@ -56,7 +56,7 @@ class BraTSCohort(Cohort):
         table: name of the table, ``survival_info.csv`` or ``survival_evaluation.csv``.
         modalities: of flair, t1, t1ce and t2, the channels of ``image`` in this order.
         segmentation: add the segmentation as the last channel.
-        alive: what becomes of patients who are alive (:func:`~monai_cpic.cohorts.brats.survival.check_survival`).
+        alive: what becomes of patients who are alive (:func:`~monai_cpic.cohorts.brats.survival_table.check_survival`).
         exclude: patients to leave out; they are counted and logged by name.
         survival_known: the survival of every patient has to be known; otherwise it may be missing.
 

@@ -19,7 +19,7 @@ def patient_item(row: Mapping[str, Any], scan: list[str]) -> dict[str, Any]:
     """The item of one patient, as :class:`~monai_cpic.cohorts.brats.cohort.BraTSCohort` describes it.
 
     Args:
-        row: of :func:`~monai_cpic.cohorts.brats.survival.check_survival`.
+        row: of :func:`~monai_cpic.cohorts.brats.survival_table.check_survival`.
         scan: the paths of its channels.
     """
     resection = row["Extent_of_Resection"]

@@ -26,7 +26,7 @@ from monai_cpic.cohorts.base import Cohort
 from monai_cpic.cohorts.osic.figures import fvc_curves, predicted_against_measured
 from monai_cpic.cohorts.osic.items import CHANGE_UNIT, COVARIATES, patient_item
 from monai_cpic.cohorts.osic.scans import check_scans, scan_folders
-from monai_cpic.cohorts.osic.visits import COLUMNS, check_visits
+from monai_cpic.cohorts.osic.visits_table import COLUMNS, check_visits
 from monai_cpic.cohorts.tables import known_exclusions, read_lines
 from monai_cpic.losses import PinballLoss
 from monai_cpic.metrics import LaplaceLogLikelihood, laplace_log_likelihood

@@ -34,7 +34,7 @@ def patient_item(scan: Path, visits: pd.DataFrame, weeks: list[int] | None) -> d
 
     Args:
         scan: folder of the patient's name.
-        visits: of the patient, rows of :func:`~monai_cpic.cohorts.osic.visits.check_visits` sorted by week.
+        visits: of the patient, rows of :func:`~monai_cpic.cohorts.osic.visits_table.check_visits` sorted by week.
         weeks: to predict; default those of the visits after the baseline.
     """
     baseline, measured = visits.iloc[0], visits.iloc[1:].set_index("Weeks")["FVC"]
