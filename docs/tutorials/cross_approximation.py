@@ -26,7 +26,7 @@ def approximate(dense: Tensor, rank: int) -> dict[str, tuple[Tensor, Tensor | No
     # 1. Modes factorise the grid for a tensor train: here one mode for every binary digit of every axis.
     modes = qtt_modes(dense.shape)
 
-    # 2. A field is a function of coordinates: here it looks them up; in CPICNet it runs an encoder at them.
+    # 2. A field is a function of coordinates: here it looks up values; in CPICNet it runs an encoder at these points.
     asked: list[Tensor] = []
 
     def field(coordinates: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def approximate(dense: Tensor, rank: int) -> dict[str, tuple[Tensor, Tensor | No
         asked.append(points[0])
         return dense[points.unbind(-1)]
 
-    # 3. The best that any method can reach reads every value; the others read a few.
+    # 3. TT-SVD, the nearly best approximation of its rank, reads every value; the others read a few.
     results: dict[str, tuple[Tensor, Tensor | None]] = {
         "original": (dense, None),
         "TT-SVD": (to_grid(TensorTrain.from_dense(dense[None], modes, rank), dense), None),
