@@ -2,9 +2,9 @@
 
     python docs/tutorials/low_rank_embedding.py [--image PICTURE] [--steps 1200] [--output docs/images/figure1.png]
 
-A picture, like a scan, is not of low rank: truncated to rank 3 it is a blur.  An encoder can map it to a channel of low rank, and a
-decoder can invert the mapping, so that the matrix of rank 3 in between holds nearly all of the picture.  C-PIC does the same in three
-dimensions, with a head in place of the decoder.
+A picture, like a scan, is not of low rank: truncated to rank 3 it is a blur.  An encoder can map it to a channel of low rank, and
+a decoder can invert the mapping, so that the matrix of rank 3 in between holds nearly all of the picture.  C-PIC does the same in
+three dimensions, with a head in place of the decoder.
 """
 
 from __future__ import annotations
