@@ -1,4 +1,9 @@
-"""Batches that are distributed over the processes of a training; in a single process, each function is trivial."""
+"""Batches that are distributed over the processes of a training, treated as one joint batch.
+
+Batch statistics (:class:`~monai_cpic.networks.TTBottleneck`), features (the projections) and losses
+(:class:`~monai_cpic.losses.JointMean`) are computed with these functions, so that several processes train as one process would
+with all volumes in one batch.  Without distribution, each function returns what it is given, or its mean or size.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from torch import Tensor
 
 from monai_cpic.tensor_train import TensorTrain
 
-__all__ = ["joint_mean", "joint_size", "joint_trains", "process_count"]
+__all__ = ["joint_mean", "joint_rows", "joint_size", "joint_trains", "process_count"]
 
 
 def process_count() -> int:
@@ -29,6 +34,12 @@ def joint_trains(trains: TensorTrain) -> TensorTrain:
         flat = torch.stack([gathered[rank][position] for position, rank in order])
     parts = flat.split([core[0].numel() for core in cores], 1)
     return TensorTrain([part.reshape(-1, *core.shape[1:]) for part, core in zip(parts, cores, strict=True)])
+
+
+def joint_rows(values: Tensor) -> Tensor:
+    """The rows ``[B, ...]`` of all processes, without gradient, process by process."""
+    rows: Tensor = evenly_divisible_all_gather(values, concat=True)
+    return rows
 
 
 def joint_mean(values: Tensor) -> Tensor:

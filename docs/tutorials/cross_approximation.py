@@ -23,10 +23,10 @@ from matplotlib import pyplot
 
 def approximate(dense: Tensor, rank: int) -> dict[str, tuple[Tensor, Tensor | None]]:
     """Reconstructions of a dense array ``[*shape]``, and the points at which each way asked for values."""
-    # 1. Modes say how a tensor train sees the grid: here one mode for every binary digit of every axis.
+    # 1. Modes factorise the grid for a tensor train: here one mode for every binary digit of every axis.
     modes = qtt_modes(dense.shape)
 
-    # 2. A field is a function of coordinates: here it looks them up; in CPICNet it runs an encoder at them.
+    # 2. A field is a function of coordinates: here it looks up values; in CPICNet it runs an encoder at these points.
     asked: list[Tensor] = []
 
     def field(coordinates: Tensor) -> Tensor:
@@ -34,14 +34,14 @@ def approximate(dense: Tensor, rank: int) -> dict[str, tuple[Tensor, Tensor | No
         asked.append(points[0])
         return dense[points.unbind(-1)]
 
-    # 3. The best that any method can reach reads every value; the others read a few.
+    # 3. TT-SVD, the nearly best approximation of its rank, reads every value; the others read a few.
     results: dict[str, tuple[Tensor, Tensor | None]] = {
         "original": (dense, None),
         "TT-SVD": (to_grid(TensorTrain.from_dense(dense[None], modes, rank), dense), None),
     }
     for name, options in {
         "plain cross": {"oversampling": 1.0, "passes": 4, "completion": 0},
-        "two passes, 1.5 r rows": {"completion": 0},
+        "two sweeps, 1.5 r rows": {"completion": 0},
         "with completion (default)": {},
     }.items():
         asked.clear()

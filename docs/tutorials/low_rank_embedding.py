@@ -2,9 +2,9 @@
 
     python docs/tutorials/low_rank_embedding.py [--image PICTURE] [--steps 1200] [--output docs/images/figure1.png]
 
-A picture, as a scan, has no low rank: cut to rank 3 it is a blur.  An encoder can warp it into a channel that has, and a decoder
-can undo the warping, so that the rank-3 matrix in between says nearly all of the picture.  C-PIC makes use of that in three
-dimensions, with a head in place of the decoder.
+A picture, like a scan, is not of low rank: truncated to rank 3 it is a blur.  An encoder can map it to a channel of low rank, and
+a decoder can invert the mapping, so that the matrix of rank 3 in between holds nearly all of the picture.  C-PIC does the same in
+three dimensions, with a head in place of the decoder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from monai_cpic.experiments.figure1 import draw_figure1, picture_error, read_pic
 
 
 def main() -> None:
-    """Print how slowly the ranks of the picture help, then learn the embedding and draw."""
+    """Print how slowly the error of the picture falls with the rank, then learn the embedding and draw it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", type=Path, help="default: a photograph that comes with matplotlib")
     parser.add_argument("--steps", type=int, default=1200)

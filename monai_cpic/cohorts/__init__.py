@@ -1,4 +1,4 @@
-"""Cohorts: one description of each, from its files to the report of a run."""
+"""Cohorts: how each is read, which units and scores it has, and what its report shows; one evaluation for all."""
 
 from monai_cpic.cohorts.base import Cohort
 from monai_cpic.cohorts.brats.cohort import BraTSCohort

@@ -1,4 +1,4 @@
-"""What a cohort is: one description, from its files to the report of a run."""
+"""The interface of cohorts, from their files to the report of a run."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ __all__ = ["Cohort"]
 
 
 class Cohort(ABC):
-    """One description of a cohort: how to read it, what is predicted in which units, how it is scored, and what a report shows.
+    """How a cohort is read, what is predicted in which units, how predictions are scored, and what a report shows.
 
-    Derive from it to train on patients of your own.  The arguments of your class are the choices that a user has (which table,
-    which channels).  An object of it touches no files until :meth:`read` is called, so that a network can be built from it alone.
-    A configuration refers to it at each step: ``read`` gives the data, ``in_units`` is the engines' postprocessing,
-    ``key_metric`` their key metric, and :func:`~monai_cpic.cohorts.evaluation.write_evaluation` asks for the rest.  What is
-    abstract has to be written, the other methods may be overridden.
+    Derive a class from it to train on patients of your own.  The arguments of your class are the choices that a user has, such as
+    the table or the channels.  Constructing an object reads no files, so that a network can be built for the cohort without its
+    data; only :meth:`read` opens them.  A configuration uses the object at each step: ``read`` for the data, ``in_units`` for the
+    postprocessing of the engines, ``key_metric`` for their key metric, and
+    :func:`~monai_cpic.cohorts.evaluation.write_evaluation` for the rest.  Implement the abstract methods; you may override the
+    others.
 
-    A patient may have several targets, such as one for each visit.  Everything that is predicted is therefore *rows*: ``R`` rows
-    for all the patients of a batch, ``V`` for one of them.
+    A patient may have several targets, such as one for each visit.  All predictions are therefore *rows*: ``R`` is the number of
+    rows of all patients of a batch, ``V`` that of one patient.
 
     Attributes:
-        title: of the report.
+        title: title of the report.
         channels: names of the channels of ``image``.
-        covariates: what the columns of ``covariates`` mean.
-        rows: what one row of the table of predictions is, in the plural, for the counts in metrics.json.
-        higher_is_better: whether a higher value of the key metric is a better one.
-        scores_caption: what the scores mean, and their units.
-        loss_caption: what the learning curves show, and their units.
+        covariates: meanings of the columns of ``covariates``.
+        rows: name of the rows of the table of predictions, in the plural, for the counts in metrics.json.
+        higher_is_better: whether a higher value of the key metric is better.
+        scores_caption: the meanings and units of the scores, for the report.
+        loss_caption: the meaning and unit of the learning curves, for the report.
     """
 
     title: str
@@ -62,32 +63,32 @@ class Cohort(ABC):
 
         Raises:
             FileNotFoundError: when a table or folder does not exist.
-            ValueError: when the files are broken; the message names all broken entries and the way out.
+            ValueError: when the files are broken; the message names all broken entries and says what to do.
         """
 
     @abstractmethod
     def in_units(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Bring an engine's output to the units of the table: its postprocessing, with ``decollate=False``.
+        """Convert an engine's output to the units of the table: the engine's postprocessing, with ``decollate=False``.
 
         Args:
             data: batch and output of an engine: ``pred`` ``[R, out_channels]`` and ``label`` ``[R, ...]`` hold the rows of all
-                patients, the items' other entries are lists over patients.
+                patients, the other entries are lists over patients.
 
         Returns:
-            The same with ``pred`` ``[R, Q]`` and ``label`` in the units of the table.
+            The same, with ``pred`` ``[R, Q]`` and ``label`` in the units of the table.
         """
 
     @abstractmethod
     def key_metric(self) -> dict[str, Metric]:
-        """A new metric of the outputs of :meth:`in_units`, under its name: what a training is judged by."""
+        """A new metric of the outputs of :meth:`in_units`, by its name, which compares the epochs of a training."""
 
     @abstractmethod
     def table(self, patients: Sequence[Mapping[str, Any]], outputs: Sequence[Tensor]) -> pd.DataFrame:
-        """Lay out predictions, with what is known of the truth beside them: predictions.csv.
+        """The table of predictions and known true values that is written to predictions.csv.
 
         Args:
             patients: items of :meth:`read`.
-            outputs: for each of them ``[V, Q]``, in the units of :meth:`in_units`.
+            outputs: for each patient a tensor ``[V, Q]``, in the units of :meth:`in_units`.
 
         Raises:
             ValueError: when the predictions do not fit the patients.
@@ -95,13 +96,13 @@ class Cohort(ABC):
 
     @abstractmethod
     def scores(self, table: pd.DataFrame) -> dict[str, float]:
-        """The scores of a table, of the rows whose truth is known; NaN where a score is not defined."""
+        """The scores of the rows of a table whose true value is known, by name; NaN if a score is not defined."""
 
     @abstractmethod
     def references(
         self, training: Sequence[Mapping[str, Any]], patients: Sequence[Mapping[str, Any]]
     ) -> dict[str, Sequence[Tensor]]:
-        """Predictions of simple models that do not see the scans, by name, each as :meth:`table` takes them.
+        """Predictions of reference models that do not see the scans, by name, each in the form of ``outputs`` of :meth:`table`.
 
         Args:
             training: the patients to learn from.
@@ -109,19 +110,19 @@ class Cohort(ABC):
         """
 
     def counts(self, table: pd.DataFrame) -> dict[str, int]:
-        """How many of what are scored, beside the patients, such as ``{"visits": 92}``; by default nothing."""
+        """Further counts for metrics.json in addition to the number of patients, such as ``{"visits": 92}``; by default none."""
         return {}
 
     def is_better(self, metric: float, best: float) -> bool:
-        """Compare values of the key metric, as MONAI's engines do (``metric_cmp_fn``)."""
+        """Whether a value of the key metric is better than the best so far (``metric_cmp_fn`` of MONAI's engines)."""
         return metric > best if self.higher_is_better else metric < best
 
     def report_evaluation(self, report: Report, table: pd.DataFrame, network: str) -> None:
-        """Add tables and figures of predictions whose truth is known; by default those of :meth:`report_predictions`.
+        """Add tables and figures of predictions whose true values are known; by default those of :meth:`report_predictions`.
 
         Args:
-            report: holds the scores and the learning curves already.
-            table: of the network's predictions.
+            report: the report, which already contains the scores and the learning curves.
+            table: the network's predictions.
             network: the network's name.
         """
         self.report_predictions(report, table)

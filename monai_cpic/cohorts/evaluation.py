@@ -1,4 +1,4 @@
-"""What a run leaves behind, for every cohort: metrics.json, predictions.csv and report.html."""
+"""The files that a run writes, for all cohorts: metrics.json, predictions.csv and report.html."""
 
 from __future__ import annotations
 
@@ -36,15 +36,16 @@ def write_evaluation(
     Args:
         output_dir: an existing or new folder.
         cohort: the cohort.
-        training: the training patients, from whom the cohort's references learn.
-        predictions: of the network.
-        covariates_only: of the model of the covariates only, for the same patients.
-        network: gives its name, and the voxels that it encodes.
+        training: the training patients, to whom the cohort's reference models are fitted.
+        predictions: predictions of the network.
+        covariates_only: predictions of the model on covariates only, for the same patients.
+        network: the network, for its name and the voxels that it encodes.
         history: the learning curve; empty if the run did not train.
 
     Returns:
-        The metrics, as written to metrics.json.  The key of a model's scores is made from its name
-        (:func:`~monai_cpic.reporting.metrics_file.model_key`); the name of the network is the entry ``"network"``.
+        The metrics, as written to metrics.json.  ``"network"`` is the name of the network.  The scores of each model
+        (:meth:`~monai_cpic.cohorts.Cohort.scores`) have a key derived from the model's name
+        (:func:`~monai_cpic.reporting.metrics_file.model_key`).
     """
     patients = predictions.items
     outputs = {
@@ -74,13 +75,13 @@ def write_evaluation(
 def write_inference(
     output_dir: str | Path, cohort: Cohort, predictions: PatientPredictions, network: VolumeRegressor
 ) -> dict[str, Any]:
-    """Write the files of a run that only predicts; metrics.json then says how much was predicted.
+    """Write the files of a run that only predicts; metrics.json then contains the numbers of predictions.
 
     Args:
         output_dir: an existing or new folder.
         cohort: the cohort.
-        predictions: of the network.
-        network: gives its name, and the voxels that it encodes.
+        predictions: predictions of the network.
+        network: the network, for its name and the voxels that it encodes.
 
     Returns:
         The metrics, as written to metrics.json.
@@ -103,7 +104,7 @@ def _write_run(
     metrics: Mapping[str, Any],
     report: Report,
 ) -> None:
-    """Complete the report by where the network looked in the first scans, and write the three files."""
+    """Add figures of the encoded voxels of the first scans to the report, and write the three files."""
     for item in predictions.items[:SCANS_SHOWN]:
         points = network.sampled_points(item["image"])
         if points is None:  # it sees every voxel

@@ -14,10 +14,10 @@ def folds(
     """Split a cohort by patient for cross-validation.
 
     Args:
-        cohort: items with ``patient``, one per patient, as :meth:`~monai_cpic.cohorts.base.Cohort.read` gives them.
-        n_folds: number of folds; over all of them each patient is in the validation part exactly once.
+        cohort: items with ``patient``, one per patient, as returned by :meth:`~monai_cpic.cohorts.base.Cohort.read`.
+        n_folds: number of folds; each patient is in the validation part of exactly one fold.
         fold: which fold is the validation part, 0 … ``n_folds`` - 1.
-        seed: seed of the shuffle; the same seed gives the same folds.
+        seed: seed of the shuffle; equal seeds give equal folds.
 
     Returns:
         The training part and the validation part.

@@ -1,4 +1,4 @@
-"""What an evaluator predicts, collected patient by patient."""
+"""The predictions of an evaluator, collected patient by patient."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["PatientPredictions"]
 
 
 class PatientPredictions:
-    """Collect the patients of an evaluator's run and what was predicted for them.
+    """Collect the patients of an evaluator's run and their predictions.
 
-    Batches hold lists over patients, outputs the rows of all (:class:`~monai_cpic.handlers.PrepareRows`).
+    Batches are lists over patients; outputs contain the rows of all patients (:class:`~monai_cpic.handlers.PrepareRows`).
 
     Attributes:
-        items: the patients, in the order of the run.
-        outputs: for each patient ``[V, Q]``, on the CPU.
+        items: the patients' items, in the order of the run.
+        outputs: for each patient a tensor ``[V, Q]``, on the CPU.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class PatientPredictions:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Take in one batch."""
+        """Collect one batch."""
         batch: Any = engine.state.batch
         output: Any = engine.state.output
         self.items += [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]

@@ -1,4 +1,4 @@
-"""Ridge regression on covariates: a reference that does not see the scans."""
+"""Ridge regression on covariates: a reference model that does not see the scans."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def ridge_prediction(known: Tensor, target: Tensor, new: Tensor, penalty: float 
     """Predict a number by ridge regression with an intercept; without covariates, this is the mean of the targets.
 
     Args:
-        known: covariates of those whose target is known, ``[N, P]``.
-        target: ``[N]``.
-        new: covariates of those to predict, ``[M, P]``.
-        penalty: on squared coefficients, not on the intercept.
+        known: covariates of patients whose target is known, ``[N, P]``.
+        target: their targets, ``[N]``.
+        new: covariates of patients to predict, ``[M, P]``.
+        penalty: penalty on squared coefficients; the intercept has none.
 
     Returns:
-        float64 ``[M]``.
+        Predictions, float64 ``[M]``.
 
     Example:
         >>> age, days = torch.tensor([[50.0], [60.0], [70.0]]), torch.tensor([500.0, 400.0, 300.0])

@@ -1,4 +1,4 @@
-"""CSV tables of cohorts: every line is kept as text, and errors name the file, the line and the patient."""
+"""Reading CSV tables of cohorts as text, with errors that name the file, the line and the patient."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def read_lines(
     """Read a table with a header line.
 
     Args:
-        path: the CSV file; further columns are ignored, and so are empty lines.
-        columns: names of the columns; the first one holds the patient.
-        optional: those of the columns that the file may lack; they are then empty.
-        synonyms: other names of columns, each with the one of ``columns`` that it means.
+        path: the CSV file; other columns and empty lines are ignored.
+        columns: names of the columns; the first one contains the patient.
+        optional: columns that the file may lack; they are then empty.
+        synonyms: alternative names of columns in the file, each with the corresponding name in ``columns``.
 
     Returns:
         The columns as text, indexed by the line number in the file.
@@ -57,7 +57,7 @@ class Problems:
     """Broken entries of a table, collected to be reported at once.
 
     Args:
-        path: of the table, for the message.
+        path: path of the table, for the message.
         lines: lines of :func:`read_lines`.
     """
 
@@ -67,13 +67,13 @@ class Problems:
         self.found: list[str] = []
 
     def add(self, bad: pd.Series, column: str, expected: str) -> None:
-        """Note the entries of a column that are ``bad``, and what was expected of them."""
+        """Add the entries of a column for which ``bad`` is true, with a description of what was expected."""
         for line, row in self.lines[bad].iterrows():
             patient = row.iloc[0] or "(none)"
             self.found.append(f"line {line}, patient {patient}: {column} is {row[column]!r}, {expected}")
 
     def raise_if_any(self) -> None:
-        """Raise a ValueError that names them, if there are some."""
+        """Raise a ValueError that names the broken entries, if there are any."""
         if self.found:
             hidden = [f"and {len(self.found) - _SHOWN} more"] if len(self.found) > _SHOWN else []
             raise ValueError(
@@ -88,7 +88,7 @@ def known_exclusions(exclude: Collection[str], known: Collection[str], table: Pa
     Args:
         exclude: patients to leave out.
         known: all patients.
-        table: for messages.
+        table: path of the table, for messages.
 
     Raises:
         ValueError: when ``exclude`` is not a collection of names, or one is unknown.

@@ -14,32 +14,32 @@ from monai_cpic.experiments.runs import jobs, results, run_jobs
 from monai_cpic.experiments.tables import TABLES
 
 EPILOG = """
-A killed run continues with --resume. Independent processes or machines that share --output-dir take parts of the jobs:
---job 0 --jobs 2 and --job 1 --jobs 2, in a SLURM array --job $SLURM_ARRAY_TASK_ID --jobs $SLURM_ARRAY_TASK_COUNT. Where the
-dataset does not exist it is simulated; simulate it before starting several (python -m monai_cpic.phantoms osic DIR).
+A killed run continues with --resume. Several processes or machines that share --output-dir can divide the jobs: --job 0 --jobs 2
+and --job 1 --jobs 2, or in a SLURM array --job $SLURM_ARRAY_TASK_ID --jobs $SLURM_ARRAY_TASK_COUNT. If the dataset does not
+exist, it is simulated; simulate it before you start several processes (python -m monai_cpic.phantoms osic DIR).
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run an experiment; 1 if a training failed, else 0."""
+    """Run an experiment; the exit status is 1 if a training failed, else 0."""
     parser = argparse.ArgumentParser(prog="python -m monai_cpic.experiments", description=__doc__, epilog=EPILOG)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, table in TABLES.items():
         command = commands.add_parser(name, help=f"the paper's {name[:5]} {name[5:]}: {table.bundle}", epilog=EPILOG)
-        command.add_argument("--dataset-dir", required=True, help="the download; simulated where it does not exist")
+        command.add_argument("--dataset-dir", required=True, help="the download; simulated if it does not exist")
         command.add_argument("--output-dir", default=f"runs/{name}")
         command.add_argument("--bundle-root", default=f"bundles/{table.bundle}")
-        command.add_argument("--folds", type=int, default=5, help="folds by patient")
-        command.add_argument("--seeds", type=int, default=1, help="trainings of each row and fold")
-        command.add_argument("--rows", nargs="+", metavar="ROW", help=f"of {[row.name for row in table.rows]}")
-        command.add_argument("--grid", type=int, nargs=3, default=table.grid, help="at native resolution")
-        command.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="of the bundle's train.yaml")
-        command.add_argument("--resume", action="store_true", help="keep the results that are there")
+        command.add_argument("--folds", type=int, default=5, help="number of folds, by patient")
+        command.add_argument("--seeds", type=int, default=1, help="number of trainings of each row and fold")
+        command.add_argument("--rows", nargs="+", metavar="ROW", help=f"some of {[row.name for row in table.rows]}")
+        command.add_argument("--grid", type=int, nargs=3, default=table.grid, help="the grid at native resolution")
+        command.add_argument("--override", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the bundle's train.yaml")
+        command.add_argument("--resume", action="store_true", help="keep existing results")
         command.add_argument("--job", type=int, default=0, help="which part of the jobs to run, from 0")
-        command.add_argument("--jobs", type=int, default=1, help="into how many parts they are divided")
+        command.add_argument("--jobs", type=int, default=1, help="number of parts that the jobs are divided into")
     figure = commands.add_parser("figure1", help="a learned low-rank embedding of a picture, against its SVD")
     figure.add_argument("--output", default="figure1.png")
-    figure.add_argument("--image", help="default: a photograph that comes with matplotlib")
+    figure.add_argument("--image", help="a picture; default: a photograph of matplotlib's sample data")
     figure.add_argument("--steps", type=int, default=1200)
     given = parser.parse_args(arguments)
     if given.command == "figure1":

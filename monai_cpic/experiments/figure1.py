@@ -1,4 +1,4 @@
-"""The paper's Figure 1: a picture at rank 3 through a learned encoder and decoder, against its SVD."""
+"""The paper's Figure 1: a picture reconstructed from a learned embedding of rank 3, compared with its SVD."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZE, RANK = 128, 3
 
 
 def truncated(image: Tensor, rank: int) -> Tensor:
-    """The best approximation of each matrix ``[B, n, m]`` of a rank, in the image's dtype: a tensor train of two modes.
+    """The best approximation of each matrix ``[B, n, m]`` by a given rank, as a tensor train of two modes; same dtype.
 
     Example:
         >>> truncated(torch.eye(2)[None], rank=2)
@@ -31,11 +31,11 @@ def truncated(image: Tensor, rank: int) -> Tensor:
 
 
 class LowRankAutoencoder(nn.Module):
-    """An encoder to one channel, truncation to a rank, and a decoder: what the encoder warps survives the truncation.
+    """An encoder to one channel, truncation to a rank, and a decoder; it learns embeddings that the truncation hardly changes.
 
     Args:
-        channels: of the picture.
-        rank: of the embedding.
+        channels: number of channels of the picture.
+        rank: rank of the embedding.
     """
 
     def __init__(self, channels: int = 3, rank: int = RANK) -> None:
@@ -56,13 +56,13 @@ def draw_figure1(output: str | Path, image: str | Path | None = None, steps: int
     """Learn the embedding of one picture, and draw it beside the picture's SVD.
 
     Args:
-        output: the figure.
-        image: a picture; default a photograph that comes with matplotlib (Grace Hopper, public domain).
-        steps: of Adam.
-        seed: of the weights.
+        output: file of the figure.
+        image: a picture; default: a photograph of matplotlib's sample data (Grace Hopper, public domain).
+        steps: number of steps of Adam.
+        seed: seed of the weights.
 
     Returns:
-        ``output``.  The titles of its panels give the errors, relative to the picture's deviation.
+        ``output``.  The titles of the panels show the errors relative to the picture's deviation.
     """
     torch.manual_seed(seed)
     picture = read_picture(image)
@@ -72,7 +72,7 @@ def draw_figure1(output: str | Path, image: str | Path | None = None, steps: int
     for _ in (bar := trange(steps, desc="embedding")):
         decoded, embedding, kept = network(picture[None])
         loss = (decoded[0] - picture).square().mean()
-        # What the truncation drops carries nothing and makes its gradient large.
+        # Penalise the part that the truncation drops: the decoder does not see it, and it makes the gradient large.
         dropped = (embedding - kept).square().mean() / embedding.square().mean().clamp(min=1e-12)
         optimizer.zero_grad()
         (loss + 0.1 * dropped).backward()
@@ -102,7 +102,7 @@ def draw_figure1(output: str | Path, image: str | Path | None = None, steps: int
 
 
 def read_picture(image: str | Path | None = None) -> Tensor:
-    """A square picture ``[C, 128, 128]`` with values in [0, 1]; default a photograph that comes with matplotlib."""
+    """A square picture ``[C, 128, 128]`` with values in [0, 1]; default: a photograph of matplotlib's sample data."""
     path = get_sample_data("grace_hopper.jpg", asfileobj=False) if image is None else image
     array = torch.tensor(imread(str(path)).copy()).float()
     array = array[..., None].expand(*array.shape, 3) if array.ndim == 2 else array[..., :3]

@@ -1,6 +1,6 @@
 """One training of a table, in a process of its own: ``python -m monai_cpic.experiments.job JOB.json``.
 
-JOB.json holds ``bundle_root``, ``configs``, ``overrides`` and ``result``, the file to write.
+JOB.json contains ``bundle_root``, ``configs``, ``overrides`` and ``result``, the file to write.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def run_job(bundle_root: str | Path, configs: Sequence[str], overrides: dict[str
 
     Args:
         bundle_root: the bundle's folder.
-        configs: train.yaml and what comes over it.
-        overrides: of the configurations, ``output_dir`` among them.
+        configs: names of the configurations, train.yaml first; later ones override earlier ones.
+        overrides: settings that override the configurations, including ``output_dir``.
 
     Returns:
         ``metrics`` as in metrics.json, ``epoch`` (seconds of training per epoch, without validation), ``prediction`` (seconds
@@ -61,7 +61,7 @@ def _resident(field: str) -> float:
 
 
 def main() -> None:
-    """Run the job that a file describes and write what it found."""
+    """Run the job that a file describes and write its result."""
     job = json.loads(Path(sys.argv[1]).read_text())
     found = run_job(job["bundle_root"], job["configs"], job["overrides"])
     with write_whole(Path(job["result"])) as result:

@@ -1,4 +1,4 @@
-"""A table of the paper as text: our figures, and the paper's beside them."""
+"""A table of the paper as Markdown, with our figures and the paper's in brackets."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ BASELINE = "ResNet-34"
 
 
 def markdown(table: Table, found: Mapping[str, Sequence[Mapping[str, Any]]], grid: Sequence[int]) -> str:
-    """The rows of a table that have results, as Markdown; in brackets what the paper reports.
+    """The rows of a table that have results, as Markdown, with the paper's figures in brackets.
 
-    Models that do not see the scans are trained with every run; those of the last row that has results are printed.  Times and
-    memory are also given relative to the ResNet's at native resolution, so that machines can be compared.
+    Models that do not see the scans are trained with every run; those of the last row with results are printed.  Times and memory
+    are also printed relative to those of the ResNet at native resolution, which makes machines comparable.
 
     Args:
         table: the table.
-        found: what the jobs of each row found.
-        grid: at native resolution.
+        found: results of the jobs of each row.
+        grid: the grid at native resolution.
     """
     ratio = "× ResNet"
     headings = ["model", "grid", table.label, "s per epoch", ratio, "s per prediction", ratio, "GiB", ratio, "parameters"]
@@ -33,7 +33,7 @@ def markdown(table: Table, found: Mapping[str, Sequence[Mapping[str, Any]]], gri
     for row in table.rows:
         if row.name in found:
             lines.append(_line(table, row, found[row.name], grid, baseline, paper_baseline))
-    last = next((found[row.name] for row in reversed(table.rows) if row.name in found), [])  # each run trains them as its row
+    last = next((found[row.name] for row in reversed(table.rows) if row.name in found), [])  # the settings of a row affect them
     for name in table.references:
         values = [result["metrics"][name][table.metric] for result in last]
         if values:
@@ -61,7 +61,7 @@ def _line(
 
 
 def _score(metrics: Mapping[str, Any], name: str) -> float | None:
-    """A score of the network that was trained; None where it is not defined."""
+    """A score of the trained network; None if it is not defined."""
     return metrics[model_key(metrics["network"])][name]
 
 

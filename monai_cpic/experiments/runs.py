@@ -1,4 +1,4 @@
-"""Run the jobs of a table, each in a process of its own; a file per finished job, so that a killed run resumes."""
+"""Running the jobs of a table, each in a process of its own; each finished job has a file, so that a killed run can resume."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Job:
     """One training: a row of the table, a fold and a seed.
 
     Args:
-        row: the row's name.
-        folder: of its files; ``result.json`` in it says that it has finished, ``log.txt`` what it said.
-        configs: of the bundle, one over the other.
-        overrides: of the configurations.
+        row: name of the row.
+        folder: folder of its files; ``result.json`` exists once the job has finished, ``log.txt`` contains its output.
+        configs: names of the bundle's configurations; later ones override earlier ones.
+        overrides: settings that override the configurations.
     """
 
     row: str
@@ -36,7 +36,7 @@ class Job:
 
     @property
     def result(self) -> Path:
-        """What it found."""
+        """The file of its result."""
         return self.folder / "result.json"
 
 
@@ -54,16 +54,16 @@ def jobs(
 
     Args:
         table: the table.
-        output_dir: where each job gets a folder.
-        dataset_dir: the download, or where a cohort is simulated.
-        folds: how many of the ``folds`` folds by patient, all.
-        seeds: 0 … ``seeds`` - 1: of the weights and batches; the folds stay.
-        rows: names of rows; default all.
-        grid: at native resolution; default the paper's.
-        overrides: of the bundle, for all rows, before those of the row.
+        output_dir: folder that will contain a folder for each job.
+        dataset_dir: folder of the download, or in which a cohort is simulated.
+        folds: number of folds by patient; all of them are run.
+        seeds: number of seeds of the weights and batches, 0 … ``seeds`` - 1.
+        rows: names of rows; default: all.
+        grid: the grid at native resolution; default: the paper's.
+        overrides: settings of the bundle for all rows; those of a row take precedence.
 
     Raises:
-        ValueError: for a row that the table does not have.
+        ValueError: if the table does not have one of the rows.
     """
     known = {row.name: row for row in table.rows}
     unknown = [name for name in rows or [] if name not in known]
@@ -85,21 +85,21 @@ def run_jobs(todo: Sequence[Job], bundle_root: str | Path, resume: bool = False)
 
     Args:
         todo: the jobs.
-        bundle_root: of their bundle.
-        resume: leave out those that have finished.
+        bundle_root: folder of their bundle.
+        resume: skip jobs that have finished.
 
     Returns:
-        The jobs that failed; ``log.txt`` in the folder of each says why.
+        The jobs that failed; ``log.txt`` in the folder of each contains the reason.
 
     Raises:
-        FileExistsError: if a job has a result and ``resume`` is not given, or one of other settings.
+        FileExistsError: if a job has a result already and ``resume`` is false, or a result of other settings.
     """
     for job in todo:
         if job.result.exists():
             if not resume:
                 raise FileExistsError(f"{job.result} exists: add --resume to keep it, or choose another --output-dir")
             if json.loads(job.result.read_text())["overrides"] != json.loads(json.dumps(job.overrides)):
-                raise FileExistsError(f"{job.result} is of other settings: choose another --output-dir")
+                raise FileExistsError(f"{job.result} is the result of other settings: choose another --output-dir")
     failed = []
     for job in tqdm([job for job in todo if not job.result.exists()], desc="trainings"):
         job.folder.mkdir(parents=True, exist_ok=True)
@@ -114,13 +114,13 @@ def run_jobs(todo: Sequence[Job], bundle_root: str | Path, resume: bool = False)
             command = [sys.executable, "-m", "monai_cpic.experiments.job", str(job.folder / "job.json")]
             finished = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
         if finished.returncode:
-            tqdm.write(f"{job.row}: failed with {finished.returncode} (-9: killed, as for want of memory), see {log.name}")
+            tqdm.write(f"{job.row}: failed with {finished.returncode} (-9: killed, often for lack of memory), see {log.name}")
             failed.append(job)
     return failed
 
 
 def results(of: Sequence[Job]) -> dict[str, list[dict[str, Any]]]:
-    """What the finished jobs found, by row, in the order of the jobs."""
+    """The results of the finished jobs, by row, in the order of the jobs."""
     found: dict[str, list[dict[str, Any]]] = {}
     for job in of:
         if job.result.exists():

@@ -1,4 +1,4 @@
-"""The paper's Tables 1 and 2: which settings of a bundle each row is, and the figures that the paper gives for it."""
+"""The paper's Tables 1 and 2: the settings of a bundle for each row, and the figures that the paper reports for it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["TABLES", "Figures", "Row", "Table"]
 
 @dataclass(frozen=True)
 class Figures:
-    """One row's figures.
+    """The figures of one row.
 
     Args:
-        metric: of the table.
+        metric: value of the table's metric.
         epoch: seconds of training per epoch.
-        prediction: seconds per patient.
-        memory: peak, GiB.
-        parameters: of the network.
+        prediction: seconds of prediction per patient.
+        memory: peak memory, GiB.
+        parameters: number of parameters of the network.
     """
 
     metric: float | None = None
@@ -30,14 +30,14 @@ class Figures:
 
 @dataclass(frozen=True)
 class Row:
-    """One row.
+    """One row of a table.
 
     Args:
-        name: unique in its table.
-        configs: of the bundle, one over the other.
-        overrides: of the configurations.
-        paper: what the paper reports; None for rows that are not in it.
-        doubled: at twice the resolution.
+        name: a name that is unique in its table.
+        configs: names of the bundle's configurations; later ones override earlier ones.
+        overrides: settings that override the configurations.
+        paper: the figures that the paper reports; None for rows that are not in the paper.
+        doubled: whether the resolution is doubled.
     """
 
     name: str
@@ -52,13 +52,13 @@ class Table:
     """One table.
 
     Args:
-        bundle: its folder in ``bundles/``.
-        metric: key of the metric in a model's part of metrics.json.
-        label: the metric's heading.
-        grid: the paper's, at native resolution.
-        rows: the models.
-        doubling: overrides of rows at twice the resolution, beside the grid.
-        references: models that do not see the scans, as metrics.json names them; they come with every run.
+        bundle: folder of the bundle in ``bundles/``.
+        metric: key of the metric among a model's scores in metrics.json.
+        label: heading of the metric's column.
+        grid: the paper's grid at native resolution.
+        rows: the rows.
+        doubling: settings of rows at twice the resolution, in addition to the grid.
+        references: keys in metrics.json of models that do not see the scans, which every run trains.
     """
 
     bundle: str
@@ -71,7 +71,7 @@ class Table:
 
 
 PAPER = ("train.yaml", "paper.yaml")
-RESNET = {"network_def": "@resnet_def", "float64": False, "batch_size": 2}  # what the paper could fit into memory
+RESNET = {"network_def": "@resnet_def", "float64": False, "batch_size": 2}  # the paper's batch size, limited by memory
 OVERSAMPLED = {"oversampling": 1.5}
 
 

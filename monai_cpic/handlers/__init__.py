@@ -1,4 +1,4 @@
-"""MONAI and ignite adapters."""
+"""Handlers of MONAI's engines, preparation of batches, and resuming."""
 
 from monai_cpic.handlers.checkpoints import latest_checkpoint, resume_training
 from monai_cpic.handlers.history import History

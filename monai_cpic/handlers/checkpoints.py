@@ -15,7 +15,7 @@ __all__ = ["latest_checkpoint", "resume_training"]
 
 
 def latest_checkpoint(directory: str | Path) -> str:
-    """The checkpoint of the latest epoch that :class:`monai.handlers.CheckpointSaver` wrote at its intervals.
+    """The path of the checkpoint of the latest epoch, as :class:`monai.handlers.CheckpointSaver` writes them at its intervals.
 
     Raises:
         FileNotFoundError: if there is none.
@@ -28,24 +28,24 @@ def latest_checkpoint(directory: str | Path) -> str:
 
 
 def resume_training(trainer: Engine, state: Mapping[str, Any], directory: str | Path, device: Any = "cpu") -> None:
-    """Let a trainer start from the latest checkpoint of ``directory``; its ``run`` then goes on with the next epoch.
+    """Let a trainer start from the latest checkpoint of ``directory``; its ``run`` then continues with the next epoch.
 
     Args:
-        trainer: the trainer, itself a part of ``state``.
-        state: the objects that the checkpoint holds, as given to :class:`monai.handlers.CheckpointSaver`.
-        directory: where that handler saves.
-        device: where tensors are loaded to, as ``map_location`` of :func:`torch.load`.
+        trainer: the trainer, which must also be a part of ``state``.
+        state: the objects in the checkpoint, as passed to :class:`monai.handlers.CheckpointSaver`.
+        directory: the folder in which that handler saves.
+        device: the device to load tensors to, ``map_location`` of :func:`torch.load`.
 
     Raises:
         FileNotFoundError: if there is no checkpoint.
-        ValueError: if its learning rate follows a schedule of another length (``total_steps``).
+        ValueError: if the checkpoint's schedule of the learning rate has another length (``total_steps``).
     """
     path = latest_checkpoint(directory)
     steps = getattr(state.get("scheduler"), "total_steps", None)
     saved = torch.load(path, map_location=device).get("scheduler", {}).get("total_steps")
     if steps != saved:
         raise ValueError(
-            f"{path} is of a training of {saved} steps, this one has {steps}: resume it with the max_epochs, patients and "
-            "batch_size that it began with"
+            f"{path} is the checkpoint of a training of {saved} steps, but this one has {steps}: resume it with the same "
+            "max_epochs, patients and batch_size"
         )
     CheckpointLoader(path, dict(state), map_location=device).attach(trainer)

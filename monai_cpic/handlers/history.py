@@ -1,4 +1,4 @@
-"""The learning curve, kept across interruptions."""
+"""The learning curve of a training, which continues when the training is resumed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ __all__ = ["History"]
 
 
 class History:
-    """Mean training loss of every epoch (of all processes) and the metrics of every validation, as rows that a checkpoint keeps.
+    """The mean training loss of each epoch, over all processes, and the metrics of each validation; saved in checkpoints.
+
+    Args:
+        evaluator: the validation's engine, whose metrics are recorded; default: none.
 
     Attributes:
-        rows: dictionaries with ``epoch``, ``loss`` and, after a validation, its metrics.
+        rows: one dictionary per epoch with ``epoch``, ``loss`` and, after a validation, its metrics.
     """
 
     def __init__(self, evaluator: Engine | None = None) -> None:
@@ -24,12 +27,12 @@ class History:
             evaluator.add_event_handler(Events.COMPLETED, self._metrics)
 
     def attach(self, engine: Engine) -> None:
-        """Register with a trainer, before its validation handler."""
+        """Register with a trainer; must be attached before its validation handler."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._iteration)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers."""
+        """The rows, as lists, dictionaries and numbers."""
         return {"rows": self.rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

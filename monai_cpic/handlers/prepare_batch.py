@@ -1,4 +1,4 @@
-"""From batches of patients to rows of measurements."""
+"""From batches of patients to rows of covariates and targets."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ __all__ = ["PrepareRows"]
 
 
 class PrepareRows(PrepareBatch):
-    """A batch of patients, each with one volume and any number of rows, as rows for the network.
+    """Turn a batch of patients, each with one volume and any number of rows (such as visits), into rows for the network.
 
-    A patient's volume stands once for each of its rows, as the same object: :class:`~monai_cpic.networks.CPICNet` evaluates it
-    once.
+    A patient's volume is repeated for each of the patient's rows, as the same object, so that
+    :class:`~monai_cpic.networks.CPICNet` evaluates it once.
 
     Args:
-        image_key: volumes, a list of ``B``.
-        covariates_key: for each patient a float tensor ``[V_b, F]``.
-        label_key: for each patient a float tensor ``[V_b, …]``.
-        use_covariates: give the covariates to the network; otherwise it sees the volumes only.
+        image_key: key of the volumes, a list of ``B``.
+        covariates_key: key of the covariates, a float tensor ``[V_b, F]`` for each patient.
+        label_key: key of the labels, a float tensor ``[V_b, …]`` for each patient.
+        use_covariates: pass the covariates to the network; otherwise it sees the volumes only.
 
     Returns of a call:
-        ``(volumes, targets [R, …], (covariates [R, F],), {})`` with ``R = Σ V_b``; without covariates the tuple is empty.
+        ``(volumes, targets [R, …], (covariates [R, F],), {})`` with ``R = Σ V_b``; without covariates the inner tuple is empty.
     """
 
     def __init__(

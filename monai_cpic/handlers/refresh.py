@@ -1,4 +1,4 @@
-"""What predictions rest on beside the weights, brought up to date before every evaluation."""
+"""Refreshing a network's basis, statistics and readout before each evaluation."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ class RefreshHandler:
 
     Args:
         network: the network.
-        data_loader: batches of training data, in a fixed order.
-        interval: epochs between two calls.
-        prepare_batch: volumes (as a list), targets and covariates of a batch, as the trainer's.
-        target: what a readout is fitted to, of the targets, ``[R, …]``; rows with NaN are left out.
+        data_loader: batches of the training data, in a fixed order.
+        interval: number of epochs between two calls.
+        prepare_batch: from a batch to volumes (as a list), targets and covariates, as in the trainer; default:
+            :class:`~monai_cpic.handlers.PrepareRows`.
+        target: from targets ``[R, …]`` to those that a readout is fitted to; rows with NaN are left out.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class RefreshHandler:
         engine.add_event_handler(Events.COMPLETED, self._after_the_last)
 
     def __call__(self, engine: Engine) -> None:
-        """Refresh now."""
+        """Refresh the network."""
         for done in self.network.refresh(self._batches()):
             engine.logger.info(done)
 

@@ -1,4 +1,4 @@
-"""Random transforms that a resumed training repeats."""
+"""Seeding random transforms, so that a resumed training augments as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ __all__ = ["SeedTransforms"]
 
 
 class SeedTransforms:
-    """Seed random transforms at the start of each epoch from torch's generator, whose state a checkpoint keeps.
+    """Seed random transforms at the start of each epoch from torch's generator, whose state is saved in checkpoints.
 
-    Processes of a distributed training draw numbers of their own.
-
-    MONAI's transforms have generators of their own, which no checkpoint holds.  With this and
-    :class:`~monai_cpic.handlers.RandomState` the epochs after an interruption augment as they would have without it.  It is for
-    loaders without workers; those with workers are seeded from torch's generator anyway.
+    MONAI's transforms have their own generators, which are not part of a checkpoint.  With this handler and
+    :class:`~monai_cpic.handlers.RandomState`, the epochs after an interruption augment as they would have without it.  Each
+    process of a distributed training has its own seed.  The handler is needed for loaders without workers; workers are seeded
+    from torch's generator anyway.
 
     Args:
-        transform: of the training data set.
+        transform: the transforms of the training data set.
     """
 
     def __init__(self, transform: Compose) -> None:
@@ -31,5 +30,5 @@ class SeedTransforms:
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Seed now."""
+        """Seed the transforms."""
         self.transform.set_random_state(int(torch.randint(2**31, ())) + idist.get_rank())

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from monai.utils import evenly_divisible_all_gather
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from monai_cpic.data import Volume
+from monai_cpic.distributed import joint_rows
 from monai_cpic.networks.decompositions import Decomposition
 from monai_cpic.networks.encoders import Encoder
 from monai_cpic.networks.grid import check_volume
@@ -24,16 +24,16 @@ STATISTICS_POINTS = 100  # random points per volume and step that update the run
 class TTBottleneck(nn.Module):
     """The latent fields of volumes as tensor trains, from the few patches that a decomposition asks for (paper, section 3.2).
 
-    The field is standardised per channel by running statistics, since a constant part would use up the rank.  They, and those of
-    an encoder with batch normalization, are updated once in a training step, from random patches.
+    Each channel of the field is standardised by running statistics, since a constant part would use up the rank.  These
+    statistics, and those of an encoder with batch normalization, are updated once in each training step, from random patches.
 
     Args:
-        encoder: patches to latent vectors.
-        decomposition: the field to tensor trains, on its grid.  Smaller volumes are padded virtually by their border mode, larger
-            ones are refused.
+        encoder: from patches to latent vectors.
+        decomposition: from latent fields to tensor trains; defines the grid.  Smaller volumes are padded virtually by their
+            border mode, larger ones are refused.
         checkpointing: bound the memory of a training step: the encoder's intermediate values are kept for one chunk of points
-            at a time, and computed again from the volumes in the backward pass (the paper's index batching, section 4).  The
-            gradients are the same, the time that of one more forward pass.
+            at a time, and are recomputed from the volumes in the backward pass (the paper's index batching, section 4).  The
+            gradients are the same; the additional time is that of one forward pass.
 
     Attributes:
         sampled: for each volume of the last call, the grid points that were encoded, int64 ``[N, D]``.
@@ -66,7 +66,7 @@ class TTBottleneck(nn.Module):
         """Tensor trains (float64, on the CPU) of the volumes' standardised latent fields, in the order of ``volumes``.
 
         Raises:
-            ValueError: if a volume has other channels than the encoder or is larger than the grid.
+            ValueError: if the channels of a volume differ from those of the encoder, or it is larger than the grid.
         """
         for volume in volumes:
             check_volume(volume, self.encoder.in_channels, self.decomposition.spatial_shape)
@@ -80,13 +80,14 @@ class TTBottleneck(nn.Module):
         return trains
 
     def latent(self, patches: Tensor, positions: Tensor) -> Tensor:
-        """Latent vectors, computed where and in what precision the encoder lives; under autocast they come back in the latter."""
+        """Latent vectors ``[N, n_dims]`` of patches and their positions, on the device and in the precision of the encoder, even
+        under autocast."""
         mean = self.standardise.running_mean
         assert mean is not None
         return self.encoder(patches.to(mean), positions.to(mean)).to(mean)
 
     def _encode(self, patches: Tensor, positions: Tensor) -> Tensor:
-        """Standardised latent vectors, returned to the CPU, where the index sets are."""
+        """Standardised latent vectors, moved to the CPU, where the index sets are."""
         running = self.standardise
         latent = self.latent(patches, positions)
         return nn.functional.batch_norm(latent, running.running_mean, running.running_var, eps=running.eps).cpu()
@@ -99,9 +100,10 @@ class TTBottleneck(nn.Module):
 
     @torch.no_grad()
     def _update_statistics(self, field: LatentField) -> None:
-        """Running statistics of the encoder and of each latent channel from random points; the first batch sets them.
+        """Update the running statistics of the encoder and of each latent channel from random points; the first batch sets them.
 
-        The points depend on the step alone and the batch is that of all processes: its parts give what it gives as a whole.
+        The points depend on the step alone and the patches of all processes are gathered, so that several processes compute the
+        same statistics as one process with the joint batch.
         """
         step = self._step
         generator = torch.Generator().manual_seed(step)
@@ -113,7 +115,6 @@ class TTBottleneck(nn.Module):
             layer.momentum = 0.1 if step else 1.0
             layer.train()
         where = grid_positions(points.flatten(0, 1), field.spatial_shape)
-        joint = [evenly_divisible_all_gather(part, concat=True) for part in (torch.cat(patches), where)]
-        self.standardise(self.latent(*joint))
+        self.standardise(self.latent(joint_rows(torch.cat(patches)), joint_rows(where)))
         for layer in running:
             layer.eval()

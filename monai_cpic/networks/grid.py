@@ -10,15 +10,15 @@ __all__ = ["check_volume"]
 
 
 def check_volume(volume: Volume, in_channels: int, spatial_shape: Sequence[int]) -> None:
-    """Refuse a volume that a network cannot see whole; a smaller one is padded by its border.
+    """Refuse a volume that does not fit a network's grid; a smaller one is padded by its border.
 
     Args:
-        volume: to be checked.
-        in_channels: that the network takes.
+        volume: the volume.
+        in_channels: number of channels that the network takes.
         spatial_shape: the network's grid.
 
     Raises:
-        ValueError: if the volume has other channels or is larger than the grid.
+        ValueError: if the volume has another number of channels, or is larger than the grid.
     """
     channels, *shape = volume.shape
     if channels != in_channels:

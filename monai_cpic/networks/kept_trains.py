@@ -1,4 +1,4 @@
-"""Tensor trains that are moved, saved and loaded with a network."""
+"""Tensor trains in the buffers of a module, so that they are moved, saved and loaded with a network."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["KeptTrains"]
 
 
 class KeptTrains(nn.Module):
-    """Room for some tensor trains, float64, in buffers.
+    """Buffers for a fixed number of tensor trains, float64.
 
     Args:
-        count: how many.
-        mode_sizes: of the tensor trains.
-        ranks: of their bonds, at most, one more than modes.
+        count: number of tensor trains.
+        mode_sizes: mode sizes of the tensor trains.
+        ranks: largest bond ranks, one more than modes.
 
     Example:
         >>> kept = KeptTrains(2, mode_sizes=[4, 3], ranks=[1, 2, 1])
@@ -34,11 +34,11 @@ class KeptTrains(nn.Module):
             self.register_buffer(f"core_{k}", torch.zeros(count, ranks[k], size, ranks[k + 1], dtype=torch.float64))
 
     def forward(self) -> TensorTrain:
-        """All of them; zeros where none has been kept."""
+        """All ``count`` tensor trains; those that have not been kept yet are zero."""
         return TensorTrain([self.get_buffer(f"core_{k}") for k in range(self.cores)])
 
     def keep(self, trains: TensorTrain) -> None:
-        """Put tensor trains, of these ranks or lower ones, in the first places, and zeros in the others."""
+        """Store tensor trains of these ranks or lower ones in the first positions, and zeros in the others."""
         for k, core in enumerate(trains):
             count, left, _, right = core.shape
             self.get_buffer(f"core_{k}").zero_()[:count, :left, :, :right] = core

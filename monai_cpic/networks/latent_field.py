@@ -20,18 +20,19 @@ POINTS_PER_READ = 16 * POINTS_PER_CALL  # many at once, since a read of few poin
 
 
 class LatentField:
-    """The latent fields of a batch of volumes, as :func:`~monai_cpic.tensor_train.cross_approximate` asks for their values.
+    """The latent fields of a batch of volumes: a field as :func:`~monai_cpic.tensor_train.cross_approximate` evaluates it.
 
-    A decomposition asks for each channel of a point apart.  The field keeps every latent vector that it has computed (those with
-    a graph and those without apart) and calls the encoder for new points only, for all volumes together.
+    Cross-approximation asks for each channel of a point separately.  The field therefore keeps every latent vector that it has
+    computed (those with a graph separate from those without) and calls the encoder for new points only, for all volumes together.
 
     Args:
-        volumes: ``B`` volumes of the same number of channels.
+        volumes: ``B`` volumes with the same number of channels.
         spatial_shape: the grid, ``D`` sizes; points beyond a volume are read by its border mode.
-        encode: latent vectors ``[N, n_dims]`` of patches ``[N, C, *size]`` and their positions ``[N, D]``, see
-            :func:`grid_positions`.
+        encode: from patches ``[N, C, *size]`` and their positions ``[N, D]`` (:func:`grid_positions`) to latent vectors
+            ``[N, n_dims]``.
         size: edge of the patches.
-        checkpointing: read and encode again in the backward pass, chunk by chunk, instead of keeping what it needs.
+        checkpointing: in the backward pass, read and encode the patches again, chunk by chunk, instead of keeping the encoder's
+            intermediate values.
     """
 
     def __init__(
@@ -49,19 +50,20 @@ class LatentField:
         self._checkpointing = checkpointing
         self._strides = torch.tensor([math.prod(self.spatial_shape[axis + 1 :]) for axis in range(len(self.spatial_shape))])
         self._points_per_volume = math.prod(self.spatial_shape)
-        self._batch = self.volumes  # of which the memories hold values, whatever part of it this field is
-        self._places = torch.arange(len(self.volumes))  # in that batch
-        # Of vectors, by place · points + row-major position; those without a graph are of no use where one is wanted.
+        self._batch = self.volumes  # all volumes whose values the memories hold; this field may be a part of them
+        self._members = torch.arange(len(self.volumes))  # of this field's volumes in that batch
+        # Keys are position in the batch · number of grid points + row-major index of the grid point.  Vectors without a graph
+        # cannot be used where gradients are needed.
         self._memories = {False: Memory(), True: Memory()}
 
     def __len__(self) -> int:
         return len(self.volumes)
 
     def __getitem__(self, members: Sequence[int]) -> LatentField:
-        """The fields of some of the volumes; what is encoded for them is remembered by both."""
+        """The fields of some of the volumes; both objects share the encoded vectors."""
         part = copy.copy(self)
         part.volumes = [self.volumes[b] for b in members]
-        part._places = self._places[list(members)]
+        part._members = self._members[list(members)]
         return part
 
     @property
@@ -71,20 +73,20 @@ class LatentField:
         return torch.minimum(shapes, torch.tensor(self.spatial_shape))
 
     def __call__(self, coordinates: Tensor) -> Tensor:
-        """Values ``[B, P]`` at int64 ``[B, P, D + 1]``, the last number being the channel."""
+        """Values ``[B, P]`` at coordinates, int64 ``[B, P, D + 1]``, of which the last column is the channel."""
         vectors = self.at(coordinates[..., :-1])
         return vectors.gather(2, coordinates[..., -1:]).squeeze(2)
 
     def at(self, points: Tensor) -> Tensor:
-        """Latent vectors ``[B, P, n_dims]`` at int64 ``[B, P, D]``."""
-        keys = (points * self._strides).sum(-1) + self._places[:, None] * self._points_per_volume
+        """Latent vectors ``[B, P, n_dims]`` at grid points, int64 ``[B, P, D]``."""
+        keys = (points * self._strides).sum(-1) + self._members[:, None] * self._points_per_volume
         return self._memories[torch.is_grad_enabled()].look_up(keys, self._new)
 
     def sampled(self) -> list[Tensor]:
         """For each volume, the grid points that have been encoded, int64 ``[N_b, D]``."""
         keys = torch.cat([memory.keys for memory in self._memories.values()]).unique()
-        places, points = keys // self._points_per_volume, self._points(keys)
-        return [points[places == place] for place in self._places]
+        members, points = keys // self._points_per_volume, self._points(keys)
+        return [points[members == member] for member in self._members]
 
     def _new(self, keys: Tensor) -> Tensor:
         with_graph = self._memories[True]
@@ -102,10 +104,10 @@ class LatentField:
 
     def _encode(self, keys: Tensor) -> Tensor:
         """Latent vectors of sorted keys, read volume by volume and encoded together."""
-        places, counts = torch.unique_consecutive(keys // self._points_per_volume, return_counts=True)
+        members, counts = torch.unique_consecutive(keys // self._points_per_volume, return_counts=True)
         points = self._points(keys)
-        parts = zip(places.tolist(), points.split(counts.tolist()), strict=True)
-        patches = torch.cat([self._batch[place].gather(part, self._size) for place, part in parts])
+        parts = zip(members.tolist(), points.split(counts.tolist()), strict=True)
+        patches = torch.cat([self._batch[member].gather(part, self._size) for member, part in parts])
         calls = zip(
             patches.split(POINTS_PER_CALL), grid_positions(points, self.spatial_shape).split(POINTS_PER_CALL), strict=True
         )

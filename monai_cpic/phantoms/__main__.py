@@ -1,7 +1,7 @@
 """Simulated cohorts in the on-disk layouts of the public ones, with a known truth.
 
-``python -m monai_cpic.phantoms osic DIR --patients 40 --seed 0`` writes an OSIC-like cohort, with ``brats`` in place of ``osic``
-a BraTS-like one.
+``python -m monai_cpic.phantoms osic DIR --patients 40 --seed 0`` writes a cohort in the layout of OSIC; ``brats`` in place of
+``osic`` writes one in the layout of BraTS.
 """
 
 from __future__ import annotations

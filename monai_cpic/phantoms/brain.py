@@ -17,7 +17,7 @@ _INTENSITIES = {
     "t1ce": (430, 340, 130, 280, 360, 190),
     "t2": (300, 420, 820, 580, 480, 640),
 }
-_CONTRAST = 450.0  # what a tumour that enhances wholly gains in t1ce
+_CONTRAST = 450.0  # additional intensity in t1ce of a tumour with full enhancement
 _HALF_AXES = (60.0, 84.0, 66.0)  # mm: z, y, x of the cerebrum
 
 
@@ -28,8 +28,8 @@ class Tumour:
     Args:
         centre: (z, y, x) in mm, from the middle of the brain.
         radius: of the tumour core, mm.
-        edema: how far edema reaches beyond the core, mm.
-        enhancement: in [0, 1]: 0 is a dark, thin rim, 1 a core that is bright throughout after contrast agent.
+        edema: width of the edema around the core, mm.
+        enhancement: in [0, 1]: with 0, the core has a thin, dark rim; with 1, it is bright throughout after contrast agent.
     """
 
     centre: tuple[float, float, float]
@@ -43,11 +43,11 @@ def render_brain(grid: Grid, tumour: Tumour, rng: np.random.Generator) -> tuple[
 
     Args:
         grid: the voxel grid.
-        tumour: what grows there.
+        tumour: the tumour.
         rng: random numbers; equal states give equal scans.
 
     Returns:
-        The modalities flair, t1, t1ce and t2, int16 [Z, Y, X], in units of their own for each scan, 0 outside of the brain and
+        The modalities flair, t1, t1ce and t2, int16 [Z, Y, X], with a random scale for each scan, 0 outside of the brain and
         positive inside; and the labels, uint8 [Z, Y, X]: 0, :data:`NECROSIS`, :data:`EDEMA`, :data:`ENHANCING`.
     """
     box, part = _around_the_brain(grid)
@@ -71,10 +71,10 @@ def render_brain(grid: Grid, tumour: Tumour, rng: np.random.Generator) -> tuple[
         image = grey_matter + white * np.float32(white_matter - grey_matter)
         for fraction, value in zip(fractions, values, strict=True):
             mix(image, fraction, value)
-        field = 1 + 0.06 * smooth_noise(part, 90, rng)  # of the coil
+        field = 1 + 0.06 * smooth_noise(part, 90, rng)  # inhomogeneity of the coil
         image *= mottled * field
         image += 14 * rng.standard_normal(image.shape, dtype=np.float32)
-        image *= np.float32(np.exp(rng.normal(0, 0.3)))  # MRI has no units
+        image *= np.float32(np.exp(rng.normal(0, 0.3)))  # intensities of MRI have no absolute scale
         whole = np.zeros(grid.shape, np.int16)
         whole[box] = np.where(brain > 0, np.clip(np.rint(image), 1, 32767), 0)
         modalities[name] = whole
@@ -84,7 +84,7 @@ def render_brain(grid: Grid, tumour: Tumour, rng: np.random.Generator) -> tuple[
 
 
 def _around_the_brain(grid: Grid) -> tuple[tuple[slice, ...], Grid]:
-    """The middle part of a grid that holds any brain: to render less than half of the voxels."""
+    """The middle part of a grid that contains every possible brain, so that less than half of the voxels are rendered."""
     slices, sizes = [], []
     for n, step, half in zip(grid.shape, grid.spacing, _HALF_AXES, strict=True):
         margin = max(int(n / 2 - 1.2 * half / step), 0)

@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 
-from monai_cpic.cohorts.brats.survival import COLUMNS
+from monai_cpic.cohorts.brats.survival_table import COLUMNS
 from monai_cpic.phantoms.brain import Tumour, render_brain
 from monai_cpic.phantoms.rendering import Grid
 from monai_cpic.phantoms.simulation import Simulation, generator
@@ -17,23 +17,23 @@ from monai_cpic.phantoms.simulation import Simulation, generator
 __all__ = ["BraTSSimulation", "simulate_survival"]
 
 _SHAPE = (155, 240, 240)  # slices, rows and columns of 1 mm
-_ALWAYS_ALIVE = 2  # the number of a patient, so that even a small cohort has a censored survival
-_PACKED, _MISNAMED = 0, 1  # the patients whose files have another ending, or a wrong name
+_ALWAYS_ALIVE = 2  # number of a patient who is alive, so that even a small cohort has a censored survival
+_PACKED, _MISNAMED = 0, 1  # numbers of the patients with .nii.gz files and with a wrongly named segmentation
 _MISNAMED_SEG = "W39_1998.09.19_Segm.nii"
 
 
 class BraTSSimulation(Simulation):
     """A simulated cohort in the layout of the BraTS 2020 training set.
 
-    There are ``survival_info.csv`` and a folder of four modalities and a segmentation for each patient, 240×240×155 voxels of
-    1 mm. At full resolution a patient takes 80 MB.
+    It consists of ``survival_info.csv`` and, for each patient, a folder with four modalities and a segmentation of 240×240×155
+    voxels of 1 mm.  At full resolution a patient takes 80 MB.
 
-    The truth: large, deep and strongly enhancing tumours and age shorten the survival, see :func:`simulate_survival`. Images
-    show the tumours (:func:`~monai_cpic.phantoms.brain.render_brain`); the table gives age and extent of resection only. The
-    quirks of the real set are there: patients that are alive, ``NA`` resections, files in ``.nii.gz`` (the first patient) and a
-    segmentation under a wrong name (the second).
+    The truth: large, deep and strongly enhancing tumours and age shorten the survival, see :func:`simulate_survival`.  The scans
+    show the tumours (:func:`~monai_cpic.phantoms.brain.render_brain`); the table contains age and extent of resection only.  The
+    cohort has the peculiarities of the real set: patients who are alive, ``NA`` resections, files in ``.nii.gz`` (the first
+    patient) and a segmentation with a wrong name (the second).
 
-    Its arguments are those of :class:`~monai_cpic.phantoms.simulation.Simulation`.
+    The arguments are those of :class:`~monai_cpic.phantoms.simulation.Simulation`.
     """
 
     name = "brats"
@@ -51,8 +51,9 @@ class BraTSSimulation(Simulation):
 def simulate_survival(patients: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Simulate the tables of a cohort.
 
-    The logarithm of the survival is ``5.9 - 0.4 size - 0.25 deep - 0.35 bright - 0.3 old`` with noise of 0.35, where the four
-    are the radius of the tumour, its depth, its enhancement and the patient's age, standardised.
+    The logarithm of the survival in days is ``5.9 - 0.4 size - 0.25 deep - 0.35 bright - 0.3 old`` with noise of standard
+    deviation 0.35.  The four variables are the radius of the tumour, its depth, its enhancement and the patient's age,
+    standardised.
 
     Args:
         patients: number of patients.
@@ -60,7 +61,7 @@ def simulate_survival(patients: int, seed: int) -> tuple[pd.DataFrame, pd.DataFr
 
     Returns:
         The table with the columns of ``survival_info.csv``, and the truth, one row per patient: ``Brats20ID``, ``Survival_days``
-        (of the living, too), ``expected_days`` (without noise), ``radius_mm``, ``depth`` (0 at the cortex, 1 in the middle),
+        (also of living patients), ``expected_days`` (without noise), ``radius_mm``, ``depth`` (0 at the cortex, 1 in the middle),
         ``enhancement``, ``edema_mm`` and the tumour's centre in mm from the middle of the brain.
     """
     table: list[dict[str, str | float]] = []
@@ -103,7 +104,7 @@ def simulate_survival(patients: int, seed: int) -> tuple[pd.DataFrame, pd.DataFr
 
 
 def _centre(depth: float, rng: np.random.Generator) -> tuple[float, float, float]:
-    """A place (z, y, x) in mm in one of the hemispheres, above the tentorium."""
+    """A random position (z, y, x) in mm in one of the hemispheres, above the tentorium."""
     direction = rng.standard_normal(3)
     direction[0] = 0.7 * abs(direction[0]) - 0.2
     direction[2] += 0.6 * np.sign(direction[2])

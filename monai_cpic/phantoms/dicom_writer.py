@@ -1,4 +1,4 @@
-"""Write a simulated CT as a DICOM series."""
+"""Writing a simulated CT as a DICOM series."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def write_ct_series(
     tags = {
         "0008|0008": "ORIGINAL\\PRIMARY\\AXIAL",
         "0008|0016": _CT_IMAGE_STORAGE,
-        "0008|0020": "20200101",  # a fixed date and time, or the writer would stamp the present ones
+        "0008|0020": "20200101",  # a fixed date and time; otherwise SimpleITK writes the present ones
         "0008|0030": "120000",
         "0008|0060": "CT",
         "0008|0070": "simulated",
@@ -82,7 +82,7 @@ def _uid(patient: str, name: str) -> str:
 
 
 def _remove_position(path: Path) -> None:
-    # SimpleITK always writes the geometry, so it is taken out again.
+    # SimpleITK always writes the geometry, so it is removed afterwards.
     dataset = pydicom.dcmread(path)
     for keyword in ("ImagePositionPatient", "ImageOrientationPatient"):
         delattr(dataset, keyword)

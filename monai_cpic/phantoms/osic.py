@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from monai_cpic.cohorts.osic.visits import COLUMNS
+from monai_cpic.cohorts.osic.visits_table import COLUMNS
 from monai_cpic.phantoms.dicom_writer import write_ct_series
 from monai_cpic.phantoms.rendering import Grid
 from monai_cpic.phantoms.simulation import Simulation, generator
@@ -23,17 +23,17 @@ _TEST_PATIENTS = 5
 class OSICSimulation(Simulation):
     """A simulated cohort in the layout of the OSIC download.
 
-    Besides ``train.csv`` and ``train/<Patient>/<n>.dcm`` there are ``test.csv`` and ``test/``, which repeat the
-    baseline visit and the scan of the first (at most 5) patients, as the challenge's do.
+    It consists of ``train.csv``, ``train/<Patient>/<n>.dcm``, ``test.csv`` and ``test/``.  As in the challenge, the last two
+    repeat the baseline visit and the scan of the first patients (at most 5).
 
-    The truth: a fraction ``extent`` of the lungs is fibrotic. It lowers the FVC by up to 35 % and makes it decline
-    by 1 + 12 ``extent`` ml a week. Build, effort and the spirometer's error (60–80 ml) hide it from the covariates,
-    and since fibrosis changes no mean density (:func:`~monai_cpic.phantoms.thorax.render_thorax`), it has to be seen in
-    the texture of the lungs. The scans hold the quirks of the real ones: unpadded file names numbered from either
-    end, varying matrix, spacing, number of slices and RescaleIntercept, -2000 HU outside the round field of view, a
+    The truth: a fraction ``extent`` of the lungs is fibrotic.  It lowers the FVC by up to 35 % and makes it decline by
+    1 + 12 ``extent`` ml a week.  The covariates do not reveal it, because of body build, effort and the error of the spirometer
+    (60–80 ml).  Since fibrosis does not change the mean density (:func:`~monai_cpic.phantoms.thorax.render_thorax`), it is
+    visible only in the texture of the lungs.  The scans have the peculiarities of the real ones: unpadded file names numbered
+    from either end, varying matrix, spacing, number of slices and RescaleIntercept, -2000 HU outside the round field of view, a
     compressed series (the first patient) and one without ImagePositionPatient (the second).
 
-    Its arguments are those of :class:`~monai_cpic.phantoms.simulation.Simulation`.
+    The arguments are those of :class:`~monai_cpic.phantoms.simulation.Simulation`.
     """
 
     name = "osic"
@@ -126,7 +126,7 @@ def _simulate_scan(folder: Path, number: int, extent: float, seed: int, resoluti
     if number % 3 == 0:
         _, y, x = grid.axes()
         hu = np.where(np.hypot(x, y) > field_of_view / 2, np.int16(-2000), hu)
-    shift = rng.uniform(-250, -100, 3).round(1)  # from where the scanner has put its zero, mm
+    shift = rng.uniform(-250, -100, 3).round(1)  # mm, of the scanner's origin
     write_ct_series(
         folder,
         hu,

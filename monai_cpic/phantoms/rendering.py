@@ -1,4 +1,4 @@
-"""What simulated scans are rendered with: a voxel grid, partial volumes and noise."""
+"""Tools to render simulated scans: a voxel grid, partial volumes and noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all simulated cohorts share: they are complete or not there, seeded patient by patient, and never overwritten."""
+"""The interface of simulated cohorts: written completely or not at all, seeded for each patient, never overwritten."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ SETTINGS = "simulation.json"
 class Simulation(ABC):
     """A simulated cohort in the layout of a public one, with a known truth.
 
-    Beside the cohort's own files there are ``truth.csv``, one row per patient, and ``simulation.json``, the settings.  A class
-    derived from this one says what the cohort consists of: its tables (:meth:`tables`) and the scan of a patient
-    (:meth:`write_patient`).  One that has further files extends :meth:`fill`.
+    In addition to the cohort's files there are ``truth.csv``, with one row per patient, and ``simulation.json``, with the
+    settings. A derived class defines the tables of the cohort (:meth:`tables`) and the scan of a patient (:meth:`write_patient`),
+    and extends :meth:`fill` if there are further files.
 
     Args:
         patients: number of patients.
-        seed: seed of the cohort; the same seed gives the same files, and a patient does not depend on how many follow.
-        resolution: scales the voxel grid, for small cohorts in tests.
+        seed: seed of the cohort; equal seeds give equal files, and a patient does not depend on the number of patients.
+        resolution: factor of the number of voxels along each axis, for small cohorts in tests.
 
     Attributes:
-        name: of the cohort, in the settings.
-        table: name of the CSV table that the cohort has.
+        name: name of the cohort in the settings.
+        table: file name of the cohort's CSV table.
 
     Raises:
         ValueError: when ``patients`` or ``resolution`` is not positive.
@@ -53,7 +53,7 @@ class Simulation(ABC):
 
     @property
     def settings(self) -> dict[str, str | float]:
-        """What the cohort is made with, as in ``simulation.json``."""
+        """The settings of the simulation, as in ``simulation.json``."""
         return {"cohort": self.name, "patients": self.patients, "seed": self.seed, "resolution": self.resolution}
 
     @abstractmethod
@@ -66,8 +66,8 @@ class Simulation(ABC):
 
         Args:
             cohort: the cohort's folder.
-            number: of the patient, from 0.
-            truth: the patient's row.
+            number: number of the patient, from 0.
+            truth: the patient's row of the truth.
         """
 
     def fill(self, cohort: Path, progress: bool) -> None:
@@ -84,10 +84,10 @@ class Simulation(ABC):
             self.write_patient(cohort, number, row)
 
     def write(self, dataset_dir: str | Path, progress: bool = True) -> Path:
-        """Write the cohort aside and rename it at the end, so that an interrupted one is never taken for a complete one.
+        """Write the cohort to a temporary folder and rename that at the end, so that an interrupted cohort is never used.
 
         Args:
-            dataset_dir: the folder to create; it may exist, but only empty.
+            dataset_dir: the folder to create; it may exist if it is empty.
             progress: show a progress bar.
 
         Returns:
@@ -106,10 +106,10 @@ class Simulation(ABC):
         return target
 
     def ensure(self, dataset_dir: str | Path) -> Path:
-        """Return a folder with a cohort: the one that is there, else this one, which is then written.
+        """Return the folder if it contains a cohort; otherwise write this cohort there first.
 
-        A folder with the table but no ``simulation.json`` is a real download and is returned as it is.  Several processes may
-        call this at once: the first to finish provides the cohort.
+        A folder with the table but without ``simulation.json`` is a real download and is returned as it is.  Several processes
+        may call this at the same time; the first to finish provides the cohort.
 
         Args:
             dataset_dir: the folder.
@@ -118,7 +118,7 @@ class Simulation(ABC):
             The folder.
 
         Raises:
-            FileExistsError: when the folder holds a cohort simulated with other settings, or something else.
+            FileExistsError: when the folder contains a cohort simulated with other settings, or other files.
         """
         target = Path(dataset_dir).resolve()
         if not (target / self.table).is_file():
@@ -139,5 +139,5 @@ class Simulation(ABC):
 
 
 def generator(seed: int, patient: int, purpose: str) -> np.random.Generator:
-    """Random numbers of one patient for one purpose, which do not depend on any other patient."""
+    """The random numbers of one patient for one purpose, independent of all other patients."""
     return np.random.default_rng([seed, patient, *purpose.encode()])

@@ -16,8 +16,8 @@ _SEPTA = (9.0, 2.6, 2.6)  # mm: smoothness along z, y, x; gives holes of about 1
 def render_thorax(grid: Grid, extent: float, rng: np.random.Generator) -> np.ndarray:
     """Render a chest CT of a patient whose build is drawn from ``rng``.
 
-    Fibrosis is a network of dense septa around air-filled holes, in the outer and lower part of the lungs. Its mean
-    is zero, so that it changes the look of the lungs but not their mean density.
+    Fibrosis is a network of dense septa around air-filled holes in the outer and lower part of the lungs.  It is added with zero
+    mean, so that it changes the texture of the lungs but not their mean density.
 
     Args:
         grid: the voxel grid.
@@ -114,7 +114,7 @@ def _fibrosis(
     z: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """HU to add: a zero-mean network where the ranking of lung voxels, outer and lower first, is below ``extent``."""
+    """HU to add: a network of zero mean in the fraction ``extent`` of the lung voxels, the outer and lower ones first."""
     rank = np.minimum(cage, diaphragm) / 30 + z / 180 + 0.3 * smooth_noise(grid, 30, rng)
     noise = torch.from_numpy(rng.standard_normal(grid.shape, dtype=np.float32))
     sigma = [length / step for length, step in zip(_SEPTA, grid.spacing, strict=True)]

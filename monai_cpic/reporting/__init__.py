@@ -1,1 +1,1 @@
-"""Reports: a self-contained page, and the figures that all cohorts share."""
+"""Reports: a self-contained page, the figures that all cohorts share, and the metrics file."""

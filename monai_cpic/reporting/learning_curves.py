@@ -1,4 +1,4 @@
-"""The figure of what was learned."""
+"""The figure of the learning curves."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ __all__ = ["model_key", "write_metrics"]
 
 
 def model_key(name: str) -> str:
-    """The key of a model's scores in metrics.json, made from the model's name.
+    """The key of a model's scores in metrics.json, derived from the model's name.
 
     Example:
         >>> model_key("ResNet-34"), model_key("covariates only")
@@ -28,14 +28,14 @@ def model_key(name: str) -> str:
 
 
 def write_metrics(path: str | Path, metrics: Mapping[str, Any]) -> None:
-    """Write metrics as JSON, in their order; the file is complete or not there.  Missing folders are made.
+    """Write metrics as JSON, in their order.  The file is written completely or not at all; missing folders are created.
 
-    JSON has no NaN and no infinity: such a value is written as ``null``, so that one metric without a value does not cost the
-    others.  Scalars and arrays of numpy and torch become numbers and lists; keys become strings.
+    JSON has no NaN and no infinity; such values are written as ``null``, so that the other metrics can still be written.  Scalars
+    and arrays of numpy and torch become numbers and lists; keys become strings.
 
     Args:
-        path: of the file.
-        metrics: numbers, texts, truth values, None, tensors, arrays, and lists and mappings of these.
+        path: path of the file.
+        metrics: numbers, strings, booleans, None, tensors, arrays, and lists and mappings of these.
 
     Raises:
         TypeError: for any other value; the message names the metric.
@@ -46,7 +46,7 @@ def write_metrics(path: str | Path, metrics: Mapping[str, Any]) -> None:
 
 
 def _plain(value: Any, name: str) -> Any:
-    """What JSON can hold of a metric."""
+    """A metric as a value that JSON can represent."""
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, np.bool_):

@@ -1,4 +1,4 @@
-"""What figures share: colours, panels, and a text instead of an empty figure."""
+"""Helpers for figures: colours, panels, and a text in place of an empty figure."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# of the palette of Okabe and Ito, which people with colour blindness can distinguish
+# colours of Okabe and Ito, which colour-blind people can distinguish
 BLUE, ORANGE, VERMILLION, GREY = "#0072B2", "#E69F00", "#D55E00", "#6E6E6E"
 
 
 def grid(panels: int, columns: int, width: float, height: float, xlabel: str = "", **shared: Any) -> tuple[Figure, list[Axes]]:
-    """A figure of so many panels of a size in inches, row by row; the lowest of each column names the horizontal axis."""
+    """A figure with a number of panels of a given size in inches, row by row; the lowest panel of each column has the label."""
     columns = min(columns, panels)
     rows = -(-panels // columns)
     figure = Figure(figsize=(columns * width, rows * height), layout="constrained")
@@ -26,13 +26,13 @@ def grid(panels: int, columns: int, width: float, height: float, xlabel: str = "
 
 
 def only_text(text: str) -> Figure:
-    """A figure that only says why there is nothing to show."""
+    """A figure with a text that explains why there is nothing to show."""
     figure = Figure(figsize=(7, 1.2))
     figure.text(0.5, 0.5, text, ha="center", va="center", color=GREY)
     return figure
 
 
 def shortened(name: Any, length: int = 28) -> str:
-    """A name that fits above a panel."""
+    """A name, shortened in the middle to fit above a panel."""
     text = str(name)
     return text if len(text) <= length else f"{text[: length - 9]}…{text[-8:]}"

@@ -20,11 +20,11 @@ class RadiologicalView:
     """Slices of a volume with the patient's right on the left, and anterior or superior up, whatever the order of the voxels.
 
     Args:
-        volume: 3-D; its affine says how the patient lies.
+        volume: a 3-D volume, whose affine defines the orientation of the patient.
 
     Attributes:
         axes: the voxel axes along left-right, front-back and up-down.
-        spacing: of the voxels along each voxel axis, mm.
+        spacing: spacing of the voxels along each voxel axis, mm.
     """
 
     def __init__(self, volume: LazyVolume) -> None:
@@ -33,25 +33,25 @@ class RadiologicalView:
         self.spacing: NDArray[Any] = np.linalg.norm(affine[:3, :3], axis=0)
         orientation = nibabel.orientations.io_orientation(affine)  # world axis and direction of each voxel axis
         self.axes = [int(axis) for axis in orientation[:, 0].argsort()]
-        self.mirrored = orientation[:, 1] > 0  # indices grow to the right, front or head, pixels to the left, back and feet
+        self.mirrored = orientation[:, 1] > 0  # indices increase to the right, front or head; pixels to the left, back or feet
 
     def slice(self, axis: int, level: int) -> NDArray[Any]:
         """The slice across a voxel axis, float32 ``[C, height, width]``."""
         size = list(self.volume.shape[1:])
         centre = [edge // 2 for edge in size]
         size[axis], centre[axis] = 1, int(level)
-        cube = self.volume.gather(torch.tensor([centre]), size)[0].numpy()
+        patch = self.volume.gather(torch.tensor([centre]), size)[0].numpy()
         width, height = (other for other in self.axes if other != axis)
         flips = tuple(1 + other for other in (width, height) if self.mirrored[other])
-        return np.flip(cube, flips).transpose(0, 1 + height, 1 + width, 1 + axis)[..., 0]
+        return np.flip(patch, flips).transpose(0, 1 + height, 1 + width, 1 + axis)[..., 0]
 
     def pixels(self, points: NDArray[Any], axis: int) -> NDArray[Any]:
-        """Columns or rows, along a voxel axis, of voxels ``[N, 3]`` in a slice."""
+        """The pixel coordinates, along one voxel axis, of voxels ``[N, 3]`` in a slice."""
         return self.volume.shape[1 + axis] - 1 - points[:, axis] if self.mirrored[axis] else points[:, axis]
 
 
 def name_directions(axes: Axes, top: str, bottom: str) -> None:
-    """Write letters for the patient's directions at the edges of a slice: R and L, and those given."""
+    """Write the patient's directions at the edges of a slice: R and L at the sides, the given letters above and below."""
     for x, y, letter in ((0.02, 0.5, "R"), (0.98, 0.5, "L"), (0.5, 0.98, top), (0.5, 0.02, bottom)):
         vertical = {0.98: "top", 0.02: "bottom"}.get(y, "center")
         horizontal = {0.98: "right", 0.02: "left"}.get(x, "center")

@@ -20,12 +20,12 @@ from monai_cpic.staging import write_whole
 
 __all__ = ["Report"]
 
-DPI = 130  # a ten-inch figure stays sharp on a page of 62rem
+DPI = 130  # a figure of ten inches is sharp on a page of 62rem
 
 
 @dataclass(frozen=True)
 class _Section:
-    """A heading and what is below it, ready for the page."""
+    """A heading and the content below it, formatted for the page."""
 
     heading: str
     caption: str = ""
@@ -38,7 +38,7 @@ class _Section:
 class Report:
     """A page of texts, tables and figures, in the order in which they are added.
 
-    The page is one file: figures are inside it, and it loads nothing from anywhere.  All text is escaped.
+    The page is a single file that includes its figures and loads nothing from elsewhere.  All text is escaped.
 
     Args:
         title: heading of the page.
@@ -57,16 +57,16 @@ class Report:
         self._sections: list[_Section] = []
 
     def add_text(self, heading: str, text: str) -> None:
-        """Add plain text; an empty line begins a new paragraph."""
+        """Add plain text; an empty line starts a new paragraph."""
         self._sections.append(_Section(heading, paragraphs=[part for part in text.split("\n\n") if part.strip()]))
 
     def add_table(self, heading: str, table: pd.DataFrame | Sequence[Mapping[str, Any]], caption: str = "") -> None:
         """Add a table.
 
         Args:
-            heading: of its section.
-            table: a frame, of which a named index becomes the first column, or one mapping from column to value for each row.
-            caption: what the columns mean, and their units.
+            heading: heading of its section.
+            table: a data frame, whose named index becomes the first column, or a mapping from column to value for each row.
+            caption: the meanings and units of the columns.
         """
         frame = table if isinstance(table, pd.DataFrame) else pd.DataFrame(list(table))
         frame = frame.reset_index() if any(name is not None for name in frame.index.names) else frame
@@ -81,21 +81,21 @@ class Report:
         self._sections.append(_Section(heading, caption, columns=columns, rows=rows))
 
     def add_figure(self, heading: str, figure: Figure, caption: str = "") -> None:
-        """Add a figure as it is now; it is drawn at once and closed, so that a report holds no more than its image.
+        """Add a figure in its present state; it is drawn immediately and cleared, so that the report keeps only its image.
 
         Args:
-            heading: of its section; heading and caption are also the image's alternative text.
-            figure: is empty afterwards.
-            caption: what is to be seen.
+            heading: heading of its section; heading and caption are also the alternative text of the image.
+            figure: the figure, which is empty afterwards.
+            caption: what the figure shows.
         """
         image = io.BytesIO()
         figure.savefig(image, format="png", dpi=DPI, facecolor="white")
-        pyplot.close(figure)  # else pyplot would keep a figure that it made
+        pyplot.close(figure)  # pyplot keeps figures that it created until they are closed
         figure.clear()
         self._sections.append(_Section(heading, caption, image=base64.b64encode(image.getvalue()).decode()))
 
     def write(self, path: str | Path) -> None:
-        """Write the page; the file is complete or not there.  Missing folders are made."""
+        """Write the page.  The file is written completely or not at all; missing folders are created."""
         loader = PackageLoader("monai_cpic", "reporting")
         environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
         page = environment.get_template("page.html.j2")

@@ -18,20 +18,20 @@ from monai_cpic.reporting.radiological_view import RadiologicalView, name_direct
 
 __all__ = ["channel_positions", "sample_positions"]
 
-NEAR = 2  # a voxel is drawn on a slice at most so many slices away
-BINS = 48  # of the density, along the longer side
+NEAR = 2  # voxels at a distance of at most so many slices are drawn on a slice
+BINS = 48  # number of bins of the density along the longer side
 
 
 def sample_positions(volume: LazyVolume, points: Tensor, slices: int = 3) -> Figure:
-    """Where the network looked: the encoded voxels on axial slices, and their density over a coronal one.
+    """The encoded voxels on axial slices, and their density over a coronal slice.
 
-    Slices are shown as radiologists see them, the patient's right on the left and anterior up, whatever the order of the voxels.
-    Only the shown slices are read.
+    Slices are shown in the radiological convention, with the patient's right on the left and anterior up, whatever the order of
+    the voxels.  Only the shown slices are read.
 
     Args:
-        volume: 3-D; its first channel is shown.
-        points: int64 ``[N, 3]``, encoded voxels; those outside the volume are counted, not drawn.
-        slices: number of axial slices, at least 1: those with most voxels near them, at a distance from each other.
+        volume: a 3-D volume, whose first channel is shown.
+        points: int64 ``[N, 3]``, encoded voxels; those outside the volume are counted, but not drawn.
+        slices: number of axial slices, at least 1; those with most voxels near them are shown, at a distance from each other.
 
     Raises:
         ValueError: if the volume is not 3-D, the points are not ``[N, 3]``, or there are no slices to show.
@@ -70,12 +70,12 @@ def sample_positions(volume: LazyVolume, points: Tensor, slices: int = 3) -> Fig
 
 
 def channel_positions(volume: LazyVolume, points: Tensor, names: Sequence[str]) -> Figure:
-    """Where the network looked, in every channel: the axial slice with most encoded voxels near it.
+    """The encoded voxels in every channel, on the axial slice with most of them near it.
 
     Args:
-        volume: as for :func:`sample_positions`.
-        points: likewise.
-        names: of the channels.
+        volume: a 3-D volume.
+        points: int64 ``[N, 3]``, encoded voxels; those outside the volume are counted, but not drawn.
+        names: names of the channels.
 
     Raises:
         ValueError: if the volume is not 3-D, the points are not ``[N, 3]``, or there is not one name per channel.
@@ -97,7 +97,7 @@ def channel_positions(volume: LazyVolume, points: Tensor, names: Sequence[str]) 
 
 
 def _draw_near(axes: Axes, view: RadiologicalView, points: NDArray[Any], level: int) -> int:
-    """Draw the voxels near an axial slice onto its picture, and return how many they are."""
+    """Draw the voxels near an axial slice onto its image, and return their number."""
     across, front, up = view.axes
     near = points[np.abs(points[:, up] - level) <= NEAR]
     axes.set_aspect(view.spacing[front] / view.spacing[across])
@@ -107,7 +107,7 @@ def _draw_near(axes: Axes, view: RadiologicalView, points: NDArray[Any], level: 
 
 
 def _inside(volume: LazyVolume, points: Tensor) -> NDArray[Any]:
-    """The points that are voxels of the volume."""
+    """The points that lie inside the volume."""
     shape = np.array(volume.shape[1:])
     if len(shape) != 3 or points.ndim != 2 or points.shape[1] != 3:
         raise ValueError(
@@ -118,7 +118,7 @@ def _inside(volume: LazyVolume, points: Tensor) -> NDArray[Any]:
 
 
 def _summary(volume: LazyVolume, points: Tensor, inside: NDArray[Any]) -> str:
-    """How many of the voxels were encoded."""
+    """The number of encoded voxels, as a text."""
     total, outside = int(np.prod(volume.shape[1:])), len(points) - len(inside)
     return f"{len(inside):,} of {total:,} voxels ({100 * len(inside) / total:.3f} %)" + (
         f"; {outside:,} points lie outside the volume and are not drawn" if outside else ""
@@ -126,11 +126,11 @@ def _summary(volume: LazyVolume, points: Tensor, inside: NDArray[Any]) -> str:
 
 
 def _crowded(counts: NDArray[Any], number: int) -> list[int]:
-    """Levels with most points near them, ascending, at a distance from each other; of equal ones, those closer to the middle."""
+    """The levels with most points near them, ascending, at a distance from each other; the middle is preferred among equals."""
     levels = np.arange(len(counts))
-    weights = 1 + NEAR - np.abs(np.arange(-NEAR, NEAR + 1))  # a level with points comes before one beside them
+    weights = 1 + NEAR - np.abs(np.arange(-NEAR, NEAR + 1))  # points on a level count more than points beside it
     near = np.convolve(counts, weights)[NEAR : NEAR + len(counts)].astype(float)
-    near -= np.abs(levels - (len(counts) - 1) / 2) / len(counts)  # less than one point
+    near -= np.abs(levels - (len(counts) - 1) / 2) / len(counts)  # distance from the middle, which counts less than one point
     chosen: list[int] = []
     distance = max(1, len(counts) // (2 * number))
     for _ in range(min(number, len(counts))):

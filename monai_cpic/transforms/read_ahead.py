@@ -1,4 +1,4 @@
-"""Reading in the DataLoader what the network will ask for."""
+"""Reading patches in the workers of a DataLoader before the network asks for them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["ReadAheadd"]
 
 
 class ReadAheadd(MapTransform, RandomizableTrait):
-    """Read, in the worker, the patches of a volume that the next training step will ask for; the network reads what is missing.
+    """Read the patches that the next training step will ask for in the worker; the network reads those that are missing.
 
-    They are known where a decomposition plans its points (:meth:`~monai_cpic.networks.Decomposition.planned`).
-    Cross-approximation does when a step repeats the points of an earlier one: give it an
-    :class:`~monai_cpic.networks.IndexStore` in a folder, which workers can read, and with a ``hold`` of 2 or more.  A step that
-    chooses new points does so from values that nobody has yet, so nothing is read ahead for it, nor for a volume's first step.
-    Put it last.
+    This requires a decomposition that knows its points beforehand (:meth:`~monai_cpic.networks.Decomposition.planned`).
+    Cross-approximation knows them if a step repeats the points of an earlier one: give it an
+    :class:`~monai_cpic.networks.IndexStore` in a folder, which workers can read, with a ``hold`` of 2 or more.  A step that
+    chooses new points depends on values that are not known yet, so nothing is read ahead for it, nor for a volume's first step.
+    Put this transform last.
 
     Args:
         keys: volumes of :class:`FreezeLazyVolumed`.
-        decomposition: the network's.
+        decomposition: the decomposition of the network.
         size: edge of the patches, the encoder's receptive field.
-        allow_missing_keys: do not mind missing keys.
+        allow_missing_keys: do not raise an error for missing keys.
     """
 
     def __init__(self, keys: KeysCollection, decomposition: Decomposition, size: int, allow_missing_keys: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""The challenge's classes of survival: how patients of each were classified."""
+"""The challenge's classes of survival: a table of how patients were classified."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def class_table(predicted: Tensor, true: Tensor) -> pd.DataFrame:
     """How the patients of each class were classified.
 
     Args:
-        predicted: survival, days, ``[N]``.
-        true: likewise, of patients who died.
+        predicted: predicted survival in days, ``[N]``, of patients who died.
+        true: their true survival in days, ``[N]``.
 
     Returns:
-        A row for each true class: ``survival``, ``patients``, the number predicted in each class, and ``accuracy`` (NaN without
-        patients).
+        A row for each true class, with the columns ``survival`` (the class), ``patients``, the number of patients predicted in
+        each class, and ``accuracy`` (NaN for a class without patients).
     """
     predicted, true = survival_classes(predicted), survival_classes(true)
     rows = []

@@ -24,7 +24,7 @@ from monai_cpic.cohorts.brats.classes import class_table
 from monai_cpic.cohorts.brats.figures import predicted_against_true_days
 from monai_cpic.cohorts.brats.items import COVARIATES, FIVE_YEARS, patient_item
 from monai_cpic.cohorts.brats.scans import MODALITIES, checked_scans, count_unlisted
-from monai_cpic.cohorts.brats.survival import check_survival, read_survival_lines
+from monai_cpic.cohorts.brats.survival_table import check_survival, read_survival_lines
 from monai_cpic.cohorts.ridge import ridge_prediction
 from monai_cpic.cohorts.tables import known_exclusions
 from monai_cpic.data import LazyVolume
@@ -40,35 +40,36 @@ class BraTSCohort(Cohort):
 
     Items have ``patient`` (name), ``image`` (paths, one for each channel), ``age`` (years), ``resection``, ``survival_days``
     (float, NaN if unknown), ``died`` (bool, False if the survival is a lower bound or unknown), ``covariates`` (float32
-    ``[1, 3]``, see ``covariates``) and ``label`` (float32 ``[1, 2]``: survival in units of five years; 1 if the patient died).
-    Scans are opened when the cohort is read, so that a broken one is named before anything else begins.
+    ``[1, 3]``, see the attribute ``covariates``) and ``label`` (float32 ``[1, 2]``: survival in units of five years, and 1 if the
+    patient died, else 0).  Scans are opened when the cohort is read, so that broken scans are reported before the training
+    starts.
 
-    A network predicts ``[R, 1]``, the survival in units of five years; a prediction below 0 becomes 0.
+    A network predicts ``[R, 1]``, the survival in units of five years; negative predictions are set to 0.
 
     The table has one row per patient: ``Brats20ID``, ``Survival_days`` (predicted), ``Age``, ``Extent_of_Resection``,
-    ``Survival_days_true`` (NaN if unknown) and ``died`` (False: a lower bound, or unknown).  The first two columns are what the
-    challenge asks for.
+    ``Survival_days_true`` (NaN if unknown) and ``died`` (False if the survival is a lower bound or unknown).  The challenge
+    requires the first two columns.
 
-    ``rmse_days`` is over all who died, ``c_index`` over all with a known survival or lower bound; the challenge's own scores
-    (:func:`~monai_cpic.metrics.survival_scores`) are over those of gross total resection who died.
+    ``rmse_days`` is computed over all patients who died, ``c_index`` over all patients with a known survival or lower bound, and
+    the challenge's scores (:func:`~monai_cpic.metrics.survival_scores`) over the patients of gross total resection who died.
 
     Args:
         table: name of the table, ``survival_info.csv`` or ``survival_evaluation.csv``.
-        modalities: of flair, t1, t1ce and t2, the channels of ``image`` in this order.
+        modalities: some of flair, t1, t1ce and t2: the channels of ``image``, in this order.
         segmentation: add the segmentation as the last channel.
-        alive: what becomes of patients who are alive (:func:`~monai_cpic.cohorts.brats.survival.check_survival`).
+        alive: how to treat patients who are alive, see :func:`~monai_cpic.cohorts.brats.survival_table.check_survival`.
         exclude: patients to leave out; they are counted and logged by name.
-        survival_known: the survival of every patient has to be known; otherwise it may be missing.
+        survival_known: require the survival of every patient; otherwise it may be missing.
 
     Raises:
-        ValueError: when ``modalities`` is empty, or holds an unknown name or one twice.
+        ValueError: when ``modalities`` is empty, or contains an unknown name or the same name twice.
     """
 
     title = "Survival from brain MRI"
     covariates = COVARIATES
     higher_is_better = False
     scores_caption = (
-        "RMSE over all who died, in days; concordance index over all patients; the rest, the challenge's scores, over patients "
+        "RMSE in days over all patients who died; concordance index over all patients; the challenge's scores over patients "
         "of gross total resection who died, squared errors in days²."
     )
     loss_caption = "Training loss: squared error in units of five years; RMSE in days on the evaluated patients."

@@ -13,11 +13,11 @@ __all__ = ["predicted_against_true_days"]
 
 
 def predicted_against_true_days(table: pd.DataFrame) -> Figure:
-    """Predicted over true survival, with the limits of the challenge's classes.
+    """Predicted against true survival, with the limits of the challenge's classes.
 
     Args:
         table: columns ``Survival_days`` (predicted), ``Survival_days_true``, ``died`` and ``Extent_of_Resection``; rows without a
-            known survival are left out, those who live are drawn as triangles, since they lie further to the right.
+            known survival are left out.  Living patients are triangles that point to the right, since their survival is longer.
     """
     table = table.dropna(subset="Survival_days_true")
     if table.empty:

@@ -1,4 +1,4 @@
-"""One patient of the BraTS cohort as an item of a MONAI data list: what a network is given, and what it learns to predict."""
+"""One patient of the BraTS cohort as an item of a MONAI data list: covariates and labels, and their units."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def patient_item(row: Mapping[str, Any], scan: list[str]) -> dict[str, Any]:
     """The item of one patient, as :class:`~monai_cpic.cohorts.brats.cohort.BraTSCohort` describes it.
 
     Args:
-        row: of :func:`~monai_cpic.cohorts.brats.survival.check_survival`.
-        scan: the paths of its channels.
+        row: a row of the table of :func:`~monai_cpic.cohorts.brats.survival_table.check_survival`.
+        scan: the paths of the channels.
     """
     resection = row["Extent_of_Resection"]
     return {

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 MODALITIES = ("flair", "t1", "t1ce", "t2")
 
-_MISNAMED_SEG = "*_Segm.nii*"  # as the segmentation of case 355, W39_1998.09.19_Segm.nii
+_MISNAMED_SEG = "*_Segm.nii*"  # the segmentation of case 355 is named W39_1998.09.19_Segm.nii
 
 
 def find_scan(case: Path, name: str) -> Path | None:
@@ -24,7 +24,7 @@ def find_scan(case: Path, name: str) -> Path | None:
 
     Args:
         case: the patient's folder; files begin with its name.
-        name: of :data:`MODALITIES`, or ``"seg"``, which is also found under the name that one real case has by mistake.
+        name: one of :data:`MODALITIES`, or ``"seg"``, which is also found under the wrong name that it has in one real case.
     """
     candidates = [case / f"{case.name}_{name}.nii", case / f"{case.name}_{name}.nii.gz"]
     if name == "seg":
@@ -33,13 +33,13 @@ def find_scan(case: Path, name: str) -> Path | None:
 
 
 def checked_scans(folder: Path, table: Path, patients: Sequence[str], names: Sequence[str]) -> list[list[str]]:
-    """The paths of the channels of each patient, after opening them; those in ``.nii.gz`` are unpacked into the cache.
+    """Open the channels of each patient and return their paths; opening unpacks ``.nii.gz`` files into the cache.
 
     Args:
-        folder: holds a folder for each patient.
-        table: for messages.
+        folder: contains a folder for each patient.
+        table: path of the table, for messages.
         patients: names in the table.
-        names: of the channels, as :func:`find_scan` takes them.
+        names: names of the channels, as for :func:`find_scan`.
 
     Raises:
         ValueError: when a patient has no folder, a channel is missing, broken, or of another shape or affine; the message names
@@ -71,7 +71,7 @@ def checked_scans(folder: Path, table: Path, patients: Sequence[str], names: Seq
 
 
 def count_unlisted(folder: Path, table: Path, listed: Collection[str]) -> None:
-    """Log how many patients' folders have no line in the table (a third of the real training set)."""
+    """Log the number of patients' folders that have no line in the table (a third of those of the real training set)."""
     unlisted = {case.name for case in folder.glob("BraTS20_*") if case.is_dir()} - set(listed)
     if unlisted:
         logger.info("%s: %d folders have no line in %s and are not used.", folder, len(unlisted), table.name)

@@ -6,7 +6,7 @@ The layout is Kaggle's (https://www.kaggle.com/c/osic-pulmonary-fibrosis-progres
     dataset_dir/train/<Patient>/<n>.dcm       one CT series per patient
     dataset_dir/test.csv, test/...            the same, with one visit per patient
 
-A patient's earliest visit is the *baseline*: with the scan, it is what a prediction starts from, and never a target.
+A patient's earliest visit is the *baseline*.  It is an input of the prediction, together with the scan, and never a target.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from monai_cpic.cohorts.base import Cohort
 from monai_cpic.cohorts.osic.figures import fvc_curves, predicted_against_measured
 from monai_cpic.cohorts.osic.items import CHANGE_UNIT, COVARIATES, patient_item
 from monai_cpic.cohorts.osic.scans import check_scans, scan_folders
-from monai_cpic.cohorts.osic.visits import COLUMNS, check_visits
+from monai_cpic.cohorts.osic.visits_table import COLUMNS, check_visits
 from monai_cpic.cohorts.tables import known_exclusions, read_lines
 from monai_cpic.losses import PinballLoss
 from monai_cpic.metrics import LaplaceLogLikelihood, laplace_log_likelihood
@@ -39,26 +39,26 @@ QUANTILES = (0.2, 0.5, 0.8)
 
 
 class OSICCohort(Cohort):
-    """Quantiles of the FVC (forced vital capacity, ml) at any week, from the CT and the visit at the baseline.
+    """Quantiles of the FVC (forced vital capacity, ml) at any week, from the baseline CT and the baseline visit.
 
     Items have ``patient`` (name), ``image`` (scan folder), ``weeks`` (int64 ``[V]``), ``fvc`` (float32 ``[V]``, ml, NaN where it
-    was not measured and at the baseline, which is no target), ``covariates`` (float32 ``[V, 8]``, see ``covariates``),
-    ``baseline_fvc`` (float, ml) and ``label`` (float32 ``[V, 2]``: the change of FVC since the baseline in units of 300 ml, NaN
-    where it was not measured; the slope of the least-squares line through all the patient's visits, the baseline among them, in
-    units of 200 ml per year, NaN where there is one visit).
+    was not measured and at the baseline), ``covariates`` (float32 ``[V, 8]``, see the attribute ``covariates``), ``baseline_fvc``
+    (float, ml) and ``label`` (float32 ``[V, 2]``).  The first column of ``label`` is the change of FVC since the baseline in
+    units of 300 ml, NaN where it was not measured.  The second is the slope of the least-squares line through all visits of the
+    patient, including the baseline, in units of 200 ml per year; NaN if there is only one visit.
 
-    A network predicts ``[R, 4]``: three quantiles of the change and the slope, in the units of ``label``.  Quantiles that cross
-    are put in order, which never makes the pinball loss larger (rearrangement, Chernozhukov et al. 2010).
+    A network predicts ``[R, 4]``: three quantiles of the change, and the slope, in the units of ``label``.  Quantiles that cross
+    are sorted, which never increases the pinball loss (rearrangement, Chernozhukov et al. 2010).
 
     The table has one row per patient and week: ``Patient_Week`` (``<patient>_<week>``), ``FVC`` (the median, q50), ``Confidence``
-    (q80 - q20, but at least 70, below which the score does not distinguish), ``q20``, ``q50``, ``q80`` and ``FVC_measured`` (NaN
-    where it was not measured); in ml.  The first three columns are what the challenge asks for.
+    (q80 - q20, but at least 70, since the score does not distinguish smaller values), ``q20``, ``q50``, ``q80`` and
+    ``FVC_measured`` (NaN where it was not measured), all in ml.  The challenge requires the first three columns.
 
     Args:
-        split: ``"train"`` or ``"test"``: which table and folder to read.
+        split: ``"train"`` or ``"test"``, the table and folder to read.
         exclude: patients to leave out; they are counted and logged by name.
-        weeks: weeks to predict for every patient, on the table's own scale (the challenge asks for ``range(-12, 134)``).  By
-            default, the weeks at which the patient was measured after the baseline.
+        weeks: weeks to predict for every patient, on the scale of the table (the challenge requires ``range(-12, 134)``);
+            default: the weeks at which the patient was measured after the baseline.
 
     Example:
         >>> item = {"patient": "ID1", "weeks": torch.tensor([4]), "fvc": torch.tensor([2510.0])}
@@ -75,7 +75,7 @@ class OSICCohort(Cohort):
     scores_caption = (
         "Modified Laplace log-likelihood (higher is better, at most -4.595) and pinball loss in ml (lower is better)."
     )
-    loss_caption = "Training loss, of changes in units of 300 ml."
+    loss_caption = "Training loss; FVC changes are in units of 300 ml."
 
     def __init__(self, split: str = "train", exclude: Collection[str] = (), weeks: Iterable[int] | None = None) -> None:
         self.split = split

@@ -14,7 +14,7 @@ __all__ = ["fvc_curves", "predicted_against_measured"]
 
 
 def predicted_against_measured(table: pd.DataFrame) -> Figure:
-    """Predicted medians and intervals over the measured FVC, and how good they are.
+    """Predicted medians and intervals against the measured FVC, with R², mean absolute error and coverage of the intervals.
 
     Args:
         table: columns ``FVC_measured``, ``q20``, ``q50`` and ``q80`` in ml; rows without a measurement are left out.
@@ -51,11 +51,11 @@ def fvc_curves(table: pd.DataFrame, patients: Sequence[str] | None = None, limit
 
     Args:
         table: columns ``Patient``, ``Weeks``, ``FVC_measured`` (may be NaN), ``q20``, ``q50``, ``q80`` in ml; any order.
-        patients: whom to show; default: those who come first in the table, at most ``limit``.
+        patients: the patients to show; default: the first patients of the table, at most ``limit``.
         limit: see ``patients``.
 
     Raises:
-        ValueError: if the table does not have one of the patients.
+        ValueError: if one of the patients is not in the table.
     """
     known = list(table["Patient"].unique())
     shown = known[:limit] if patients is None else list(patients)
@@ -68,7 +68,7 @@ def fvc_curves(table: pd.DataFrame, patients: Sequence[str] | None = None, limit
     for axes, patient in zip(panels, shown, strict=True):
         rows = table[table["Patient"] == patient].sort_values("Weeks")
         weeks = rows["Weeks"]
-        # the outline is all that is seen of a single visit
+        # with a single visit, only the outline is visible
         axes.fill_between(weeks, rows["q20"], rows["q80"], color=BLUE, alpha=0.25, linewidth=1.5, label="20 to 80 % interval")
         axes.plot(weeks, rows["q50"], ".-", color=BLUE, markersize=3, linewidth=1.5, label="median")
         axes.plot(weeks, rows["FVC_measured"], "o", color=VERMILLION, markersize=4, label="measured")

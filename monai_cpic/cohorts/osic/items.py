@@ -1,4 +1,4 @@
-"""One patient of the OSIC cohort as an item of a MONAI data list: what a network is given, and what it learns to predict."""
+"""One patient of the OSIC cohort as an item of a MONAI data list: covariates and labels, and their units."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ COVARIATES = (
 )
 """The columns of ``covariates``. Scales are fixed, not fitted, so that a prediction needs only its own patient."""
 
-CHANGE_UNIT = 300.0  # ml: such that changes since the baseline are about 1
-RATE_UNIT = 200.0  # ml per year: about the spread of the patients' rates
+CHANGE_UNIT = 300.0  # ml: typical changes since the baseline are about 1 in this unit
+RATE_UNIT = 200.0  # ml per year: about the standard deviation of the patients' rates
 
 
 def patient_item(scan: Path, visits: pd.DataFrame, weeks: list[int] | None) -> dict[str, Any]:
     """The item of one patient, as :class:`~monai_cpic.cohorts.osic.cohort.OSICCohort` describes it.
 
     Args:
-        scan: folder of the patient's name.
-        visits: of the patient, rows of :func:`~monai_cpic.cohorts.osic.visits.check_visits` sorted by week.
-        weeks: to predict; default those of the visits after the baseline.
+        scan: folder of the scan, whose name is that of the patient.
+        visits: visits of the patient, rows of :func:`~monai_cpic.cohorts.osic.visits_table.check_visits` sorted by week.
+        weeks: weeks to predict; default: those of the visits after the baseline.
     """
     baseline, measured = visits.iloc[0], visits.iloc[1:].set_index("Weeks")["FVC"]
     asked = measured.index.tolist() if weeks is None else weeks
@@ -52,7 +52,7 @@ def patient_item(scan: Path, visits: pd.DataFrame, weeks: list[int] | None) -> d
 
 
 def _covariates(baseline: pd.Series, weeks: Sequence[int]) -> Tensor:
-    """What is known at the baseline visit, once for each week to predict: ``[V, 8]``."""
+    """The covariates ``[V, 8]``: the week to predict, and the data of the baseline visit, repeated for each week."""
     since_baseline = (torch.tensor(weeks, dtype=torch.float32) - float(baseline["Weeks"])) / 52
     constant = torch.tensor(
         [
@@ -74,4 +74,4 @@ def _rate(visits: pd.DataFrame) -> float:
     if len(visits) == 1:
         return np.nan
     line = np.polynomial.Polynomial.fit(visits["Weeks"] / 52, visits["FVC"], 1)
-    return float(line.deriv()(0.0))  # the coefficients of a level line may be trimmed to one
+    return float(line.deriv()(0.0))  # the slope is not always a coefficient: for a level line there may be only one

@@ -1,4 +1,4 @@
-"""The scan folders of the OSIC layout: one for each patient of the table."""
+"""The scan folders of the OSIC layout, one for each patient of the table."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def scan_folders(scans: Path) -> set[str]:
 
 
 def check_scans(table: Path, scans: Path, patients: set[str], folders: set[str]) -> None:
-    """Check that every patient of the table has a scan that is not empty, and every scan a patient.
+    """Check that every patient of the table has a scan folder with files, and that every folder has a line in the table.
 
     Args:
-        table: for messages.
-        scans: holds the folders.
+        table: path of the table, for messages.
+        scans: path that contains the folders.
         patients: names in the table.
-        folders: of :func:`scan_folders`, all or some.
+        folders: names of :func:`scan_folders`, all or some.
 
     Raises:
-        ValueError: when one has not; the message names them all.
+        ValueError: when a scan or a line is missing; the message names all of them.
     """
     empty = {folder for folder in patients & folders if not any((scans / folder).iterdir())}
     problems = [

@@ -1,4 +1,4 @@
-"""What a decomposition is."""
+"""The interface of decompositions."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["Decomposition", "TensorizedDecomposition"]
 
 
 class Decomposition(nn.Module, ABC):
-    """From latent fields to tensor trains: which points of a field are encoded, and what is made of their vectors.
+    """From latent fields to tensor trains: which points of a field are encoded, and how their vectors become a tensor train.
 
-    A new decomposition sets the four attributes and computes :meth:`forward`; it reads nothing but the field that it is given.
-    :class:`~monai_cpic.testing.DecompositionTestCase` tests one of your own.
+    A new decomposition sets the four attributes and implements :meth:`forward`, which reads nothing but the given field.
+    Derive its tests from :class:`~monai_cpic.testing.DecompositionTestCase`.
 
     Attributes:
         spatial_shape: the grid, ``D`` sizes.
         n_dims: channels of the latent field.
-        mode_sizes: of the tensor trains that it makes.
-        ranks: of their bonds, ``len(mode_sizes) + 1`` numbers, the first and the last 1.
+        mode_sizes: mode sizes of the resulting tensor trains.
+        ranks: largest bond ranks of the resulting tensor trains, ``len(mode_sizes) + 1`` numbers, the first and the last 1.
     """
 
     spatial_shape: tuple[int, ...]
@@ -37,12 +37,13 @@ class Decomposition(nn.Module, ABC):
         """Tensor trains of ``B`` latent fields, float64, on the CPU; differentiable through the field's values.
 
         Args:
-            field: the fields; values by :meth:`~monai_cpic.networks.LatentField.at` or by calling it.
-            step: number of the training step.  None in evaluation, where the points must depend on nothing but the field.
+            field: the fields; call :meth:`~monai_cpic.networks.LatentField.at` for latent vectors, or the field itself for single
+                values.
+            step: number of the training step; None in evaluation, where the points must depend on the field alone.
         """
 
     def planned(self, volume: Volume) -> Tensor | None:
-        """Grid points, int64 ``[N, D]``, that the next training step will ask of a volume; None if they are not known before."""
+        """Grid points, int64 ``[N, D]``, that the next training step will encode of a volume; None if they are not known yet."""
         return None
 
 

@@ -18,20 +18,20 @@ __all__ = ["CrossApproximation"]
 
 
 class CrossApproximation(TensorizedDecomposition):
-    """The points that cross-approximation asks for (paper, section 3.2).
+    """Tensor trains by cross-approximation, which chooses the points to encode (paper, section 3.2).
 
-    In training the index sets of a volume are warm-started from its last step, and a step is one sweep.  Volumes seen for the
-    first time, and all volumes in evaluation, start from the same seeded random sets, so that a prediction depends on the weights
-    and the scan alone.
+    A training step is one sweep, which starts from the index sets of the volume's last step (warm start).  A volume that has no
+    step yet, and every volume in evaluation, starts from the same seeded random index sets (cold start), so that a prediction
+    depends on the weights and the scan alone.
 
     Args:
         modes: the tensorization of grid and channels, see :class:`TensorizedDecomposition`.
         rank: bond rank of the tensor trains.
-        oversampling: rows per bond in units of ``rank``, see :func:`~monai_cpic.tensor_train.cross_approximate`; 1 is the paper's
+        oversampling: rows per bond divided by ``rank``, see :func:`~monai_cpic.tensor_train.cross_approximate`; 1 is the paper's
             plain cross.
-        passes: sweeps of a cold start.
-        indices: where the next training step of each volume starts; default: an :class:`IndexStore` in memory that chooses anew
-            in every step.
+        passes: number of sweeps of a cold start.
+        indices: keeps the index sets with which the next training step of each volume starts; default: an :class:`IndexStore` in
+            memory, with new points in every step.
     """
 
     def __init__(
@@ -51,9 +51,8 @@ class CrossApproximation(TensorizedDecomposition):
         return self._cold(field, self.passes)[0] if step is None else self._warm(field)
 
     def planned(self, volume: Volume) -> Tensor | None:
-        """The points of a step that repeats the index sets of an earlier one (``hold`` of the :class:`IndexStore`)."""
         indices = self.indices.get(volume.key)
-        if indices is None or indices.rows is None:
+        if indices is None or indices.rows is None:  # only a step that repeats an earlier one (``hold``) is known beforehand
             return None
         return indices.coordinates(self.modes)[0, :, :-1].unique(dim=0)
 
@@ -70,7 +69,7 @@ class CrossApproximation(TensorizedDecomposition):
         )
 
     def _warm(self, field: LatentField) -> TensorTrain:
-        """One sweep with gradient from the volumes' index sets, which it renews."""
+        """One sweep with gradient from the volumes' index sets, which are replaced by those for the next step."""
         starts = self._starts(field)
         kinds: dict[tuple[str, bool], list[int]] = defaultdict(list)
         for b, start in enumerate(starts):
@@ -89,7 +88,7 @@ class CrossApproximation(TensorizedDecomposition):
 
     @torch.no_grad()
     def _starts(self, field: LatentField) -> list[CrossIndices]:
-        """The kept index sets of each volume; for one seen first, those that all sweeps of a cold start but the last lead to."""
+        """The stored index sets of each volume; for a new volume, those after all sweeps of a cold start but the last."""
         kept = [self.indices.get(volume.key) for volume in field.volumes]
         new = [b for b, indices in enumerate(kept) if indices is None]
         if new:

@@ -15,16 +15,16 @@ __all__ = ["IndexStore"]
 
 
 class IndexStore:
-    """Where the next training step of every volume starts: the warm start of cross-approximation.
+    """The index sets with which the next training step of each volume starts: the warm start of cross-approximation.
 
-    It is kept apart from the network's weights: a checkpoint that only predicts does not need it, one that resumes does.  In a
-    folder it is shared by the processes that name it, such as the workers of a DataLoader, without a copy of the network: each
-    volume is a file of some kilobytes, replaced as a whole.
+    They are separate from the network's weights, because only a checkpoint that resumes a training needs them.  If they are
+    stored in a folder, several processes such as the workers of a DataLoader share them without a copy of the network; each
+    volume is a file of some kilobytes, which is always replaced as a whole.
 
     Args:
-        hold: training steps of a volume that use the same points before new ones are chosen.  From 2 on, patches can be
-            read before the network asks for them (:class:`~monai_cpic.transforms.ReadAheadd`).
-        folder: made if it does not exist; default: in memory.
+        hold: number of training steps of a volume that use the same points before new ones are chosen.  With 2 or more, patches
+            can be read before the network asks for them (:class:`~monai_cpic.transforms.ReadAheadd`).
+        folder: where they are stored, created if it does not exist; default: in memory.
 
     Raises:
         ValueError: if ``hold`` is below 1.
@@ -43,19 +43,22 @@ class IndexStore:
         return len(self.state_dict())
 
     def get(self, key: str | None) -> CrossIndices | None:
-        """The index sets of one volume's next step (a batch of one), or None; those that repeat a step have rows."""
+        """The index sets of one volume's next step, a batch of one, or None.
+
+        If the step repeats the points of an earlier one, ``rows`` of the result is not None.
+        """
         kept = None if key is None else self._read(key)
         if kept is None:
             return None
         return CrossIndices.from_state_dict(kept["repeat" if kept["remaining"] else "following"]).to(torch.int64)
 
     def put(self, key: str | None, following: CrossIndices, repeat: CrossIndices) -> None:
-        """Keep what a step of one volume leads to; a volume without a key is not kept.
+        """Store the index sets that follow a step of one volume; nothing is stored for a volume without a key.
 
         Args:
-            key: of the volume.
-            following: index sets for choosing new coordinates.
-            repeat: index sets for using those of the step again.
+            key: key of the volume.
+            following: index sets with which the next step chooses new points.
+            repeat: index sets with which the next step uses the same points again.
         """
         if key is None:
             return
@@ -66,7 +69,7 @@ class IndexStore:
         self._write(key, {"key": key, "remaining": remaining, **packed})
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain tensors, numbers and strings."""
+        """The index sets of all volumes, as tensors, numbers and strings."""
         if self.folder is None:
             return dict(self._kept)
         every = (torch.load(path, weights_only=True) for path in sorted(self.folder.glob("*.pt")))

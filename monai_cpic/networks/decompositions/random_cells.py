@@ -14,19 +14,19 @@ from monai_cpic.tensor_train import TensorTrain
 
 __all__ = ["RandomCells", "cell_counts", "points_in_cells"]
 
-DRAWS = 4  # points of each cell, of which an evaluation takes the mean
+DRAWS = 4  # points in each cell whose vectors an evaluation averages
 
 
 class RandomCells(Decomposition):
-    """The field at one random point of each cell, without any decomposition: the ablation of the others.
+    """The latent vectors at one random point of each cell, without any compression: stratified sampling of the field.
 
-    The cells' vectors are handed on as they are, as a tensor train of a single mode, which is any array.  In training every step
-    has new points; evaluation takes the mean over four points of each cell, always the same.
+    The vectors of the cells form a tensor train of a single mode, which can represent any array.  Every training step has new
+    points.  Evaluation takes the mean of the vectors at four fixed points of each cell.
 
     Args:
         spatial_shape: the grid, ``D`` sizes.
         n_dims: channels of the latent field.
-        cells: at most so many cells, see :func:`cell_counts`.
+        cells: largest number of cells, see :func:`cell_counts`.
     """
 
     def __init__(self, spatial_shape: Sequence[int], n_dims: int, cells: int = 1024) -> None:
@@ -45,7 +45,7 @@ class RandomCells(Decomposition):
 
 
 def cell_counts(shape: Sequence[int], points: int) -> list[int]:
-    """Into how many cells to cut each axis: powers of two, at most ``points`` cells in all, as near to cubes as that allows.
+    """The number of cells along each axis: powers of two, at most ``points`` cells in all, with edges as equal as possible.
 
     Example:
         >>> cell_counts((512, 512, 32), 1024)
@@ -62,9 +62,9 @@ def cell_counts(shape: Sequence[int], points: int) -> list[int]:
 
 
 def points_in_cells(counts: Sequence[int], seed: int) -> Tensor:
-    """One random point in each cell, ``[P, D]`` in [0, 1) of the extent of each axis, float64, cells in row-major order.
+    """One random point in each cell, float64 ``[P, D]``, in [0, 1) of the extent of each axis; cells in row-major order.
 
-    The mean of a function over such points varies less than over points drawn at random (Neyman 1934).
+    The mean of a function over such points varies less than over points that are drawn independently (Neyman 1934).
     """
     cells = torch.cartesian_prod(*(torch.arange(count) for count in counts)).reshape(-1, len(counts))
     within = torch.rand(cells.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""The exact decomposition, for small grids."""
+"""The decomposition of the whole latent field, for small grids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ __all__ = ["TTSVD"]
 class TTSVD(TensorizedDecomposition):
     """TT-SVD of the dense latent field (Oseledets 2011): every grid point is encoded.
 
-    The best tensor train of its rank to within a factor of the square root of the number of bonds; the oracle of the others.
+    Its error is that of the best tensor train of the rank, up to a factor of the square root of the number of bonds, so it serves
+    as the reference for the other decompositions.
 
     Args:
         modes: the tensorization of grid and channels, see :class:`TensorizedDecomposition`.

@@ -1,4 +1,4 @@
-"""What an encoder is."""
+"""The interface of encoders."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ __all__ = ["Encoder"]
 class Encoder(nn.Module, ABC):
     """From the patch of voxels around a grid point to the point's latent vector (paper, section 3.1).
 
-    A new encoder sets the attributes and computes :meth:`forward`; :class:`~monai_cpic.testing.EncoderTestCase` tests it.  A
-    latent field is a function of the patch and its position alone, so an encoder is always run in evaluation mode: batch
-    normalization uses running statistics, which :class:`~monai_cpic.networks.TTBottleneck` updates once in a training step.
+    A new encoder sets the attributes and implements :meth:`forward`.  A latent vector is a function of its patch and the patch's
+    position alone, so the encoder always runs in evaluation mode: batch normalization uses running statistics, which
+    :class:`~monai_cpic.networks.TTBottleneck` updates once in each training step.  Derive the tests of an encoder from
+    :class:`~monai_cpic.testing.EncoderTestCase`.
 
     Attributes:
         in_channels: channels of the volumes.

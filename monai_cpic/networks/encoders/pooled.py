@@ -1,4 +1,4 @@
-"""An encoder that learns faster than the paper's: normalised, and averaged over its last map."""
+"""An encoder that learns faster than the paper's: with batch normalization, and averaged over its last feature map."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["PooledEncoder"]
 
 
 class PooledEncoder(Encoder):
-    """3×3×3 convolutions without padding, each with ReLU and batch normalization; the mean over the last map; a linear layer.
+    """3×3×3 convolutions without padding, with ReLU and batch normalization; the mean of the last map; a linear layer.
 
     Args:
         in_channels: channels of the volume.

@@ -1,4 +1,4 @@
-"""The encoder that does nothing: for the tensor train of the voxels themselves."""
+"""The identity as an encoder, for tensor trains of the voxels themselves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["VoxelEncoder"]
 
 
 class VoxelEncoder(Encoder):
-    """A voxel's channels are its latent vector: the baseline without an encoder ("TT + MLP" in the paper's tables).
+    """The channels of a voxel are its latent vector: the baseline without an encoder ("TT + MLP" in the paper's tables).
 
     Args:
         in_channels: channels of the volume, and of the latent field.

@@ -1,4 +1,4 @@
-"""The baseline that does not look at the scan."""
+"""The baseline that does not see the scan."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ class CovariatesOnlyNet(nn.Module):
         self.head = TwoBranchHead(0, covariates, out_channels)
 
     def forward(self, volumes: Any, covariates: Tensor) -> Tensor:
-        """Outputs ``[B, out_channels]`` from covariates ``[B, covariates]``; the volumes are not opened."""
+        """Outputs ``[B, out_channels]`` from covariates ``[B, covariates]``; the volumes are not read."""
         return self.head(covariates.new_empty(len(covariates), 0), covariates)

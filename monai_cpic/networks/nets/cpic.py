@@ -24,22 +24,23 @@ FEATURES = 10  # of the default projection
 class CPICNet(VolumeRegressor):
     """Encoder at chosen voxels → tensor train → features → head (paper, section 3.1 and figure 2).
 
-    The first four arguments are enough.  Each part can be given instead; those that are not are made to fit it.  Common choices
-    of parts have a line of their own: :func:`~monai_cpic.networks.paper_net`, :func:`~monai_cpic.networks.random_cells_net`.
+    The first four arguments suffice.  Each part can also be passed; parts that are not passed are built to fit the others.
+    Presets build common combinations of parts: :func:`~monai_cpic.networks.paper_net`,
+    :func:`~monai_cpic.networks.random_cells_net`.
 
     Args:
-        spatial_shape: the grid, ``D`` sizes; volumes may be smaller (virtual padding), not larger.  Powers of two cost least.
-            It is needed unless a decomposition, which has its own, is given.
-        in_channels: channels of the volumes, unless an encoder is given.
-        out_channels: number of outputs, unless a head is given.
-        covariates: number of covariates given beside each volume, unless a head is given.
-        encoder: patches to latent vectors; default: the paper's, with 16 channels.
-        decomposition: which voxels are encoded and what is made of them; default: cross-approximation of rank 10 with 1.5-fold
-            oversampling.
-        projection: tensor trains to features; default: 10 canonical features.
-        head: features and covariates to outputs.
-        readout: where given, the head trains the encoder, and predictions come from the readout once it is fitted
-            (:meth:`refresh`).  Long training fits an encoder to its scans, and the head is then the safer choice.
+        spatial_shape: the grid, ``D`` sizes; volumes may be smaller (virtual padding), not larger.  Powers of two are most
+            efficient.  May be omitted if a decomposition, which has its own, is given.
+        in_channels: channels of the volumes; not used if an encoder is given.
+        out_channels: number of outputs; not used if a head is given.
+        covariates: number of covariates of each row; not used if a head is given.
+        encoder: from patches to latent vectors; default: the paper's, with 16 channels.
+        decomposition: which voxels are encoded, and the tensor train of their vectors; default: cross-approximation of rank 10
+            with 1.5-fold oversampling.
+        projection: from tensor trains to features; default: :class:`~monai_cpic.networks.TTProjection` with 10 features.
+        head: from features and covariates to outputs.
+        readout: if given, the network predicts by it once it is fitted (:meth:`refresh`); the loss of the head then only trains
+            the encoder.  Long training overfits the encoder to its scans, and predictions of the head are then more reliable.
         checkpointing: bound the memory of a training step, see :class:`~monai_cpic.networks.TTBottleneck`.
 
     Raises:
@@ -87,11 +88,10 @@ class CPICNet(VolumeRegressor):
 
     @property
     def encoder(self) -> Encoder:
-        """The bottleneck's."""
+        """The encoder of the bottleneck."""
         return self.bottleneck.encoder
 
     def features(self, volumes: Sequence[Volume]) -> Tensor:
-        """Features ``[B, F]`` of different volumes, float64, as the projection gives them."""
         return self.projection(self.bottleneck(volumes))
 
     def _outputs(self, volumes: Sequence[Volume], rows: Tensor, covariates: Tensor | None) -> Tensor:
@@ -108,10 +108,10 @@ class CPICNet(VolumeRegressor):
 
     @torch.no_grad()
     def refresh(self, batches: Iterable[tuple[Sequence[Volume], Tensor, Tensor | None]]) -> list[str]:
-        """The projection's basis or statistics, from as many volumes as it uses; a readout is fitted to all.
+        """Recompute the projection's basis or statistics from as many volumes as it uses, and fit the readout to all volumes.
 
-        In training a basis follows an encoder that moves; one for prediction must belong to the encoder it is used with.
-        Afterwards the network is in evaluation mode.
+        In training the basis lags behind the encoder, which changes in every step; in evaluation it must belong to the encoder
+        that it is used with.  Afterwards the network is in evaluation mode.
         """
         self.eval()
         capacity = self.projection.capacity
@@ -121,8 +121,8 @@ class CPICNet(VolumeRegressor):
         rows: list[Tensor] = []
         seen = 0
         for volumes, target, given in batches:
-            distinct, places = distinct_volumes(volumes)
-            rows.append(places + seen)
+            distinct, indices = distinct_volumes(volumes)
+            rows.append(indices + seen)
             trains.append(self.bottleneck(distinct))
             targets.append(target)
             covariates += [] if given is None else [given]

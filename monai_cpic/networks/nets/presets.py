@@ -1,4 +1,4 @@
-"""Common choices of the parts of :class:`~monai_cpic.networks.CPICNet`, one line each."""
+"""Common combinations of the parts of :class:`~monai_cpic.networks.CPICNet`, as functions."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def paper_net(
     rank: int = 10,
     oversampling: float = 1.0,
 ) -> CPICNet:
-    """The paper's network: its encoder, plain cross-approximation, as many canonical features as the rank.
+    """The paper's network: its encoder, plain cross-approximation, and as many features (:class:`TTProjection`) as the rank.
 
     Args:
         spatial_shape: the grid, ``D`` sizes.
         in_channels: channels of the volumes.
         out_channels: number of outputs.
-        covariates: number of covariates given beside each volume.
+        covariates: number of covariates of each row.
         n_dims: channels of the latent field.
-        rank: bond rank of the tensor trains and number of features.
-        oversampling: rows per bond in units of the rank; 1.5 keeps much more of the scan.
+        rank: bond rank of the tensor trains, and number of features.
+        oversampling: rows per bond divided by the rank; 1.5 preserves much more of the scan than 1.
 
     Example:
         >>> import torch
@@ -59,15 +59,17 @@ def random_cells_net(
     n_dims: int = 16,
     cells: int = 1024,
 ) -> CPICNet:
-    """The bundles' network: a normalised encoder at one random voxel per cell, channel means, a head with a linear path.
+    """The network of the bundles without their readouts: random cells, an encoder with batch normalization, channel means.
+
+    The head has a linear path.
 
     Args:
         spatial_shape: the grid, ``D`` sizes.
         in_channels: channels of the volumes.
         out_channels: number of outputs.
-        covariates: number of covariates given beside each volume.
+        covariates: number of covariates of each row.
         n_dims: channels of the latent field.
-        cells: at most so many cells.
+        cells: largest number of cells.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""The baseline that looks at every voxel."""
+"""The baseline that sees every voxel."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from monai_cpic.networks.readouts import TwoBranchHead
 
 __all__ = ["ResNetRegressor"]
 
-FEATURES = 512  # that ResNet-34 ends with
+FEATURES = 512  # outputs of ResNet-34 without its last layer
 
 
 class ResNetRegressor(VolumeRegressor):
     """MONAI's ResNet-34 with the head and the interface of :class:`~monai_cpic.networks.CPICNet` (paper, section 4.1).
 
-    Volumes are read whole and brought to the grid as that network sees them, by repeating their border.
+    Volumes are read whole, and smaller ones are padded to the grid by repeating their border, as in that network.
 
     Args:
         spatial_shape: the grid, ``D`` sizes; volumes may be smaller (padding), not larger.
         in_channels: channels of the volumes.
         out_channels: number of outputs.
-        covariates: number of covariates given beside each volume.
+        covariates: number of covariates of each row.
 
     Example:
         >>> net = ResNetRegressor(spatial_shape=(16, 16, 8))
@@ -51,15 +51,10 @@ class ResNetRegressor(VolumeRegressor):
         self.head = TwoBranchHead(FEATURES, covariates, out_channels)
 
     def features(self, volumes: Sequence[Volume]) -> Tensor:
-        """Features ``[B, 512]`` of different volumes.
-
-        Raises:
-            ValueError: if a volume has other channels or is larger than the grid.
-        """
         parameter = next(self.resnet.parameters())
         return self.resnet(torch.cat([self._dense(volume) for volume in volumes]).to(parameter.device, parameter.dtype))
 
     def _dense(self, volume: Volume) -> Tensor:
-        """The whole grid as one cube, ``[1, C, *spatial_shape]``."""
+        """The whole grid as one patch, ``[1, C, *spatial_shape]``."""
         check_volume(volume, self.in_channels, self.spatial_shape)
         return volume.gather(torch.tensor([[size // 2 for size in self.spatial_shape]]), self.spatial_shape)

@@ -1,4 +1,4 @@
-"""What networks on volumes share: one way to call them, to refresh them and to ask where they look."""
+"""The interface of networks on volumes: how they are called and refreshed, and which points they encode."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["VolumeRegressor"]
 
 
 class VolumeRegressor(nn.Module, ABC):
-    """Features of volumes, joined with covariates in a head.
+    """A network that predicts from features of volumes and covariates by a head.
 
-    A network derived from it has a ``name``, a ``head`` and :meth:`features`.
+    Derived classes define ``name``, ``head`` and :meth:`features`.
 
     Attributes:
-        name: of the network in reports and metrics.
-        head: outputs from features ``[B, F]`` and covariates.
+        name: name of the network in reports and metrics.
+        head: from features ``[B, F]`` and covariates to outputs.
     """
 
     name: str
@@ -29,19 +29,23 @@ class VolumeRegressor(nn.Module, ABC):
 
     @abstractmethod
     def features(self, volumes: Sequence[Volume]) -> Tensor:
-        """Features ``[B, F]`` of different volumes."""
+        """Features ``[B, F]`` of ``B`` distinct volumes.
+
+        Raises:
+            ValueError: if a volume has another number of channels than the network, or is larger than its grid.
+        """
 
     def forward(self, volumes: Sequence[Volume] | Tensor, covariates: Tensor | None = None) -> Tensor:
         """Outputs ``[B, out_channels]``.
 
         Args:
-            volumes: ``B`` volumes or a dense tensor ``[B, C, *spatial]``.  A volume that occurs in the batch several times (one
-                row per visit, say) is evaluated once.
-            covariates: ``[B, covariates]``, brought to the head's device and dtype.
+            volumes: ``B`` volumes or a dense tensor ``[B, C, *spatial]``.  A volume that occurs several times in the batch, for
+                instance once per visit, is evaluated once.
+            covariates: ``[B, covariates]``, converted to the device and dtype of the head.
 
         Raises:
-            RuntimeError: under ``torch.jit.trace`` (MONAI's ``ckpt_export --use_trace True``): a trace would hold the voxels
-                of the scan it was made with instead of reading those of the scan it is given.
+            RuntimeError: under ``torch.jit.trace`` (MONAI's ``ckpt_export --use_trace True``): a trace would contain the voxels
+                of the scan that it was made with instead of reading those of the scan that it is given.
         """
         if torch.jit.is_tracing():
             raise RuntimeError(
@@ -53,25 +57,25 @@ class VolumeRegressor(nn.Module, ABC):
         return self._outputs(*distinct_volumes(volumes), covariates)
 
     def refresh(self, batches: Iterable[tuple[Sequence[Volume], Tensor, Tensor | None]]) -> list[str]:
-        """Bring what predictions rest on beside the weights up to date with them.
+        """Recompute everything but the weights that predictions depend on, such as a basis, statistics or a readout.
 
-        Nothing for a network whose predictions rest on its weights alone.
+        By default this does nothing.
 
         Args:
-            batches: volumes, targets ``[R, K]`` (rows with NaN are left out) and covariates ``[R, covariates]`` of the training,
-                a volume for each row; read only as far as needed.
+            batches: volumes (one for each row), targets ``[R, K]`` and covariates ``[R, covariates]`` of the training; rows with
+                NaN are left out.  Only as many batches are read as are needed.
 
         Returns:
-            What was done, in words for the log.
+            Messages for the log.
         """
         return []
 
     def sampled_points(self, volume: Volume) -> Tensor | None:
-        """The grid points, int64 ``[N, D]``, that an evaluation encodes of a volume; None for a network that sees all voxels."""
+        """The grid points, int64 ``[N, D]``, that an evaluation encodes of a volume; None if the network sees all voxels."""
         return None
 
     def _outputs(self, volumes: Sequence[Volume], rows: Tensor, covariates: Tensor | None) -> Tensor:
-        """Outputs for rows of different volumes, ``rows`` being the place of each row's volume, int64 ``[B]``."""
+        """Outputs of the rows of a batch, given its distinct volumes and the index of each row's volume, int64 ``[B]``."""
         return self._predicted(self.features(volumes), rows, covariates)
 
     def _predicted(self, features: Tensor, rows: Tensor, covariates: Tensor | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a projection is."""
+"""The interface of projections."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["Projection"]
 
 
 class Projection(nn.Module, ABC):
-    """From tensor trains to feature vectors that do not depend on the gauge (paper, section 3.3).
+    """From tensor trains to feature vectors that do not depend on the gauge of the cores (paper, section 3.3).
 
-    Features of a training step may rest on its batch, that of all processes; those of evaluation rest on buffers alone, so that a
-    checkpoint predicts by itself.
+    Features in training may depend on the batch (of all processes).  Features in evaluation depend on the tensor train and on
+    buffers alone, so that a checkpoint is all that a prediction needs.
 
     Attributes:
-        features: how many.
-        capacity: of how many tensor trains :meth:`refresh` makes use.
+        features: number of features.
+        capacity: largest number of tensor trains that :meth:`refresh` uses.
     """
 
     features: int
@@ -31,4 +31,8 @@ class Projection(nn.Module, ABC):
 
     @abstractmethod
     def refresh(self, trains: TensorTrain) -> None:
-        """Take what the features of evaluation rest on from these tensor trains alone, at most ``capacity`` of frozen weights."""
+        """Compute the buffers for evaluation from these tensor trains alone.
+
+        Args:
+            trains: at most ``capacity`` tensor trains, of the present weights.
+        """

@@ -18,13 +18,13 @@ CAPACITY = 1000  # tensor trains from which refreshed statistics are precise eno
 class ChannelMeans(Projection):
     """The mean of each channel over the grid, normalised over the batch: global average pooling of a tensor train.
 
-    Inner products with fixed templates instead of the data's principal components (:class:`TTProjection`): nothing turns while
-    the encoder learns, and no batch is too small for a basis.  The gradient passes through the normalisation, as in
-    :class:`torch.nn.BatchNorm1d`; the batch is that of all processes.  Evaluation uses running statistics or those of
-    :meth:`refresh`; training with a batch of one does too.
+    The means are inner products with fixed tensors, instead of with principal components of the data (:class:`TTProjection`).
+    They do not rotate while the encoder learns, and need no minimal batch size.  The gradient passes through the normalisation,
+    as in :class:`torch.nn.BatchNorm1d`; the batch is that of all processes.  Evaluation, and training with a batch of one, use
+    running statistics or those of :meth:`refresh`.
 
     Args:
-        n_dims: channels of the latent field, the fastest index of the last mode, and number of features.
+        n_dims: channels of the latent field (the fastest index of the last mode), which is also the number of features.
 
     Example:
         >>> trains = TensorTrain([torch.rand(5, 1, 4, 3).double(), torch.rand(5, 3, 2, 1).double()])

@@ -1,4 +1,4 @@
-"""The projection as the convex problem that the paper states, solved by a differentiable solver."""
+"""The paper's projection: a convex problem with a differentiable solver."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from torch import Tensor, nn
 
 __all__ = ["ConvexSolver"]
 
-DAMPING = 1e-9  # gives directions that the basis lacks the coordinate 0
+DAMPING = 1e-9  # makes the coordinates of missing basis tensors 0
 
 
 class ConvexSolver(nn.Module):
     """Coordinates ``f = argmin ‖Σ_j f_j B_j − T‖² + λ‖f‖²`` by cvxpylayers (paper, section 4, numerical issues).
 
-    For an orthonormal basis these are the inner products ``⟨T, B_j⟩`` themselves, which cost a tenth of the time: this solver is
-    there to compare with.  Gradients pass through the optimality conditions (Agrawal et al., Differentiable convex optimization
-    layers, 2019).
+    For an orthonormal basis these are the inner products ``⟨T, B_j⟩``, which take a tenth of the time; this solver serves for
+    comparison.  Gradients pass through the optimality conditions (Agrawal et al., Differentiable convex optimization layers,
+    2019).
 
     Args:
         rank: number of basis tensors.
@@ -32,7 +32,7 @@ class ConvexSolver(nn.Module):
         coordinates, root, overlap = cvxpy.Variable(rank), cvxpy.Parameter((rank, rank)), cvxpy.Parameter(rank)
         distance = cvxpy.sum_squares(root @ coordinates) - 2 * overlap @ coordinates  # and ‖T‖², which does not matter
         problem = cvxpy.Problem(cvxpy.Minimize(distance + DAMPING * cvxpy.sum_squares(coordinates)))
-        # SCS, the layer's default, stops at an error of 1e-4, or takes ten times as long
+        # SCS, the default of cvxpylayers, stops at an error of 1e-4 or takes ten times as long
         self.layer = layer(problem, [root, overlap], [coordinates], solver_args={"solve_method": "CLARABEL"})
 
     def forward(self, overlap: Tensor, gram: Tensor) -> Tensor:
@@ -44,8 +44,7 @@ class ConvexSolver(nn.Module):
         """
         values, vectors = torch.linalg.eigh(gram)
         root = values.clamp(min=0).sqrt()[:, None] * vectors.mT
-        size = (
-            overlap.detach().abs().amax(1, keepdim=True).clamp(min=torch.finfo(overlap.dtype).tiny)
-        )  # the solver's tolerances are absolute
+        # the tolerances of the solver are absolute
+        size = overlap.detach().abs().amax(1, keepdim=True).clamp(min=torch.finfo(overlap.dtype).tiny)
         (coordinates,) = self.layer(root, overlap / size)
         return coordinates * size

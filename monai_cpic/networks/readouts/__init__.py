@@ -1,4 +1,4 @@
-"""Readouts: from features, or whole tensor trains, and covariates to predictions."""
+"""Head and readouts: from features, or whole tensor trains, and covariates to predictions."""
 
 from monai_cpic.networks.readouts.base import Readout
 from monai_cpic.networks.readouts.head import TwoBranchHead

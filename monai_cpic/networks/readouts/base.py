@@ -1,4 +1,4 @@
-"""What a readout is."""
+"""The interface of readouts."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["Readout"]
 
 
 class Readout(nn.Module, ABC):
-    """Predictions from whole tensor trains and covariates, fitted to a trained encoder instead of trained with it.
+    """Predictions from whole tensor trains and covariates, fitted after the training of the encoder instead of trained with it.
 
     Attributes:
-        fewest: tensor trains that it can be fitted to, at least.
-        fitted: whether :meth:`fit` has been called, bool ``[]``, part of the state dict; until then predictions are the head's.
-        summary: the last fit in words, for the log.
+        fewest: smallest number of tensor trains that :meth:`fit` accepts.
+        fitted: whether :meth:`fit` has been called, a bool tensor ``[]`` in the state dict; until then the network predicts by
+            its head.
     """
 
     fewest: int
@@ -30,7 +30,8 @@ class Readout(nn.Module, ABC):
 
     @property
     @abstractmethod
-    def summary(self) -> str: ...
+    def summary(self) -> str:
+        """The last fit in words, for the log."""
 
     @abstractmethod
     def forward(self, trains: TensorTrain, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
@@ -38,8 +39,8 @@ class Readout(nn.Module, ABC):
 
         Args:
             trains: ``B`` tensor trains.
-            covariates: ``[R, covariates]``; 0 where they are not given.
-            rows: which of the tensor trains each row is about, int64 ``[R]``; default: one row each.
+            covariates: ``[R, covariates]``; default: zeros.
+            rows: index of each row's tensor train, int64 ``[R]``; default: one row for each tensor train.
         """
 
     @abstractmethod
@@ -52,10 +53,11 @@ class Readout(nn.Module, ABC):
             trains: ``B`` tensor trains.
             target: ``[R, K]``.
             covariates: ``[R, covariates]``.
-            rows: int64 ``[R]``.
+            rows: index of each row's tensor train, int64 ``[R]``.
 
         Returns:
-            What is predicted for each row when its tensor train is left out, ``[R, …]``, if the readout knows it.
+            The prediction for each row when its tensor train is left out of the fit, ``[R, …]``, or None if the readout does not
+            compute it.
 
         Raises:
             ValueError: if there are fewer than ``fewest`` tensor trains.

@@ -9,16 +9,16 @@ __all__ = ["TwoBranchHead"]
 
 
 class TwoBranchHead(nn.Module):
-    """Covariates through 500 and 100 units, joined with the features, through 100 and 20 units (paper, appendix A.4).
+    """Covariates pass through 500 and 100 units; joined with the features, through 100 and 20 units (paper, appendix A.4).
 
     Args:
-        features: number of image features; 0 for a head that sees covariates only.
-        covariates: number of covariates; 0 for a head that sees features only.
-        out_channels: number of outputs: quantiles, a time, logits.
-        linear_path: add a linear function of the features to the outputs, which learns first.
+        features: number of image features; 0 for a head on covariates only.
+        covariates: number of covariates; 0 for a head on features only.
+        out_channels: number of outputs, such as quantiles, a time or logits.
+        linear_path: add a linear function of the features to the outputs; it learns faster than the layers.
 
     Raises:
-        ValueError: if there is neither a feature nor a covariate.
+        ValueError: if both numbers are 0.
 
     Example:
         >>> TwoBranchHead(features=10, covariates=8, out_channels=3)(torch.rand(4, 10), torch.rand(4, 8)).shape
@@ -39,10 +39,10 @@ class TwoBranchHead(nn.Module):
     def forward(self, features: Tensor, covariates: Tensor | None = None) -> Tensor:
         """Outputs ``[B, out_channels]`` from features ``[B, features]`` and covariates ``[B, covariates]``.
 
-        Covariates that are not given are 0, so choose their scales such that 0 is a plausible patient.
+        Missing covariates are replaced by zeros, so scale covariates such that 0 is a typical value.
 
         Raises:
-            ValueError: if the number of covariates is not the announced one.
+            ValueError: if the number of covariates differs from ``self.covariates``.
         """
         if covariates is None:
             covariates = features.new_zeros(len(features), self.covariates)

@@ -13,19 +13,20 @@ from monai_cpic.tensor_train import TensorTrain, bond_ranks
 
 __all__ = ["RidgeReadout"]
 
-SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # of the scans in the kernel; the rest is the covariates'
-PENALTIES = [10.0 ** (k / 4) for k in range(-20, 13)]  # in units of the kernel's mean eigenvalue
-SUMMED = 8  # tensor trains that are added before their sum is rounded
+SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # weight of the scans in the kernel; covariates have the rest
+PENALTIES = [10.0 ** (k / 4) for k in range(-20, 13)]  # relative to the mean eigenvalue of the kernel
+SUMMED = 8  # tensor trains that are added before their sum is rounded to the rank
 PRECISION = torch.float64
 
 
 class RidgeReadout(Readout):
-    """Targets as a linear function of the whole tensor train and of the covariates.
+    """Predictions as a linear function of the whole tensor train and of the covariates.
 
-    A head sees a few features; this sees all that the tensor trains hold, through a template that is a combination of those it
-    was fitted to, ``y = ⟨T, W⟩ + z v + c`` with ``W = Σ_i α_i T_i``: kernel ridge regression (Saunders, Gammerman and Vovk 1998)
-    on inner products, which do not depend on the gauge.  Penalty and share of the scans are those of the smallest error when one
-    patient at a time is left out, known in closed form (Allen 1974); the share is 0 where the scans do not help.
+    While a head depends on a few features, this readout depends on the whole tensor train: ``y = ⟨T, W⟩ + z v + c``, where the
+    template ``W = Σ_i α_i T_i`` is a combination of the tensor trains of the fit.  This is kernel ridge regression (Saunders,
+    Gammerman and Vovk 1998) on inner products, which do not depend on the gauge.  The penalty and the share of the scans in the
+    kernel minimise the error when one patient at a time is left out, which has a closed form (Allen 1974).  The share is 0 if the
+    scans do not help.
 
     Args:
         out_channels: number of targets.
@@ -34,7 +35,8 @@ class RidgeReadout(Readout):
         rank: bond rank to which the template is rounded.
 
     Attributes:
-        share: of the scans in the kernel; of the last fit, as is ``penalty``.
+        share: the share of the scans in the kernel of the last fit; the covariates have the rest.
+        penalty: the penalty of the last fit, relative to the mean eigenvalue of the kernel.
 
     Example:
         >>> trains = TensorTrain([torch.rand(9, 1, 8, 1).double()])
@@ -83,11 +85,11 @@ class RidgeReadout(Readout):
             trains: ``B`` tensor trains.
             target: ``[R, out_channels]``.
             covariates: ``[R, covariates]``.
-            rows: int64 ``[R]``.
-            patients: rows of equal numbers are left out together, ``[R]``; default: those of one tensor train.
+            rows: index of each row's tensor train, int64 ``[R]``.
+            patients: number of each row's patient, ``[R]``, whose rows are left out together; default: ``rows``.
 
         Returns:
-            What is predicted for each row when its patient is left out, ``[R, out_channels]``.
+            The prediction for each row when its patient is left out, ``[R, out_channels]``.
         """
         trains, target = trains.to(self.constant.device), target.to(self.constant)
         places = torch.arange(len(trains)) if rows is None else rows.cpu()
@@ -116,20 +118,20 @@ class RidgeReadout(Readout):
 
 
 def _centred(kernel: Tensor) -> Tensor:
-    """The kernel of vectors whose mean is 0."""
+    """The kernel of the centred vectors."""
     kernel = kernel - kernel.mean(0)
     return kernel - kernel.mean(1, keepdim=True)
 
 
 def _unit(kernel: Tensor) -> tuple[Tensor, Tensor]:
-    """The kernel in units of its mean eigenvalue, and that unit; 1 for a kernel of zeros."""
+    """The kernel divided by its mean eigenvalue, and that eigenvalue (1 for a kernel of zeros)."""
     unit = kernel.diagonal().mean()
     unit = torch.where(unit > 0, unit, 1.0)
     return kernel / unit, unit
 
 
 def _left_out(kernel: Tensor, target: Tensor, together: Tensor) -> list[tuple[float, Tensor, Tensor]]:
-    """For each penalty, the errors ``[R, O]`` of rows that are left out, and the dual weights ``[R, O]`` of all.
+    """For each penalty, the errors ``[R, O]`` of rows that are left out, and the dual weights ``[R, O]`` of the fit to all rows.
 
     Args:
         kernel: centred, ``[R, R]``.

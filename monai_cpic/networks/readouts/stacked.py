@@ -1,4 +1,4 @@
-"""A readout in two steps: what a regression predicts from the scans, then a head on that and the covariates."""
+"""A readout in two steps: a regression on the scans, then a head on its predictions and the covariates."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 40, 16, 5e-3, 1.0  # chosen in docs
 
 
 class StackedReadout(Readout):
-    """Ridge regression on tensor trains predicts what all rows of a scan share; a head on that and the covariates, the rows.
+    """Ridge regression on tensor trains for the target that all rows of a scan share, then a head for the targets of the rows.
 
-    An encoder knows the scans it was trained on better than others, and a head that sees its features there trusts them too much.
-    This head is trained on what the regression predicts for each scan when that scan is left out: stacked generalization
-    (D. H. Wolpert, Neural Networks 5(2), 1992).
+    The head takes the prediction of the regression and the covariates.  An encoder overfits the scans that it was trained on, and
+    a head that is trained on its features of these scans relies on them too much.  This head is therefore trained on the
+    predictions of the regression for scans that are left out: stacked generalization (D. H. Wolpert, Neural Networks 5(2), 1992).
 
     Args:
         out_channels: outputs of the head.
         covariates: number of covariates.
         mode_sizes: mode sizes of the tensor trains.
-        loss_function: of the head, from outputs ``[R, out_channels]`` and targets ``[R, K]``.
+        loss_function: loss of the head for outputs ``[R, out_channels]`` and targets ``[R, K]``.
 
     Example:
         >>> trains = TensorTrain([torch.rand(9, 1, 8, 1).double()])
@@ -71,13 +71,13 @@ class StackedReadout(Readout):
         covariates: Tensor | None = None,
         rows: Tensor | None = None,
     ) -> None:
-        """Fit the regression to the last column of the target, then train a new head from a fixed seed: AdamW, one cycle.
+        """Fit the regression to the last column of the target, then train a new head with a fixed seed: AdamW, one cycle.
 
         Args:
             trains: ``B`` tensor trains.
-            target: ``[R, K]``; the last column is the same in all rows of a tensor train.
+            target: ``[R, K]``; the last column must be the same in all rows of a tensor train.
             covariates: ``[R, covariates]``.
-            rows: int64 ``[R]``.
+            rows: index of each row's tensor train, int64 ``[R]``.
         """
         parameter = next(self.head.parameters())
         places = torch.arange(len(trains)) if rows is None else rows.cpu()

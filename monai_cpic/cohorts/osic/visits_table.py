@@ -1,4 +1,4 @@
-"""The visits table of the OSIC challenge: read, checked line by line, one row per patient and week."""
+"""The visits table of the OSIC challenge, checked line by line; one row per patient and week."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _CONSTANT = ("Age", "Sex", "SmokingStatus")
 
 
 def check_visits(path: Path, lines: pd.DataFrame) -> pd.DataFrame:
-    """Check every line of the table and return it with numbers for text.
+    """Check every line of the table and convert text to numbers.
 
-    Lines of one patient and week are averaged (FVC and Percent), with a warning that names them.
+    Several lines of the same patient and week are averaged (FVC and Percent), with a warning that names them.
 
     Args:
-        path: where the lines come from, for messages.
+        path: path of the table, for messages.
         lines: lines of :func:`~monai_cpic.cohorts.tables.read_lines`, all or some.
 
     Returns:
@@ -33,9 +33,9 @@ def check_visits(path: Path, lines: pd.DataFrame) -> pd.DataFrame:
         (of the normal FVC) and Age (years) are float.
 
     Raises:
-        ValueError: when there are no lines, or some are broken: a missing patient, a number that is not one (or not
-            positive), an unknown Sex or SmokingStatus, an Age, Sex or SmokingStatus that differs between the lines of
-            a patient. All broken entries are named at once.
+        ValueError: when there are no lines, or some are broken: a missing patient, an entry that is not a number (or not
+            positive), an unknown Sex or SmokingStatus, or an Age, Sex or SmokingStatus that differs between the lines of a
+            patient.  The message names all broken entries.
     """
     if lines.empty:
         raise ValueError(f"{path}: no visits in the table, or none left after the exclusions.")

@@ -1,4 +1,4 @@
-"""The survival table of the BraTS 2020 challenge: checked line by line, one row per patient."""
+"""The survival table of the BraTS 2020 challenge, checked line by line; one row per patient."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 COLUMNS = ("Brats20ID", "Age", "Survival_days", "Extent_of_Resection")
 RESECTIONS = ("GTR", "STR", "NA")
-"""Gross total and subtotal resection; ``NA`` says that the extent is not known."""
+"""Gross total and subtotal resection; ``NA`` means that the extent is not known."""
 
 _SYNONYMS = {"BraTS20ID": "Brats20ID", "ResectionStatus": "Extent_of_Resection"}  # in the validation set's table
 _ALIVE = r"(?i)^ALIVE \((\d+) days later\)$"
@@ -37,17 +37,17 @@ def read_survival_lines(path: Path) -> pd.DataFrame:
 
 
 def check_survival(path: Path, lines: pd.DataFrame, alive: str | float = "exclude", known: bool = True) -> pd.DataFrame:
-    """Check every line of the table and return it with numbers for text.
+    """Check every line of the table and convert text to numbers.
 
-    A survival may read ``ALIVE (361 days later)``: the patient lived when last seen. How many such lines there are, and what
-    becomes of them, is logged.
+    A survival of ``ALIVE (361 days later)`` means that the patient was alive when last seen.  The number of such patients and
+    their treatment are logged.
 
     Args:
-        path: where the lines come from, for messages.
+        path: path of the table, for messages.
         lines: lines of :func:`read_survival_lines`, all or some.
-        alive: ``"exclude"`` leaves living patients out, ``"censored"`` keeps them with the days until they were last seen, and
-            a number takes it for their survival in days.
-        known: the survival has to be known; otherwise an empty entry is an unknown one.
+        alive: ``"exclude"`` leaves living patients out, ``"censored"`` keeps them with the number of days until they were last
+            seen, and a number is used as their survival in days.
+        known: require every survival; otherwise an empty entry means that it is unknown.
 
     Returns:
         One row per patient, sorted by name: ``Brats20ID``, ``Age`` (float, years), ``Survival_days`` (float, NaN where unknown),
@@ -55,9 +55,9 @@ def check_survival(path: Path, lines: pd.DataFrame, alive: str | float = "exclud
         unknown).
 
     Raises:
-        ValueError: when there are no lines, or none is left, ``alive`` is none of the above or less than the days that a patient
-            has lived already, or lines are broken: a missing or repeated patient, an age or survival that is not a positive
-            number, an unknown extent of resection. All broken entries are named at once.
+        ValueError: when there are no lines, or none is left; when ``alive`` is none of the above, or less than the number of days
+            that a patient has already lived; or when lines are broken: a missing or repeated patient, an age or survival that is
+            not a positive number, an unknown extent of resection.  The message names all broken entries.
     """
     if alive not in ("exclude", "censored") and (isinstance(alive, (str, bool)) or not 0 < alive < math.inf):
         raise ValueError(f"alive must be 'exclude', 'censored' or a positive number of days, got {alive!r}.")

@@ -1,7 +1,8 @@
-"""Canonical features of tensor trains: coordinates in an orthonormal basis that the data span (paper, section 3.3).
+"""Features of tensor trains as coordinates in a basis of principal components, the paper's canonical features (section 3.3).
 
-A tensor train is not unique, inner products are.  The basis tensors ``B_j = Σ_i T_i c_ij`` are linear combinations of kept tensor
-trains ``T_i`` (the bank), found like principal components from their Gram matrix; the features of ``T`` are ``⟨T, B_j⟩``.
+The cores of a tensor train are not unique, but inner products of tensor trains are.  The basis tensors ``B_j = Σ_i T_i c_ij`` are
+linear combinations of stored tensor trains ``T_i`` (the bank): principal components, computed from the Gram matrix of the bank.
+The features of ``T`` are ``⟨T, B_j⟩``.
 """
 
 from __future__ import annotations
@@ -19,29 +20,29 @@ from monai_cpic.tensor_train import TensorTrain
 
 __all__ = ["TTProjection"]
 
-SMALLEST_EIGENVALUE = 1e-9  # relative; directions below it carry nothing and get the feature 0
-EMPTY, SINGLES = -1, 0  # marks of the bank's places; steps count from 1
+SMALLEST_EIGENVALUE = 1e-9  # relative to the largest; directions below it are noise and get the feature 0
+EMPTY, SINGLES = -1, 0  # special values of ``group``; steps count from 1
 
 
 class TTProjection(Projection):
-    """Projection of tensor trains on an aligned, centred basis.
+    """Projection of tensor trains onto a centred, aligned basis of principal components.
 
-    In training the basis is made anew in each step from the newest tensor trains (as constants): the batch and what of the steps
-    before still fits the bank, each batch centred by its own mean, since the encoder moves between steps.  It is then turned to
-    agree best with the basis before (orthogonal Procrustes), since eigenvectors flip and mix.  In evaluation the last basis is
-    used unchanged.  :meth:`refresh` makes it from tensor trains of the present weights, which belongs before every evaluation.
-    The basis is part of the state dict.
+    Each training step computes a new basis from the bank, which holds the tensor trains of the batch and of as many earlier steps
+    as fit into it (as constants).  Each batch is centred by its own mean, since the encoder changes between steps.  The basis is
+    then rotated to agree best with the previous one (orthogonal Procrustes), since eigenvectors may change their signs and mix.
+    Evaluation uses the last basis unchanged.  :meth:`refresh` computes it from tensor trains of the present weights; call it
+    before every evaluation.  The basis is part of the state dict.
 
-    A batch of one volume has no mean of its own: such batches are centred together.  In a distributed training the batch is that
-    of all processes together, and their bases are the same.
+    A batch of one volume has no mean of its own, so all such batches in the bank are centred together.  In a distributed training
+    the batch is that of all processes, and all processes have the same basis.
 
     Args:
         rank: number of features.
-        mode_sizes: mode sizes of the tensor trains.
-        ranks: bond ranks of the tensor trains, one more than modes; both are attributes of their decomposition.
-        capacity: tensor trains in the bank, which bounds their age; at least the batch size, ideally twice.
-        solver: coordinates from the overlaps ``⟨T, B_j⟩ [B, rank]`` and the Gram matrix of the basis ``[rank, rank]``, as
-            :class:`~monai_cpic.networks.ConvexSolver`, the paper's.  Default: the overlaps themselves, which solve the same
+        mode_sizes: mode sizes of the tensor trains, an attribute of their decomposition.
+        ranks: bond ranks of the tensor trains, one more than modes, an attribute of their decomposition.
+        capacity: number of tensor trains in the bank, which limits their age; at least the batch size, ideally twice as many.
+        solver: from the overlaps ``⟨T, B_j⟩ [B, rank]`` and the Gram matrix of the basis ``[rank, rank]`` to coordinates, such as
+            the paper's :class:`~monai_cpic.networks.ConvexSolver`.  Default: the overlaps themselves, which solve the same
             problem, since the basis is orthonormal.
 
     Raises:
@@ -69,7 +70,7 @@ class TTProjection(Projection):
         self.features = rank
         self.capacity = capacity
         self.bank = KeptTrains(capacity, mode_sizes, ranks)
-        self.register_buffer("group", torch.full((capacity,), EMPTY))  # the step each train comes from, or SINGLES, or EMPTY
+        self.register_buffer("group", torch.full((capacity,), EMPTY))  # step of each tensor train in the bank, SINGLES or EMPTY
         self.register_buffer("step", torch.tensor(0))
         self.register_buffer("coefficients", torch.zeros(capacity, rank, dtype=torch.float64))
         self.register_buffer("mean", torch.zeros(rank, dtype=torch.float64))
@@ -78,7 +79,7 @@ class TTProjection(Projection):
     def forward(self, trains: TensorTrain) -> Tensor:
         """Features ``[B, rank]``, float64, of zero mean and about unit variance over the training volumes.
 
-        Without any basis, in evaluation before the first training step, the features are 0, with a warning.
+        In evaluation before the first training step there is no basis: the features are 0, and a warning is issued.
 
         Raises:
             ValueError: in training, if the batch is larger than the bank.
@@ -95,7 +96,7 @@ class TTProjection(Projection):
 
     @torch.no_grad()
     def refresh(self, trains: TensorTrain) -> None:
-        """Make the basis, the mean and the scale from these tensor trains alone, aligned to the last basis.
+        """Compute the basis, the mean and the scale from these tensor trains alone; the basis is aligned to the previous one.
 
         Raises:
             ValueError: if there are fewer than two, or more than the bank holds.
@@ -119,7 +120,7 @@ class TTProjection(Projection):
 
     @torch.no_grad()
     def _update(self, trains: TensorTrain) -> int:
-        """One training step: the batch goes to the front of the bank, the oldest trains leave it; the size of the batch."""
+        """Put the batch of a training step into the bank in place of the oldest tensor trains; return the size of the batch."""
         size = len(trains)
         if size > self.capacity:
             raise ValueError(f"a batch of {size} volumes does not fit the bank of {self.capacity}: enlarge its capacity")
@@ -136,7 +137,7 @@ class TTProjection(Projection):
         return size
 
     def _make_basis(self, bank: TensorTrain, groups: Tensor) -> None:
-        """Principal components of the bank, centred group by group, turned towards the present basis; then keep both."""
+        """Compute principal components of the bank, centred group by group, rotate them to the present basis, and store both."""
         same = (groups[:, None] == groups).double()
         centre = torch.eye(len(bank), dtype=torch.float64, device=same.device) - same / same.sum(1)
         values, vectors = torch.linalg.eigh(centre @ bank.inner(bank) @ centre)
@@ -154,7 +155,7 @@ class TTProjection(Projection):
 
 
 def _spread(features: Tensor) -> Tensor:
-    """Mean standard deviation of the features that vary; 1 where none does."""
+    """Mean standard deviation of the features that vary; 1 if none does."""
     deviation = features.std(0, correction=0)
     varying = deviation > 0
     return torch.where(varying.any(), deviation.sum() / varying.sum().clamp(min=1), 1.0)
