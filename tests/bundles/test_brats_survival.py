@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from bundle_run import BundleRun
+from bundle_run import BundleRun, Outputs
 
 from monai_cpic.phantoms import BraTSSimulation
 
@@ -24,40 +24,64 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return BraTSSimulation(**SIMULATION).write(tmp_path_factory.mktemp("brats") / "data", progress=False)
 
 
-@pytest.fixture(autouse=True)
-def _cache(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MONAI_CPIC_CACHE", str(cohort.parent / "cache"))
+@pytest.fixture(scope="module", autouse=True)
+def _cache(cohort: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MONAI_CPIC_CACHE", str(cohort.parent / "cache"))
+        yield
 
 
-def test_the_whole_road(cohort: Path, tmp_path: Path) -> None:
-    whole, parts, evaluation, inference = (tmp_path / name for name in ("whole", "parts", "evaluation", "inference"))
-    BUNDLE.resume_as_uninterrupted(cohort, whole, parts)
-    metrics = json.loads((whole / "metrics.json").read_text())
-    table = pd.read_csv(whole / "predictions.csv", keep_default_na=False)
+@pytest.fixture(scope="module")
+def trained(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Outputs:
+    """A training of two epochs."""
+    folder = tmp_path_factory.mktemp("trained")
+    BUNDLE("train", dataset_dir=cohort, output_dir=folder, max_epochs=2, val_interval=1)
+    return Outputs(folder)
+
+
+def test_metrics_of_the_network_beside_those_of_the_references(trained: Outputs) -> None:
+    metrics, table = trained.metrics, trained.predictions
+    assert metrics["network"] == "C-PIC"
     assert metrics["training_patients"] + metrics["evaluated_patients"] == 9  # one is alive
     assert metrics["evaluated_patients"] == metrics["evaluated_deaths"] == len(table)
     for model in ("c_pic", "covariates_only", "ridge_on_age_and_resection", "ridge_on_age", "mean"):
         assert list(metrics[model]) == ["rmse_days", "c_index", *CHALLENGE] and metrics[model]["rmse_days"] > 0
     error = table["Survival_days"] - table["Survival_days_true"]
     assert metrics["c_pic"]["rmse_days"] == pytest.approx((error**2).mean() ** 0.5)
-    assert list(table.columns) == COLUMNS
-    assert (whole / "report.html").read_text().count("data:image/png") == 4  # curves, scatter, two scans
 
-    BUNDLE("train", "evaluate", dataset_dir=cohort, output_dir=evaluation, model_dir=whole)
-    assert (evaluation / "metrics.json").read_text() == (whole / "metrics.json").read_text()
 
-    BUNDLE("inference", dataset_dir=cohort, output_dir=inference, model=whole / "model.pt", table="survival_info.csv")
-    predicted = pd.read_csv(inference / "predictions.csv", keep_default_na=False).set_index("Brats20ID")
-    assert len(predicted) == json.loads((inference / "metrics.json").read_text())["predicted_patients"] == 10
-    for patient, days in zip(table["Brats20ID"], table["Survival_days"], strict=True):
-        assert predicted["Survival_days"][patient] == pytest.approx(days, rel=1e-3)
-    assert (inference / "report.html").is_file()
+def test_a_prediction_for_each_patient(trained: Outputs) -> None:
+    assert list(trained.predictions.columns) == COLUMNS
+
+
+def test_the_report_has_curves_scatter_and_two_scans(trained: Outputs) -> None:
+    assert trained.pictures == 4
+
+
+def test_a_resumed_training_ends_as_an_uninterrupted_one(trained: Outputs, cohort: Path, tmp_path: Path) -> None:
+    resumed = BUNDLE.interrupt_and_resume(cohort, tmp_path)
+    assert resumed.metrics == trained.metrics
+    pd.testing.assert_frame_equal(resumed.predictions, trained.predictions)
+
+
+def test_evaluation_gives_the_metrics_of_the_training(trained: Outputs, cohort: Path, tmp_path: Path) -> None:
+    BUNDLE("train", "evaluate", dataset_dir=cohort, output_dir=tmp_path, model_dir=trained.folder)
+    assert Outputs(tmp_path).metrics == trained.metrics
+
+
+def test_inference_predicts_a_patient_as_the_evaluation_did(trained: Outputs, cohort: Path, tmp_path: Path) -> None:
+    BUNDLE("inference", dataset_dir=cohort, output_dir=tmp_path, model=trained.model, table="survival_info.csv")
+    predicted = Outputs(tmp_path)
+    assert len(predicted.predictions) == predicted.metrics["predicted_patients"] == 10 and predicted.pictures > 0
+    days = predicted.predictions.set_index("Brats20ID")["Survival_days"]
+    for patient, evaluated in zip(trained.predictions["Brats20ID"], trained.predictions["Survival_days"], strict=True):
+        assert days[patient] == pytest.approx(evaluated, rel=1e-3)
 
 
 def test_segmentation_zoom_and_censored_patients(cohort: Path, tmp_path: Path) -> None:
     options = {"modalities": "['t1ce']", "segmentation": True, "alive": "censored", "zoom": 2, "spatial_shape": "[128,128,64]"}
     BUNDLE("train", dataset_dir=cohort, output_dir=tmp_path, max_epochs=1, val_interval=1, use_covariates=False, **options)
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    metrics = Outputs(tmp_path).metrics
     assert metrics["training_patients"] + metrics["evaluated_patients"] == 10
 
 
@@ -83,7 +107,7 @@ def test_real_brain_under_the_names_of_brats(cohort: Path, real_data: Path, tmp_
     BUNDLE("inference", dataset_dir=tmp_path, output_dir=tmp_path / "real", model=tmp_path / "model.pt", **options)
     (predicted,) = pd.read_csv(tmp_path / "real" / "predictions.csv").to_dict("records")
     assert predicted["Brats20ID"] == patient and 0 <= predicted["Survival_days"] < 5000
-    assert (tmp_path / "real" / "report.html").read_text().count("data:image/png") == 1
+    assert Outputs(tmp_path / "real").pictures == 1
 
 
 def test_two_processes_train_as_one(cohort: Path, tmp_path: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from bundle_run import BundleRun
+from bundle_run import BundleRun, Outputs
 
 from monai_cpic.phantoms import OSICSimulation
 
@@ -23,45 +23,68 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return OSICSimulation(**SIMULATION).write(tmp_path_factory.mktemp("osic") / "data", progress=False)
 
 
-@pytest.fixture(autouse=True)
-def _cache(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MONAI_CPIC_CACHE", str(cohort.parent / "cache"))
+@pytest.fixture(scope="module", autouse=True)
+def _cache(cohort: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MONAI_CPIC_CACHE", str(cohort.parent / "cache"))
+        yield
 
 
-def test_the_whole_road(cohort: Path, tmp_path: Path) -> None:
-    whole, parts, evaluation, inference = (tmp_path / name for name in ("whole", "parts", "evaluation", "inference"))
-    BUNDLE.resume_as_uninterrupted(cohort, whole, parts)
-    metrics = json.loads((whole / "metrics.json").read_text())
-    assert (metrics["training_patients"], metrics["evaluated_patients"]) == (8, 2)
+@pytest.fixture(scope="module")
+def trained(cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Outputs:
+    """A training of two epochs."""
+    folder = tmp_path_factory.mktemp("trained")
+    BUNDLE("train", dataset_dir=cohort, output_dir=folder, max_epochs=2, val_interval=1)
+    return Outputs(folder)
+
+
+def test_metrics_of_the_network_beside_those_of_the_references(trained: Outputs) -> None:
+    metrics = trained.metrics
+    assert (metrics["network"], metrics["training_patients"], metrics["evaluated_patients"]) == ("C-PIC", 8, 2)
     for model in ("c_pic", "covariates_only", "constant"):
         assert metrics[model]["score"] < -4.595 and metrics[model]["pinball_loss"] > 0
-    table = pd.read_csv(whole / "predictions.csv")
-    assert list(table.columns)[:6] == PREDICTION_COLUMNS and len(table) == metrics["evaluated_visits"]
-    assert (whole / "report.html").read_text().count("data:image/png") == 5  # curves, scatter, patients, two scans
 
-    BUNDLE("train", "evaluate", dataset_dir=cohort, output_dir=evaluation, model_dir=whole)
-    assert (evaluation / "metrics.json").read_text() == (whole / "metrics.json").read_text()
 
-    BUNDLE("inference", dataset_dir=cohort, output_dir=inference, model=whole / "model.pt", weeks="[0,52]")
-    predicted = pd.read_csv(inference / "predictions.csv")
-    assert list(predicted.columns)[:6] == PREDICTION_COLUMNS and len(predicted) == 2 * 5
-    assert json.loads((inference / "metrics.json").read_text())["predicted_patients"] == 5
-    assert (inference / "report.html").is_file()
+def test_a_prediction_for_each_measured_visit(trained: Outputs) -> None:
+    assert list(trained.predictions.columns)[:6] == PREDICTION_COLUMNS
+    assert len(trained.predictions) == trained.metrics["evaluated_visits"]
+
+
+def test_the_report_has_curves_scatter_patients_and_two_scans(trained: Outputs) -> None:
+    assert trained.pictures == 5
+
+
+def test_a_resumed_training_ends_as_an_uninterrupted_one(trained: Outputs, cohort: Path, tmp_path: Path) -> None:
+    resumed = BUNDLE.interrupt_and_resume(cohort, tmp_path)
+    assert resumed.metrics == trained.metrics
+    pd.testing.assert_frame_equal(resumed.predictions, trained.predictions)
+
+
+def test_evaluation_gives_the_metrics_of_the_training(trained: Outputs, cohort: Path, tmp_path: Path) -> None:
+    BUNDLE("train", "evaluate", dataset_dir=cohort, output_dir=tmp_path, model_dir=trained.folder)
+    assert Outputs(tmp_path).metrics == trained.metrics
+
+
+def test_inference_predicts_the_asked_weeks_of_new_patients(trained: Outputs, cohort: Path, tmp_path: Path) -> None:
+    BUNDLE("inference", dataset_dir=cohort, output_dir=tmp_path, model=trained.model, weeks="[0,52]")
+    predicted = Outputs(tmp_path)
+    assert list(predicted.predictions.columns)[:6] == PREDICTION_COLUMNS and len(predicted.predictions) == 2 * 5
+    assert predicted.metrics["predicted_patients"] == 5 and predicted.pictures > 0
 
 
 def test_baselines_are_a_line_apart(cohort: Path, tmp_path: Path) -> None:
     small: dict[str, object] = {"spatial_shape": "[16,16,8]", "network_def": "@resnet_def"}
     model, inference = tmp_path / "resnet", tmp_path / "inference"
     BUNDLE("train", dataset_dir=cohort, output_dir=model, max_epochs=1, val_interval=1, **small)
-    metrics = json.loads((model / "metrics.json").read_text())
-    assert metrics["evaluated_patients"] == 2 and metrics["network"] == "ResNet-34" and metrics["resnet_34"]["score"] < -4.595
-    assert (model / "report.html").read_text().count("data:image/png") == 3  # curves, scatter, patients
+    resnet = Outputs(model)
+    assert resnet.metrics["network"] == "ResNet-34" and resnet.metrics["resnet_34"]["score"] < -4.595
+    assert resnet.pictures == 3  # curves, scatter, patients
     BUNDLE("inference", dataset_dir=cohort, output_dir=inference, model=model / "model.pt", weeks="[0,52]", **small)
     assert len(pd.read_csv(inference / "predictions.csv")) == 2 * 5
 
     small = {"spatial_shape": "[16,16,8]", "decomposition": "@tt_svd", "encoder": VOXELS}
     BUNDLE("train", "paper", dataset_dir=cohort, output_dir=tmp_path / "voxels", max_epochs=1, val_interval=1, **small)
-    assert (tmp_path / "voxels" / "report.html").read_text().count("data:image/png") == 5
+    assert Outputs(tmp_path / "voxels").pictures == 5
 
 
 def test_a_broken_scan_stops_the_run_before_training(tmp_path: Path) -> None:
