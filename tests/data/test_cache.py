@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -107,10 +108,14 @@ def test_two_processes_unpack_the_same_file(
 
 
 @pytest.fixture
-def limited(monkeypatch: pytest.MonkeyPatch) -> None:
+def limited(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Room for three scans."""
     monkeypatch.setenv("MONAI_CPIC_CACHE_LIMIT", str(3.5 / 1024))
-    monkeypatch.setattr(cache_limit, "_runs", {})
+    runs: dict[tuple[Path, int], IO[str]] = {}
+    monkeypatch.setattr(cache_limit, "_runs", runs)
+    yield
+    for run in runs.values():
+        run.close()
 
 
 def scans(cache: Path) -> set[Path]:

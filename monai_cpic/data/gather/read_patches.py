@@ -16,11 +16,13 @@ class ReadPatches:
 
     Args:
         centres: int64 ``[M, D]``, not negative, distinct.
-        values: ``[M, C, *size]``.
+        values: ``[M, L·C, *size]``.
+        steps: ``L`` distances between the voxels of the patches.
     """
 
     centres: Tensor
     values: Tensor
+    steps: tuple[int, ...] = (1,)
 
     def find(self, centres: Tensor) -> tuple[Tensor, Tensor]:
         """Look up patches by their centres.
