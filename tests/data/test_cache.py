@@ -109,9 +109,9 @@ def test_two_processes_unpack_the_same_file(
 
 @pytest.fixture
 def limited(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Room for three scans."""
-    monkeypatch.setenv("MONAI_CPIC_CACHE_LIMIT", str(3.5 / 1024))
+    """Room for three scans, and a process that has opened none."""
     runs: dict[tuple[Path, int], IO[str]] = {}
+    monkeypatch.setenv("MONAI_CPIC_CACHE_LIMIT", str(3.5 / 1024))
     monkeypatch.setattr(cache_limit, "_runs", runs)
     yield
     for run in runs.values():

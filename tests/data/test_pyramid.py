@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import multiprocessing
 import os
 import pickle
@@ -97,9 +98,9 @@ def test_factors_of_known_scans() -> None:
 @given(st.lists(st.tuples(st.integers(1, 70), st.sampled_from([1, 2, 4, 8])), min_size=2, max_size=3), st.integers(-30, 30))
 def test_every_voxel_lies_in_the_block_around_its_centre(axes: list[tuple[int, int]], shift: int) -> None:
     shape, factors = [edge for edge, _ in axes], [factor for _, factor in axes]
-    voxels = np.array([edge - 1 for edge in shape])
+    voxels = np.array(shape) - 1
     blocks = voxels // factors
-    assert (blocks + 1 == level_shape(shape, factors)).all()
+    assert tuple(blocks + 1) == level_shape(shape, factors)
     centres = block_centres(factors) @ [*blocks, 1]
     assert (np.abs(centres[:-1] - voxels) <= (np.array(factors) - 1) / 2).all()
     assert factors_below(np.diag([*factors, 1.0]) @ block_centres((1,) * len(axes))) == tuple(factors)
@@ -121,7 +122,7 @@ def test_parts_of_any_size_give_the_same_means(
     values = np.random.default_rng(0).integers(-100, 100, (channels, *shape)).astype(np.int16)
     edges = averaging.part_edges(shape, factors, order, voxels)
     assert all(edge % factor == 0 for edge, factor in zip(edges, factors, strict=True))
-    assert np.prod(edges) <= max(voxels, np.prod(factors))
+    assert math.prod(edges) <= max(voxels, math.prod(factors))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(averaging, "PART", voxels)
         slabs = list(averaging.slabs(ArraySource(values, scaling=(0.5, 3)), factors, order, chunks))
@@ -394,8 +395,10 @@ def _killed(path: Path) -> None:
         yield from itertools.islice(slabs(*arguments), 1)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    averaging.PART, levels.slabs = 1000, stop  # type: ignore[assignment]
-    far(open_volume(path))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(averaging, "PART", 1000)
+        patch.setattr(levels, "slabs", stop)
+        far(open_volume(path))
 
 
 def in_a_fork(function: Callable[..., None], *arguments: Any) -> int | None:
@@ -412,8 +415,9 @@ def test_averaging_that_is_killed_leaves_no_level(path: Path, cache: Path) -> No
 
 
 def _only_reads(path: Path, expected: Tensor) -> None:
-    levels.slabs = None  # type: ignore[assignment]
-    assert torch.equal(far(open_volume(path)), expected)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(levels, "slabs", None)
+        assert torch.equal(far(open_volume(path)), expected)
 
 
 def _reads_the_same(volume: LazyVolume, expected: Tensor) -> None:
