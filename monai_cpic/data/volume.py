@@ -92,8 +92,8 @@ class LazyVolume:
 
         A patch at a step is a patch of :meth:`coarser`, the volume averaged over blocks of voxels: its central voxel is the block
         that holds the centre, and its other voxels are the blocks around this one.  Outside the volume the outermost blocks are
-        repeated, also where a patch is larger than the whole volume at that step.  If the volume's sizes are divided by its
-        blocks' edges and those of the patch are odd, the patches of a flipped volume are the flipped patches.
+        repeated, also where a patch is larger than the whole volume at that step.  If the blocks divide the volume and the edges
+        of the patch are odd, the patches of a flipped volume are the flipped patches.
 
         Args:
             centres: int64 ``[N, D]``, inside the volume or not; outside, the border is repeated.
@@ -125,11 +125,7 @@ class LazyVolume:
                 f"{self!r} needs centres [N, {axes}] and {axes} positive edges, got {tuple(centres.shape)} and {edges}"
             )
         steps = tuple(steps)
-        if self.read is not None and (dtype, edges, steps) == (
-            self.read.values.dtype,
-            tuple(self.read.values.shape[2:]),
-            self.read.steps,
-        ):
+        if self.read is not None and self.read.are(edges, steps, dtype):
             return self._completed(self.read, centres.cpu(), edges)
         if steps != (1,):
             return torch.cat([self._blocks_around(centres, edges, step, dtype) for step in checked_steps(steps)], 1)
@@ -162,12 +158,13 @@ class LazyVolume:
         average the voxels that there are.  The spacing and the blocks are those of the grid on which the handle sees the scan.
 
         True values are averaged; then the functions of intensities are applied to the means (a window clips means), and masks,
-        of which the mean must be positive: a block is kept if any of its voxels is.
+        of which the mean must be positive: a mask of zeros and ones keeps a block if it keeps any voxel of the block.
 
         On a grid other than the stored one, the means of the stored volume are interpolated, from the coarsest blocks that are no
-        longer along any axis than those of the grid.  Flips and permutations of axes are exact if sizes are divided by the
-        blocks' edges, and so are shifts by whole blocks within the volume; else the result is that of averaging the volume
-        that has been resampled as far as the image is smooth from one block to the next.
+        longer along any axis than those of the grid.  Flips and permutations of axes are exact if the blocks divide the volume,
+        and so are shifts by whole blocks within it: the result is that of resampling the volume and averaging it then.  Else the
+        two differ by what is curved within a block: where details are about 12 voxels wide, by up to 0.1 % of the image's range
+        at step 2 and 0.4 % at step 4.
 
         Means are made when they are first needed: of files in the cache folder, of arrays in memory, of tensors on their device.
         OME-Zarr images that come with the level in question are read there.  Functions, and volumes of more than
@@ -196,19 +193,19 @@ class LazyVolume:
         """The volume averaged over blocks of the grid on which it is seen."""
         if max(factors) == 1:
             return self
-        known = _averaged.setdefault(self, {})
+        known = _coarser.setdefault(self, {})
         if factors not in known:
             steps = (step._in_blocks(factors) if isinstance(step, LazyVolume) else step for step in self.intensity)
-            centres, sampling, below = block_centres(factors), self.sampling, factors
+            blocks, sampling, below = block_centres(factors), self.sampling, factors
             if sampling is not None:
-                below = factors_below(sampling.matrix @ centres)
-                matrix = np.linalg.inv(block_centres(below)) @ sampling.matrix @ centres
+                below = factors_below(sampling.matrix @ blocks)
+                matrix = np.linalg.inv(block_centres(below)) @ sampling.matrix @ blocks
                 sampling = replace(sampling, matrix=matrix, shape=level_shape(sampling.shape, factors))
             source = self.source if max(below) == 1 else self.source.level(below)
-            known[factors] = LazyVolume(source, self.affine @ torch.from_numpy(centres), self.key, sampling, tuple(steps))
+            known[factors] = LazyVolume(source, self.affine @ torch.from_numpy(blocks), self.key, sampling, tuple(steps))
         return known[factors]
 
-    def prefetched(self, centres: Tensor, size: int | Sequence[int], steps: Sequence[int] = (1,)) -> LazyVolume:
+    def prefetched(self, centres: Tensor, size: int | Sequence[int], *, steps: Sequence[int] = (1,)) -> LazyVolume:
         """The same scan with some patches in memory, which :meth:`gather` need not read any more.
 
         Args:
@@ -266,8 +263,8 @@ class LazyVolume:
         return self  # it is immutable, and MONAI's data sets copy every cached item
 
 
-# For each handle the same scan in blocks of some factors; apart from the handle, so that it is pickled without them.
-_averaged: WeakKeyDictionary[LazyVolume, dict[tuple[int, ...], LazyVolume]] = WeakKeyDictionary()
+# For each handle the same scan in blocks of some edges; kept apart, so that handles are pickled without them.
+_coarser: WeakKeyDictionary[LazyVolume, dict[tuple[int, ...], LazyVolume]] = WeakKeyDictionary()
 
 
 def distinct_volumes(volumes: Sequence[V]) -> tuple[list[V], Tensor]:
