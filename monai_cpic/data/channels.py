@@ -40,6 +40,12 @@ class ChannelSource(Source):
     def blocks(self, corners: NDArray[Any], edges: Sequence[int]) -> NDArray[Any]:
         return np.concatenate([source.scaled(source.blocks(corners, edges)) for source in self.sources])
 
+    def level(self, factors: tuple[int, ...], through: Source | None = None) -> Source:
+        """The levels of the sources, joined."""
+        if through is not None:
+            return super().level(factors, through)
+        return ChannelSource(tuple(source.level(factors) for source in self.sources))
+
     def release(self) -> None:
         for source in self.sources:
             source.release()

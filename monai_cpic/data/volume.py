@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch.utils.data._utils.collate import default_collate_fn_map
 
 from monai_cpic.data.gather.read_patches import ReadPatches
 from monai_cpic.data.gather.sampling import Sampling
+from monai_cpic.data.pyramid.geometry import block_centres, checked_steps, factors_below, factors_of_step, level_shape
 from monai_cpic.data.sources.base import Source
 
 __all__ = ["GRID_TOLERANCE", "LazyVolume", "Volume", "distinct_volumes", "grid_distance", "list_collate"]
@@ -31,16 +33,20 @@ class Volume(Protocol):
     def shape(self) -> tuple[int, ...]:
         """``(C, *spatial)``, with 2 or 3 spatial axes."""
 
-    def gather(self, centres: Tensor, size: int | Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-        """Read patches around voxels.
+    def gather(
+        self, centres: Tensor, size: int | Sequence[int], *, steps: Sequence[int] = (1,), dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Read patches around voxels, near and far.
 
         Args:
             centres: int64 ``[N, D]``, inside the volume or not; outside, the border is repeated.
             size: edge lengths; the first voxel of a patch is ``centre - size // 2``.
+            steps: for each, a patch around the same centre whose voxels lie ``step`` voxels apart and are means over the voxels
+                between (see :meth:`LazyVolume.gather`).
             dtype: float32 or float64.
 
         Returns:
-            ``[N, C, *size]``.
+            ``[N, L·C, *size]``: all channels of the first of ``L`` steps, then of the second, …
         """
 
 
@@ -79,20 +85,38 @@ class LazyVolume:
     def __repr__(self) -> str:
         return f"LazyVolume(shape={self.shape}, key={self.key!r})"
 
-    def gather(self, centres: Tensor, size: int | Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-        """Read patches around voxels.
+    def gather(
+        self, centres: Tensor, size: int | Sequence[int], *, steps: Sequence[int] = (1,), dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Read patches around voxels, near and far.
+
+        A patch at a step is a patch of :meth:`coarser`, the volume averaged over blocks of voxels: its central voxel is the block
+        that holds the centre, and its other voxels are the blocks around this one.  Outside the volume the outermost blocks are
+        repeated, also where a patch is larger than the whole volume at that step.  If the blocks divide the volume and the edges
+        of the patch are odd, the patches of a flipped volume are the flipped patches.
 
         Args:
             centres: int64 ``[N, D]``, inside the volume or not; outside, the border is repeated.
             size: edge lengths; the first voxel of a patch is ``centre - size // 2``.
-            dtype: float32 or float64 (MONAI's functions of intensities compute in float32 all the same).
+            steps: distances between the voxels of a patch, powers of two in increasing order, in units of the smallest spacing;
+                along an axis of larger spacing fewer voxels are averaged (see :meth:`coarser`).
+            dtype: float32 or float64 (means, and MONAI's functions of intensities, are float32 all the same).
 
         Returns:
-            ``[N, C, *size]``.
+            ``[N, L·C, *size]``: all channels of the first of ``L`` steps, then of the second, …
 
         Raises:
-            ValueError: if the centres or the size do not have ``D`` axes.
+            ValueError: if the centres or the size do not have ``D`` axes, or the steps are not increasing powers of two.
             FileNotFoundError: if the file has been removed.
+            OSError: if the cache is too small for the means.
+
+        Example:
+            >>> from monai_cpic.data import open_volume
+            >>> volume = open_volume(torch.arange(16.0).expand(1, 16, 16))
+            >>> volume.gather(torch.tensor([[8, 8]]), (1, 3), steps=(1, 4))
+            tensor([[[[ 7.0000,  8.0000,  9.0000]],
+            <BLANKLINE>
+                     [[ 5.5000,  9.5000, 13.5000]]]])
         """
         axes = len(self.shape) - 1
         edges = (size,) * axes if isinstance(size, int) else tuple(size)
@@ -100,10 +124,13 @@ class LazyVolume:
             raise ValueError(
                 f"{self!r} needs centres [N, {axes}] and {axes} positive edges, got {tuple(centres.shape)} and {edges}"
             )
-        if self.read is not None and dtype == self.read.values.dtype and edges == tuple(self.read.values.shape[2:]):
+        steps = tuple(steps)
+        if self.read is not None and self.read.are(edges, steps, dtype):
             return self._completed(self.read, centres.cpu(), edges)
+        if steps != (1,):
+            return torch.cat([self._blocks_around(centres, edges, step, dtype) for step in checked_steps(steps)], 1)
         starts = centres.cpu().numpy().astype(np.int64) - np.array(edges) // 2
-        sampling = self.sampling or Sampling(np.eye(axes + 1), self.source.shape[1:])
+        sampling = self.sampling or Sampling.stored(self.source.shape[1:])
         patches = sampling.patches(self.source, starts, edges, dtype)
         self.source.release()
         for step in self.intensity:
@@ -119,17 +146,75 @@ class LazyVolume:
         result = read.values.new_empty(len(centres), *read.values.shape[1:])
         result[found] = read.values[positions]
         if not found.all():
-            result[~found] = replace(self, read=None).gather(centres[~found], edges)
+            result[~found] = replace(self, read=None).gather(centres[~found], edges, steps=read.steps)
         return result
 
-    def prefetched(self, centres: Tensor, size: int | Sequence[int]) -> LazyVolume:
+    def coarser(self, step: int) -> LazyVolume:
+        """The same scan with voxels that are ``step`` times as far apart and means over the voxels between.
+
+        A step is a length.  Along an axis whose spacing is larger than the smallest one, the voxels of a block are the power of
+        two that makes the block as nearly as possible ``step`` times the smallest spacing long: at 0.7 × 0.7 × 5 mm, step 4 has
+        blocks of 4 × 4 × 1 voxels and step 16 of 16 × 16 × 2.  Blocks lie side by side from the first voxel on; those at the end
+        average the voxels that there are.  The spacing and the blocks are those of the grid on which the handle sees the scan.
+
+        True values are averaged; then the functions of intensities are applied to the means (a window clips means), and masks,
+        of which the mean must be positive: a mask of zeros and ones keeps a block if it keeps any voxel of the block.
+
+        On a grid other than the stored one, the means of the stored volume are interpolated, from the coarsest blocks that are no
+        longer along any axis than those of the grid.  Flips and permutations of axes are exact if the blocks divide the volume,
+        and so are shifts by whole blocks within it: the result is that of resampling the volume and averaging it then.  Else the
+        two differ by what is curved within a block: where details are about 12 voxels wide, by up to 0.1 % of the image's range
+        at step 2 and 0.4 % at step 4.
+
+        Means are made when they are first needed: of files in the cache folder, of arrays in memory, of tensors on their device.
+        OME-Zarr images that come with the level in question are read there.  Functions, and volumes of more than
+        :data:`~monai_cpic.data.pyramid.levels.AVERAGED` voxels, are not averaged but read at the centre of each block.
+
+        Args:
+            step: a power of two.
+
+        Raises:
+            ValueError: if it is none.
+            OSError: if the cache is too small for the means.
+        """
+        (step,) = checked_steps((step,))
+        return self._in_blocks(self._factors(step))
+
+    def _factors(self, step: int) -> tuple[int, ...]:
+        return factors_of_step(step, self.affine[:-1, :-1].norm(dim=0).numpy())
+
+    def _blocks_around(self, centres: Tensor, edges: tuple[int, ...], step: int, dtype: torch.dtype) -> Tensor:
+        """Patches of :meth:`coarser` around the blocks that hold some voxels."""
+        factors = self._factors(step)
+        blocks = centres.cpu().div(torch.tensor(factors), rounding_mode="floor")
+        return self._in_blocks(factors).gather(blocks, edges, dtype=dtype)
+
+    def _in_blocks(self, factors: tuple[int, ...]) -> LazyVolume:
+        """The volume averaged over blocks of the grid on which it is seen."""
+        if max(factors) == 1:
+            return self
+        known = _coarser.setdefault(self, {})
+        if factors not in known:
+            steps = (step._in_blocks(factors) if isinstance(step, LazyVolume) else step for step in self.intensity)
+            blocks, sampling, below = block_centres(factors), self.sampling, factors
+            if sampling is not None:
+                below = factors_below(sampling.matrix @ blocks)
+                matrix = np.linalg.inv(block_centres(below)) @ sampling.matrix @ blocks
+                sampling = replace(sampling, matrix=matrix, shape=level_shape(sampling.shape, factors))
+            source = self.source if max(below) == 1 else self.source.level(below)
+            known[factors] = LazyVolume(source, self.affine @ torch.from_numpy(blocks), self.key, sampling, tuple(steps))
+        return known[factors]
+
+    def prefetched(self, centres: Tensor, size: int | Sequence[int], *, steps: Sequence[int] = (1,)) -> LazyVolume:
         """The same scan with some patches in memory, which :meth:`gather` need not read any more.
 
         Args:
             centres: int64 ``[M, D]``, not negative, distinct.
             size: as for :meth:`gather`.
+            steps: as for :meth:`gather`.
         """
-        return replace(self, read=ReadPatches(centres, replace(self, read=None).gather(centres, size)))
+        patches = replace(self, read=None).gather(centres, size, steps=steps)
+        return replace(self, read=ReadPatches(centres, patches, tuple(steps)))
 
     def sampled(self, sampling: Sampling) -> LazyVolume:
         """The same scan seen on another grid.
@@ -176,6 +261,10 @@ class LazyVolume:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LazyVolume:
         return self  # it is immutable, and MONAI's data sets copy every cached item
+
+
+# For each handle the same scan in blocks of some edges; kept apart, so that handles are pickled without them.
+_coarser: WeakKeyDictionary[LazyVolume, dict[tuple[int, ...], LazyVolume]] = WeakKeyDictionary()
 
 
 def distinct_volumes(volumes: Sequence[V]) -> tuple[list[V], Tensor]:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from monai_cpic.data import LazyVolume, open_volume
-from monai_cpic.testing.dense import dense_patches
+from monai_cpic.testing.dense import dense_patches, dense_steps, points_around
 from monai_cpic.testing.volume import VolumeTestCase
 
 __all__ = ["ReaderTestCase"]
@@ -71,6 +71,15 @@ class ReaderTestCase(VolumeTestCase):
         centres = torch.tensor([[3, 3, 2]])
         for _ in range(2):
             assert torch.equal(self.open(path).gather(centres, 3), dense_patches(dense, centres, (3, 3, 3)))
+
+    def test_near_and_far(self, path: Path, dense: torch.Tensor) -> None:
+        """Means over blocks, in a volume that is opened for the first time and again; a patch is larger than the volume."""
+        centres, steps = points_around(self.shape), (1, 2, 4)
+        spacing = np.linalg.norm(self.affine[:-1, :-1], axis=0).tolist()
+        expected = dense_steps(dense, centres, (3, 4, 5), steps, spacing).float()
+        for _ in range(2):
+            patches = self.open(path).gather(centres, (3, 4, 5), steps=steps)
+            torch.testing.assert_close(patches, expected, rtol=0, atol=1e-5 * float(dense.max() - dense.min()))
 
     def test_relative_paths_outlive_the_working_directory(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(path.parent)

@@ -95,13 +95,22 @@ class VolumeTestCase(ABC):
     @pytest.mark.parametrize("precision", [torch.float32, torch.float64])
     def test_patches_anywhere(self, volume: LazyVolume, dense: torch.Tensor, precision: torch.dtype) -> None:
         centres = points_around(self.shape)
-        patches = volume.gather(centres, PATCH, precision)
+        patches = volume.gather(centres, PATCH, dtype=precision)
         assert patches.dtype == precision
         assert torch.equal(patches.float(), dense_patches(dense, centres, PATCH))
 
     def test_a_patch_larger_than_the_volume(self, volume: LazyVolume, dense: torch.Tensor) -> None:
         centre, size = torch.tensor([[3, 3, 2]]), [n + 4 for n in self.shape[1:]]
         assert torch.equal(volume.gather(centre, size), dense_patches(dense, centre, size))
+
+    def test_steps_join_patches_of_coarser_volumes(self, volume: LazyVolume) -> None:
+        centres = points_around(self.shape)
+        patches = volume.gather(centres, PATCH, steps=(1, 2))
+        near, far = patches.chunk(2, 1)
+        assert torch.equal(near, volume.gather(centres, PATCH))
+        coarser = volume.coarser(2)
+        factors = (coarser.affine.norm(dim=0) / volume.affine.norm(dim=0))[:-1].round().long()
+        assert torch.equal(far, coarser.gather(centres.div(factors, rounding_mode="floor"), PATCH))
 
     def test_no_patches(self, volume: LazyVolume) -> None:
         assert volume.gather(torch.zeros(0, 3, dtype=torch.int64), PATCH).shape == (0, self.shape[0], *PATCH)
@@ -115,7 +124,7 @@ class VolumeTestCase(ABC):
         torch.testing.assert_close(volume.sampled(sampling).gather(centres, PATCH), expected)
 
     def test_pickled(self, volume: LazyVolume, dense: torch.Tensor) -> None:
-        volume.gather(points_around(self.shape), PATCH)  # what it has opened must not hinder it
+        volume.gather(points_around(self.shape), PATCH, steps=(1, 2))  # what it has opened must not hinder it
         pickled = pickle.dumps(volume)
         assert self.pickled_bytes is None or len(pickled) <= self.pickled_bytes
         centres = points_around(self.shape)

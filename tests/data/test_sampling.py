@@ -135,7 +135,7 @@ def test_double_precision(name: str, mode: str | int, padding_mode: str) -> None
     volume = open_volume(values).sampled(sampling)
     centres = points_around(volume.shape)
     expected = dense_patches(exactly(values, sampling), centres, (5, 4, 3))
-    torch.testing.assert_close(volume.gather(centres, (5, 4, 3), torch.float64), expected, atol=1e-10, rtol=0)
+    torch.testing.assert_close(volume.gather(centres, (5, 4, 3), dtype=torch.float64), expected, atol=1e-10, rtol=0)
 
 
 def test_splines_far_outside_are_those_of_scipy() -> None:
@@ -147,7 +147,7 @@ def test_splines_far_outside_are_those_of_scipy() -> None:
             volume = open_volume(values).sampled(sampling)
             centres = points_around(volume.shape, 1000)
             expected = dense_patches(exactly(values, sampling), centres, (5, 4, 3))
-            torch.testing.assert_close(volume.gather(centres, (5, 4, 3), torch.float64), expected, atol=1e-10, rtol=0)
+            torch.testing.assert_close(volume.gather(centres, (5, 4, 3), dtype=torch.float64), expected, atol=1e-10, rtol=0)
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.5])

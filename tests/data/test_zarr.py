@@ -22,6 +22,7 @@ from monai_cpic.data import open_volume
 from monai_cpic.data.cache.chunks import ChunkCache, ChunksDoNotFit
 from monai_cpic.data.readers import zarr_source, zarr_store
 from monai_cpic.testing import ReaderTestCase
+from monai_cpic.testing.dense import dense_means, dense_patches
 
 SHAPE = (2, 21, 30, 25)  # c, z, y, x
 VALUES = np.random.default_rng(0).integers(1, 2000, SHAPE).astype("<i2")
@@ -34,9 +35,13 @@ def write(
     names: str = "czyx",
     unit: str | None = "millimeter",
     levels: int = 3,
+    shift: float = 0.0,
     **options: Any,
 ) -> str:
-    """An image whose voxels are 0.5 mm (x, y) and 2 mm (z); the next levels are twice as coarse in x and y."""
+    """An image whose voxels are 0.5 mm (x, y) and 2 mm (z); the next levels are twice as coarse in x and y.
+
+    A level has every other voxel of the one before.  It is said to lie ``shift`` of its voxels further.
+    """
     store = zarr.storage.FsspecStore.from_url(location) if "://" in location else location
     group = zarr.create_group(store, zarr_format=2 if version == "0.4" else 3)
     datasets = []
@@ -47,8 +52,9 @@ def write(
         array = group.create_array(str(level), shape=smaller.shape, dtype=smaller.dtype, **{"chunks": chunks, **options})
         array[...] = smaller
         scale = [{"z": 2.0, "y": 0.5 * step, "x": 0.5 * step}.get(name, 1.0) for name in names]
-        shift = [{"z": -7.0, "y": 3.0, "x": 5.0}.get(name, 0.0) for name in names]
-        steps = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": shift}]
+        further = 0.5 * step * shift if level else 0.0
+        origin = [{"z": -7.0, "y": 3.0 + further, "x": 5.0 + further}.get(name, 0.0) for name in names]
+        steps = [{"type": "scale", "scale": scale}, {"type": "translation", "translation": origin}]
         datasets.append({"path": str(level), "coordinateTransformations": steps})
     axes = [{"name": name, **({"type": "space", "unit": unit} if name in "xyz" and unit else {})} for name in names]
     image: dict[str, Any] = {"axes": axes, "datasets": datasets}
@@ -80,7 +86,7 @@ class TestZarr04(ReaderTestCase):
         return np.dtype(request.param)
 
     def write(self, values: NDArray[Any], folder: Path) -> Path:
-        write(str(folder / "scan.zarr"), values.transpose(0, 3, 2, 1), self.version)
+        write(str(folder / "scan.zarr"), values.transpose(0, 3, 2, 1), self.version, levels=1)
         return folder / "scan.zarr"
 
     def truncate(self, path: Path) -> Path:
@@ -132,6 +138,78 @@ def test_urls() -> None:
     location = write("memory://scans/one.zarr")
     np.testing.assert_array_equal(whole(location), VALUES.transpose(0, 3, 2, 1))
     assert open_volume(location).key == location
+
+
+# ---- the store's own levels -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MONAI_CPIC_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def means(factors: tuple[int, int, int]) -> torch.Tensor:
+    return dense_means(torch.from_numpy(VALUES.transpose(0, 3, 2, 1).astype(np.float32)), factors).float()
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize("shift", [0.0, 0.25, 0.49])
+def test_levels_of_the_store_are_read(tmp_path: Path, cache: Path, version: str, shift: float) -> None:
+    volume = open_volume(write(str(tmp_path / "scan"), version=version, shift=shift))
+    centres = torch.randint(-5, 30, (50, 3))
+    near, far = volume.gather(centres, 3, steps=(1, 4)).chunk(2, 1)
+    stored = torch.from_numpy(VALUES.transpose(0, 3, 2, 1)[:, ::4, ::4].astype(np.float32))
+    blocks = centres.div(torch.tensor([4, 4, 1]), rounding_mode="floor")
+    assert torch.equal(near, volume.gather(centres, 3))
+    assert torch.equal(far, dense_patches(stored, blocks, (3, 3, 3)))
+    assert isinstance(volume.coarser(4).source, zarr_source.ZarrSource)
+    assert not cache.exists()
+
+
+def test_levels_that_lie_elsewhere_or_are_missing_are_averaged(tmp_path: Path, cache: Path) -> None:
+    centre = torch.tensor([[12, 15, 10]])
+    elsewhere = write(str(tmp_path / "elsewhere"), shift=0.6)
+    for number, (location, step, factors) in enumerate(
+        [(elsewhere, 2, (2, 2, 1)), (elsewhere, 4, (4, 4, 1)), (write(str(tmp_path / "scan")), 8, (8, 8, 2))]
+    ):
+        found = open_volume(location).gather(centre, 3, steps=(step,))
+        blocks = centre.div(torch.tensor(factors), rounding_mode="floor")
+        torch.testing.assert_close(found, dense_patches(means(factors), blocks, (3, 3, 3)))
+        assert len(list(cache.iterdir())) == number + 1
+
+
+def test_levels_of_another_shape_are_averaged(tmp_path: Path, cache: Path) -> None:
+    location = write(str(tmp_path / "scan"))
+    group = zarr.open_group(location, mode="r+")
+    del group["1"]
+    group.create_array("1", shape=(2, 21, 15, 9), dtype="<i2", chunks=(1, 8, 8, 8))
+    whole = open_volume(location).coarser(2).gather(torch.tensor([[6, 7, 10]]), (13, 15, 21))[0]
+    torch.testing.assert_close(whole, means((2, 2, 1)))
+
+
+def test_levels_begin_at_the_one_that_is_opened(tmp_path: Path, cache: Path) -> None:
+    volume = open_volume(write(str(tmp_path / "scan")), spacing=1.0)
+    assert isinstance(volume.source, zarr_source.ZarrSource)
+    assert volume.source.coarser == (((2, 2, 1), "2"),)
+    assert volume.coarser(2).shape == (2, 7, 8, 21)
+
+
+def test_a_store_that_changes_is_averaged_again(tmp_path: Path, cache: Path) -> None:
+    for values in (VALUES, VALUES + 1):
+        location = write(str(tmp_path / f"scan{values[0, 0, 0, 0]}"), values, levels=1)
+        os.rename(location, tmp_path / "scan")
+        zarr_source._cached_level.cache_clear()  # as in another process
+        zarr_source._opened.cache_clear()
+        found = open_volume(tmp_path / "scan").coarser(2).gather(torch.tensor([[6, 7, 10]]), (13, 15, 21))[0]
+        torch.testing.assert_close(found, means((2, 2, 1)) + float((values - VALUES).max()))
+        os.rename(tmp_path / "scan", location)
+
+
+def test_urls_are_averaged_into_the_cache(cache: Path) -> None:
+    volume = open_volume(write("memory://scans/three.zarr", levels=1))
+    torch.testing.assert_close(volume.coarser(2).gather(torch.tensor([[6, 7, 10]]), (13, 15, 21))[0], means((2, 2, 1)))
+    assert len(list(cache.iterdir())) == 1
 
 
 # ---- processes -----------------------------------------------------------------------------------------------------------

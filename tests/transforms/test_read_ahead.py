@@ -104,7 +104,7 @@ def test_a_handle_ahead_reads_what_is_missing() -> None:
     ahead = volume.prefetched(known, 3)
     assert torch.equal(ahead.gather(centres, 3), volume.gather(centres, 3))
     assert torch.equal(ahead.gather(centres, 5), volume.gather(centres, 5))
-    assert ahead.gather(centres, 3, torch.float64).dtype == torch.float64
+    assert ahead.gather(centres, 3, dtype=torch.float64).dtype == torch.float64
     assert ahead.scaled(lambda patches: patches).read is None  # they would be of other values
 
 

@@ -19,6 +19,7 @@ __all__ = ["locked", "make_room", "note_use"]
 
 RUN = ".run-"
 _runs: dict[tuple[Path, int], IO[str]] = {}  # the list of this process, for each cache folder
+_listed: set[tuple[Path, int]] = set()  # the scans in it
 
 
 def _limit() -> int | None:
@@ -54,6 +55,9 @@ def note_use(target: Path) -> None:
     if target.exists():
         os.utime(target)
     run = target.parent, os.getpid()
+    if (target, os.getpid()) in _listed:
+        return
+    _listed.add((target, os.getpid()))
     if run not in _runs:
         number, _ = tempfile.mkstemp(dir=target.parent, prefix=RUN)
         fcntl.flock(number, fcntl.LOCK_EX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,11 +17,18 @@ class ReadPatches:
 
     Args:
         centres: int64 ``[M, D]``, not negative, distinct.
-        values: ``[M, C, *size]``.
+        values: ``[M, L·C, *size]``.
+        steps: ``L`` distances between the voxels of the patches.
     """
 
     centres: Tensor
     values: Tensor
+    steps: tuple[int, ...] = (1,)
+
+    def are(self, size: Sequence[int], steps: Sequence[int], dtype: torch.dtype) -> bool:
+        """Whether the patches have this size, these steps and this dtype."""
+        own = tuple(self.values.shape[2:]), self.steps, self.values.dtype
+        return own == (tuple(size), tuple(steps), dtype)
 
     def find(self, centres: Tensor) -> tuple[Tensor, Tensor]:
         """Look up patches by their centres.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,12 @@ class Sampling:
     shape: tuple[int, ...]
     mode: str | int = "bilinear"
     padding_mode: str = "border"
+
+    @staticmethod
+    @lru_cache(maxsize=256)
+    def stored(shape: tuple[int, ...]) -> Sampling:
+        """The stored grid itself."""
+        return Sampling(np.eye(len(shape) + 1), shape)
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -101,7 +108,7 @@ class _Reading:
     rows: NDArray[Any]
     size: tuple[int, ...]
 
-    @property
+    @cached_property
     def columns(self) -> list[int]:
         """For each stored axis the output axis that runs along it; empty if the mapping mixes axes."""
         moves = np.abs(self.rows[:, :-1]) * self.sampling.shape > self.interpolation.tolerance
@@ -126,7 +133,7 @@ class _Reading:
     def direct(self, starts: NDArray[Any]) -> NDArray[Any]:
         """Which patches are blocks of stored voxels and need no interpolation, bool ``[N]``."""
         whole = np.all((starts >= 0) & (starts + self.size <= self.sampling.shape), axis=1)
-        shift = self.columns and (np.abs(self._steps()) == 1).all() and not (self.rows[:, -1] % 1).any()
+        shift = self.columns and (np.abs(self._steps) == 1).all() and not (self.rows[:, -1] % 1).any()
         if not shift:
             return np.zeros_like(whole)
         if self.sampling.padding_mode == "zeros":
@@ -139,7 +146,7 @@ class _Reading:
     def by_block(self, starts: NDArray[Any]) -> Tensor:
         """Copy blocks, then flip and permute their axes."""
         stored = self.interpolation.source.blocks(self._corners(starts), [self.size[column] for column in self.columns])
-        flipped = tuple(axis + 2 for axis, step in enumerate(self._steps()) if step < 0 and stored.shape[axis + 2] > 1)
+        flipped = tuple(axis + 2 for axis, step in enumerate(self._steps) if step < 0 and stored.shape[axis + 2] > 1)
         stored = np.flip(stored, flipped)  # along one voxel, a negative stride survives the copy, and torch refuses it
         return self.interpolation.values(stored.transpose(self._back()))
 
@@ -157,13 +164,14 @@ class _Reading:
 
     # ---- shared ----------------------------------------------------------------------------------------------------------
 
+    @cached_property
     def _steps(self) -> NDArray[Any]:
         """Stored voxels per output voxel along each stored axis."""
         return np.array([row[column] for row, column in zip(self.rows, self.columns, strict=True)])
 
     def _corners(self, starts: NDArray[Any]) -> NDArray[Any]:
         """The first stored voxels ``[N, D]`` of patches that are blocks."""
-        steps, edges = self._steps(), np.array([self.size[column] for column in self.columns])
+        steps, edges = self._steps, np.array([self.size[column] for column in self.columns])
         first = starts[:, self.columns] * steps + self.rows[:, -1]
         return np.asarray(first + np.minimum(steps, 0) * (edges - 1), np.int64)
 

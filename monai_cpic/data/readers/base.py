@@ -86,5 +86,6 @@ def open_decoded(folder: Path, key: str, channel: int) -> LazyVolume:
     header = json.loads((folder / HEADER).read_text())
     axes = list(range(len(header["shape"])))
     first = axes.pop(channel)
-    source = MappedSource(str(folder / VOXELS), header["dtype"], tuple(header["shape"]), (first, *reversed(axes)))
+    stored = str(folder / VOXELS), header["dtype"], tuple(header["shape"]), (first, *reversed(axes))
+    source = MappedSource(*stored, cache_dir=str(folder.parent))
     return LazyVolume(source, torch.tensor(header["affine"], dtype=torch.float64), key)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from monai_cpic.data.pyramid.centres import centres
 from monai_cpic.data.sources import Source
 from monai_cpic.data.volume import LazyVolume
 
@@ -72,3 +73,7 @@ class FunctionSource(Source):
     def points(self, indices: Sequence[NDArray[Any]]) -> NDArray[Any]:
         shape = np.broadcast_shapes(*(index.shape for index in indices))
         return np.array(np.broadcast_to(self.function(*indices), (self.size[0], *shape)))  # the caller may write into it
+
+    def level(self, factors: tuple[int, ...], through: Source | None = None) -> Source:
+        """The function at the centres of the blocks; nothing is averaged."""
+        return centres(through or self, factors)

@@ -28,7 +28,7 @@ def open_nifti(path: str | Path, cache_dir: str | Path | None = None) -> LazyVol
 
     Args:
         path: ``.nii`` or ``.nii.gz``.
-        cache_dir: where compressed files are unpacked (:func:`~monai_cpic.data.cache.unpacked.cached`).
+        cache_dir: where compressed files are unpacked and levels are kept (:func:`~monai_cpic.data.cache.unpacked.cached`).
 
     Raises:
         ValueError: if the file is damaged or truncated, or holds a series of volumes.
@@ -36,10 +36,10 @@ def open_nifti(path: str | Path, cache_dir: str | Path | None = None) -> LazyVol
     path = unpacked = Path(path)
     if path.suffix == ".gz":
         unpacked = cached([path], cache_dir, lambda folder: _unpack(path, folder / "volume.nii")) / "volume.nii"
-    return _map(path, unpacked)
+    return _map(path, unpacked, cache_dir)
 
 
-def _map(path: Path, unpacked: Path) -> LazyVolume:
+def _map(path: Path, unpacked: Path, cache_dir: str | Path | None) -> LazyVolume:
     """The volume of the file ``path``, which is ``unpacked`` when it is not compressed."""
     try:
         image: Any = nibabel.load(unpacked)
@@ -68,6 +68,7 @@ def _map(path: Path, unpacked: Path) -> LazyVolume:
         (1, *shape[::-1]),
         (0, *range(axes, 0, -1)),
         int(proxy.offset),
+        cache_dir=None if cache_dir is None else str(cache_dir),
         scaling=(float(proxy.slope), float(proxy.inter)),
     )
     keep = [*range(axes), 3]
@@ -85,7 +86,7 @@ def _unpack(path: Path, target: Path) -> None:
                 progress.update(packed.tell() - progress.n)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is truncated or damaged: {error}; fetch the file again") from error
-    _map(path, target)  # raises here, so that a broken file does not get into the cache
+    _map(path, target, None)  # raises here, so that a broken file does not get into the cache
 
 
 NIFTI = Reader(", ".join(SUFFIXES), lambda location: location.endswith(SUFFIXES), open_nifti)

@@ -78,7 +78,8 @@ def open_zarr(
     axes = [axis["name"] for axis in image["axes"]]
     spatial = tuple(axes.index(name) for name in "xyz" if name in axes)
     levels = [(entry["path"], *_geometry(location, image, entry)) for entry in image["datasets"]]
-    path, scale, origin = levels[_level([scale[list(spatial)] for _, scale, _ in levels], spacing)]
+    chosen = _level([scale[list(spatial)] for _, scale, _ in levels], spacing)
+    path, scale, origin = levels[chosen]
     array: Any = with_retries(lambda: group[path], f"{location}: {path}")
     others = [name for name in axes if name not in (*"xyz", "c") and array.shape[axes.index(name)] > 1]
     if others or len(spatial) < 2:
@@ -96,6 +97,7 @@ def open_zarr(
         axes.index("c") if "c" in axes else None,
         missing_chunks,
         options,
+        _coarser(levels, chosen, list(spatial)),
     )
     return LazyVolume(source, torch.from_numpy(affine), location)
 
@@ -126,6 +128,24 @@ def _level(spacings: Sequence[NDArray[Any]], asked: float | Sequence[float] | No
     finest = spacings[finest_first[0]]
     limit = finest if asked is None else np.maximum(asked, finest)
     return [number for number in finest_first if (spacings[number] <= 1.01 * limit).all()][-1]
+
+
+def _coarser(
+    levels: Sequence[tuple[str, NDArray[Any], NDArray[Any]]], chosen: int, spatial: list[int]
+) -> tuple[tuple[tuple[int, ...], str], ...]:
+    """The levels that have whole blocks of the chosen one as voxels: edges of the blocks, and the path of the level.
+
+    Writers differ in whether the first voxel of a level lies at the centre of its block or at the block's first voxel; both are
+    within half a block of the block's begin.
+    """
+    _, spacing, origin = levels[chosen]
+    result = []
+    for path, scale, first in levels:
+        ratios, shift = (scale / spacing)[spatial], ((first - origin) / spacing)[spatial]
+        factors = np.rint(ratios)
+        if (np.abs(ratios - factors) <= 0.01 * factors).all() and (np.abs(shift) <= factors / 2).all() and factors.max() > 1:
+            result.append((tuple(int(factor) for factor in factors), path))
+    return tuple(result)
 
 
 ZARR = Reader(

@@ -8,12 +8,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monai_cpic.data.cache.chunks import ChunksDoNotFit, shared_chunk_cache
+from monai_cpic.data.pyramid.geometry import level_shape
+from monai_cpic.data.pyramid.levels import in_cache
 from monai_cpic.data.sources.base import Source
 
 __all__ = ["ZarrSource"]
@@ -39,6 +42,7 @@ class ZarrSource(Source):
         channel: the stored axis that is the channel, if any.
         missing_chunks: ``"fill"`` or ``"error"``.
         storage_options: of fsspec, as JSON.
+        coarser: levels that the store has: edges of the blocks of voxels, and the path of the array.
     """
 
     location: str
@@ -50,6 +54,7 @@ class ZarrSource(Source):
     channel: int | None = None
     missing_chunks: str = "fill"
     storage_options: str = field(default="{}", repr=False)
+    coarser: tuple[tuple[tuple[int, ...], str], ...] = field(default=(), repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -91,6 +96,13 @@ class ZarrSource(Source):
                 ) from error
         parts = (slice(None, count // 2), slice(count // 2, None))
         return np.concatenate([self.points([i[part] if len(i) == count else i for i in indices]) for part in parts], 1)
+
+    def level(self, factors: tuple[int, ...], through: Source | None = None) -> Source:
+        """The store's own level, if it has one for these blocks, with values as its writer made them; else one in the cache.
+
+        What is cached belongs to the location and, of stores on disk, to the files of the array.
+        """
+        return _own_level(self, factors, os.getpid()) or _cached_level(self, factors, through or self)
 
     def _channel(self, number: int, chunks: NDArray[Any], offsets: NDArray[Any]) -> NDArray[Any]:
         opened = _opened(self, os.getpid())
@@ -155,3 +167,30 @@ class _Opened:
 def _opened(source: ZarrSource, process: int) -> _Opened:
     """One per process: connections and event loops do not survive a fork."""
     return _Opened(source)
+
+
+@lru_cache(maxsize=OPEN_ARRAYS)
+def _own_level(source: ZarrSource, factors: tuple[int, ...], process: int) -> ZarrSource | None:
+    """The level of the store that has these blocks and, but for blocks that are cut off, their number."""
+    path = dict(source.coarser).get(factors)
+    if path is None:
+        return None
+    from monai_cpic.data.readers.zarr_store import open_array, with_retries  # zarr is optional
+
+    array: Any = with_retries(lambda: open_array(source.location, path, source.storage_options), f"{source.location}: {path}")
+    stored = tuple(array.shape), tuple(array.chunks), array.dtype.str
+    level = ZarrSource(
+        source.location, path, *stored, source.spatial, source.channel, source.missing_chunks, source.storage_options
+    )
+    whole = [max(1, edge // factor) for edge, factor in zip(source.shape[1:], factors, strict=True)]
+    blocks = level_shape(source.shape[1:], factors)
+    fits = all(edge in counts for edge, *counts in zip(level.shape[1:], whole, blocks, strict=True))
+    return level if fits else None
+
+
+@lru_cache(maxsize=OPEN_ARRAYS)
+def _cached_level(source: ZarrSource, factors: tuple[int, ...], through: Source) -> Source:
+    """The level that is averaged once; remembered by each process, because a store may have very many files."""
+    order = sorted(range(len(factors)), key=lambda axis: source.spatial[axis])
+    files = sorted(path for path in (Path(source.location) / source.path).rglob("*") if path.is_file())
+    return in_cache(through, factors, order, files, chunks=[source.chunks[axis] for axis in source.spatial])

@@ -18,14 +18,15 @@ __all__ = ["Source", "StridedSource"]
 class Source:
     """Stored voxels ``[C, *spatial]`` that are read when they are needed.
 
-    A new kind of source implements :attr:`shape`, :attr:`dtype` and :meth:`points`.  Sources are immutable and picklable, and
-    they can be used in forked processes.
+    A new kind of source implements :attr:`shape`, :attr:`dtype` and :meth:`points`, and :meth:`level` if its files should not be
+    averaged anew by each process.  Sources are immutable and picklable, and they can be used in forked processes.
 
     Args:
         scaling: slope and intercept from stored numbers to true values.
     """
 
     scaling: tuple[float, float] = field(default=(1.0, 0.0), kw_only=True)
+    _levels: dict[tuple[int, ...], Source] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -59,6 +60,31 @@ class Source:
             stored numbers ``[C, N, *edges]``.
         """
         return self.points(indexing.product(indexing.clamped(corners, edges, self.shape[1:])))
+
+    def level(self, factors: tuple[int, ...], through: Source | None = None) -> Source:
+        """The volume at a lower resolution: true values, averaged over blocks of voxels.
+
+        The first block begins at the first voxel; blocks at the end average the voxels that there are.  Levels are float32.  By
+        default a level is averaged when it is first needed and kept in memory with the source.  Of volumes of more than
+        :data:`~monai_cpic.data.pyramid.levels.AVERAGED` voxels, a level has the voxels at the centres of the blocks instead.
+
+        Args:
+            factors: edges of the blocks, ``D`` powers of two.
+            through: a source of the same voxels that is averaged instead of this one, such as one that replaces voxels that are
+                not finite.
+
+        Returns:
+            a source of the shape ``(C, *⌈spatial / factors⌉)``.
+        """
+        source = self if through is None else through
+        if factors not in source._levels:
+            source._levels[factors] = source._averaged(factors)
+        return source._levels[factors]
+
+    def _averaged(self, factors: tuple[int, ...]) -> Source:
+        from monai_cpic.data.pyramid.levels import in_memory  # which makes sources
+
+        return in_memory(self, factors)
 
     def scaled(self, stored: NDArray[Any], dtype: DTypeLike = np.float32) -> NDArray[Any]:
         """True values of stored numbers, as ``dtype``; without a scaling, the numbers themselves."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,14 @@ class FiniteSource(Source):
             ValueError: if a voxel is not finite and there is no ``fill``.
         """
         return self._finite(self.source.blocks(corners, edges), product(clamped(corners, edges, self.shape[1:])))
+
+    def level(self, factors: tuple[int, ...], through: Source | None = None) -> Source:
+        """The level of the source, averaged over true or replaced values.
+
+        Raises:
+            ValueError: if any voxel is not finite and there is no ``fill``.
+        """
+        return replace(self, source=self.source.level(factors, through or self))
 
     def release(self) -> None:
         self.source.release()

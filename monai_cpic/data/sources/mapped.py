@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import mmap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monai_cpic.data.gather import indexing
-from monai_cpic.data.sources.base import StridedSource
+from monai_cpic.data.sources.base import Source, StridedSource
 from monai_cpic.data.sources.readahead import announce, missing
 
 __all__ = ["MappedSource"]
@@ -32,6 +32,7 @@ class MappedSource(StridedSource):
         stored_shape: the shape as stored, the last axis contiguous.
         axes: for each of ``(C, *spatial)``, the stored axis that it is.
         offset: bytes before the first voxel.
+        cache_dir: where levels are kept (:func:`~monai_cpic.data.cache.unpacked.cached`).
 
     Raises:
         ValueError: on construction and on reading, if the file is shorter than these numbers require.
@@ -42,6 +43,7 @@ class MappedSource(StridedSource):
     stored_shape: tuple[int, ...]
     axes: tuple[int, ...]
     offset: int = 0
+    cache_dir: str | None = field(default=None, kw_only=True, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         self._version()
@@ -80,6 +82,13 @@ class MappedSource(StridedSource):
         begin = self.offset % mmap.ALLOCATIONGRANULARITY  # of the voxels, in the map
         channels = np.arange(self.shape[0]) * strides[0]
         announce(self._map()._mmap, begin + np.add.outer(channels, _dot(indices, strides[1:])))
+
+    def level(self, factors: tuple[int, ...], through: Source | None = None) -> Source:
+        """A level, averaged once and kept in the cache folder as long as the file does not change."""
+        from monai_cpic.data.pyramid.levels import in_cache  # which makes sources
+
+        order = sorted(range(len(factors)), key=lambda axis: self.axes[axis + 1])
+        return in_cache(through or self, factors, order, [Path(self.path)], cache_dir=self.cache_dir)
 
     def release(self) -> None:
         """Unmap the pages that were read; they stay in the system's cache but would count as memory of this process."""

@@ -1,0 +1,1 @@
+"""The volume at lower resolutions: levels, which are averaged over blocks of voxels."""
