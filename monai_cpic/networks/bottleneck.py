@@ -71,8 +71,8 @@ class TTBottleneck(nn.Module):
         for volume in volumes:
             check_volume(volume, self.encoder.in_channels, self.decomposition.spatial_shape)
         self.encoder.eval()
-        size = self.encoder.receptive_field
-        field = LatentField(volumes, self.decomposition.spatial_shape, self._encode, size, self.checkpointing)
+        size, steps = self.encoder.receptive_field, self.encoder.steps
+        field = LatentField(volumes, self.decomposition.spatial_shape, self._encode, size, steps, self.checkpointing)
         if self.training:
             self._update_statistics(field)
         trains = self.decomposition(field, self._step if self.training else None)
@@ -109,7 +109,8 @@ class TTBottleneck(nn.Module):
         generator = torch.Generator().manual_seed(step)
         relative = torch.rand(STATISTICS_POINTS, len(field.spatial_shape), generator=generator)
         points = (relative * field.extents[:, None]).long()
-        patches = [volume.gather(own, self.encoder.receptive_field) for volume, own in zip(field.volumes, points, strict=True)]
+        size, steps = self.encoder.receptive_field, self.encoder.steps
+        patches = [volume.gather(own, size, steps=steps) for volume, own in zip(field.volumes, points, strict=True)]
         running = [layer for layer in self.modules() if isinstance(layer, _BatchNorm)]
         for layer in running:
             layer.momentum = 0.1 if step else 1.0

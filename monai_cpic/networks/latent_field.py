@@ -28,9 +28,10 @@ class LatentField:
     Args:
         volumes: ``B`` volumes with the same number of channels.
         spatial_shape: the grid, ``D`` sizes; points beyond a volume are read by its border mode.
-        encode: from patches ``[N, C, *size]`` and their positions ``[N, D]`` (:func:`grid_positions`) to latent vectors
+        encode: from patches ``[N, L·C, *size]`` and their positions ``[N, D]`` (:func:`grid_positions`) to latent vectors
             ``[N, n_dims]``.
         size: edge of the patches.
+        steps: distances between their voxels, see :meth:`~monai_cpic.data.LazyVolume.gather`.
         checkpointing: in the backward pass, read and encode the patches again, chunk by chunk, instead of keeping the encoder's
             intermediate values.
     """
@@ -41,12 +42,14 @@ class LatentField:
         spatial_shape: Sequence[int],
         encode: Callable[[Tensor, Tensor], Tensor],
         size: int,
+        steps: Sequence[int] = (1,),
         checkpointing: bool = False,
     ) -> None:
         self.volumes = list(volumes)
         self.spatial_shape = tuple(spatial_shape)
         self._encode_patches = encode
         self._size = size
+        self._steps = steps
         self._checkpointing = checkpointing
         self._strides = torch.tensor([math.prod(self.spatial_shape[axis + 1 :]) for axis in range(len(self.spatial_shape))])
         self._points_per_volume = math.prod(self.spatial_shape)
@@ -107,7 +110,7 @@ class LatentField:
         members, counts = torch.unique_consecutive(keys // self._points_per_volume, return_counts=True)
         points = self._points(keys)
         parts = zip(members.tolist(), points.split(counts.tolist()), strict=True)
-        patches = torch.cat([self._batch[member].gather(part, self._size) for member, part in parts])
+        patches = torch.cat([self._batch[member].gather(part, self._size, steps=self._steps) for member, part in parts])
         calls = zip(
             patches.split(POINTS_PER_CALL), grid_positions(points, self.spatial_shape).split(POINTS_PER_CALL), strict=True
         )

@@ -29,7 +29,7 @@ class EncoderTestCase:
 
     def patches(self, encoder: Encoder, count: int = 6) -> Tensor:
         """Random patches that an encoder takes."""
-        return torch.rand(count, encoder.in_channels, *(encoder.receptive_field,) * self.spatial_dims)
+        return torch.rand(count, len(encoder.steps) * encoder.in_channels, *(encoder.receptive_field,) * self.spatial_dims)
 
     def positions(self, count: int = 6) -> Tensor:
         """Positions of patches, equal in every call."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monai.config import KeysCollection
@@ -28,13 +28,22 @@ class ReadAheadd(MapTransform, RandomizableTrait):
         keys: volumes of :class:`FreezeLazyVolumed`.
         decomposition: the decomposition of the network.
         size: edge of the patches, the encoder's receptive field.
+        steps: distances between their voxels, the encoder's.
         allow_missing_keys: do not raise an error for missing keys.
     """
 
-    def __init__(self, keys: KeysCollection, decomposition: Decomposition, size: int, allow_missing_keys: bool = False) -> None:
+    def __init__(
+        self,
+        keys: KeysCollection,
+        decomposition: Decomposition,
+        size: int,
+        steps: Sequence[int] = (1,),
+        allow_missing_keys: bool = False,
+    ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.decomposition = decomposition
         self.size = size
+        self.steps = steps
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Read ahead for each volume.
@@ -47,5 +56,5 @@ class ReadAheadd(MapTransform, RandomizableTrait):
             volume = lazy_volume(items, key)
             points = self.decomposition.planned(volume)
             if points is not None:
-                items[key] = volume.prefetched(points, self.size)
+                items[key] = volume.prefetched(points, self.size, steps=self.steps)
         return items

@@ -64,3 +64,13 @@ def test_gradients_of_remembered_values_reach_the_encoder() -> None:
     (dense[:30].sum() + dense.square().sum()).backward()
     for a, p in zip(found, encoder.parameters(), strict=True):
         torch.testing.assert_close(a, gradient(p), rtol=1e-4, atol=1e-5)
+
+
+def test_a_field_of_several_steps_sees_the_patches_of_all() -> None:
+    volume = open_volume(torch.rand(2, *SHAPE))
+    points = torch.stack([torch.randint(0, n, (1, 30)) for n in SHAPE], -1)
+    field = LatentField([volume], SHAPE, lambda patches, positions: patches.flatten(1), 3, steps=(1, 2, 4))
+    near, middle, far = field.at(points)[0].reshape(30, 3, 2, 3, 3, 3).unbind(1)
+    assert torch.equal(near, volume.gather(points[0], 3))
+    for found, step in ((middle, 2), (far, 4)):
+        assert torch.equal(found, volume.gather(points[0], 3, steps=(1, step))[:, 2:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -21,6 +22,8 @@ class Encoder(nn.Module, ABC):
         in_channels: channels of the volumes.
         n_dims: length of the latent vectors, the channels of the latent field.
         receptive_field: edge of the patches, in voxels; odd.
+        steps: distances between the voxels of a patch, see :meth:`~monai_cpic.data.LazyVolume.gather`; more than one show the
+            encoder what is near and what is far.
 
     Example:
         >>> class MeanEncoder(Encoder):
@@ -32,12 +35,14 @@ class Encoder(nn.Module, ABC):
     in_channels: int
     n_dims: int
     receptive_field: int
+    steps: Sequence[int] = (1,)
 
     @abstractmethod
     def forward(self, patches: Tensor, positions: Tensor | None = None) -> Tensor:
         """Latent vectors ``[N, n_dims]``.
 
         Args:
-            patches: ``[N, in_channels, *(receptive_field,) * D]``.
+            patches: ``[N, len(steps) * in_channels, *(receptive_field,) * D]``: all channels of the first step, then those of the
+                second, ….
             positions: of the patches' centres in the grid, ``[N, D]``, -1 to 1 along each axis; most encoders ignore them.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from monai.networks.layers.factories import Conv, Norm, Pool
@@ -21,6 +22,7 @@ class PooledEncoder(Encoder):
         hidden_channels: widths of the convolutions.
         spatial_dims: 2 or 3.
         receptive_field: edge of the patches; odd, at least ``1 + 2 * len(hidden_channels)``.
+        steps: distances between the voxels of a patch; the patches of all steps are channels of the first convolution.
 
     Raises:
         ValueError: if the receptive field is even or too small.
@@ -28,6 +30,8 @@ class PooledEncoder(Encoder):
     Example:
         >>> import torch
         >>> PooledEncoder(in_channels=1, n_dims=4)(torch.rand(9, 1, 7, 7, 7)).shape
+        torch.Size([9, 4])
+        >>> PooledEncoder(in_channels=1, n_dims=4, steps=(1, 4, 16))(torch.rand(9, 3, 7, 7, 7)).shape
         torch.Size([9, 4])
     """
 
@@ -38,6 +42,7 @@ class PooledEncoder(Encoder):
         hidden_channels: tuple[int, ...] = (8, 16),
         spatial_dims: int = 3,
         receptive_field: int = 7,
+        steps: Sequence[int] = (1,),
     ) -> None:
         super().__init__()
         smallest = 1 + 2 * len(hidden_channels)
@@ -45,10 +50,11 @@ class PooledEncoder(Encoder):
             raise ValueError(f"receptive_field must be odd and at least {smallest}, got {receptive_field}")
         conv, norm, pool = Conv[Conv.CONV, spatial_dims], Norm[Norm.BATCH, spatial_dims], Pool[Pool.ADAPTIVEAVG, spatial_dims]
         layers: list[nn.Module] = []
-        for width, following in pairwise((in_channels, *hidden_channels)):
+        for width, following in pairwise((len(steps) * in_channels, *hidden_channels)):
             layers += [conv(width, following, kernel_size=3), nn.ReLU(), norm(following)]
         self.layers = nn.Sequential(*layers, pool(1), nn.Flatten(1), nn.Linear(hidden_channels[-1], n_dims))
         self.in_channels = in_channels
+        self.steps = tuple(steps)
         self.n_dims = n_dims
         self.receptive_field = receptive_field
 

@@ -39,6 +39,7 @@ class PositionedEncoder(Encoder):
         self.in_channels = encoder.in_channels
         self.n_dims = encoder.n_dims
         self.receptive_field = encoder.receptive_field
+        self.steps = encoder.steps
         joined = self.n_dims + spatial_dims * (1 + 2 * len(FREQUENCIES))
         self.layers = nn.Sequential(nn.Linear(joined, hidden_units), nn.ReLU(), nn.Linear(hidden_units, self.n_dims))
 

@@ -38,6 +38,11 @@ class TestPositionedEncoderInThePlane(EncoderTestCase):
         return PositionedEncoder(PatchEncoder(n_dims=3, spatial_dims=2), spatial_dims=2)
 
 
+class TestPooledEncoderOfNearAndFar(EncoderTestCase):
+    def encoder(self) -> Encoder:
+        return PooledEncoder(in_channels=2, n_dims=5, steps=(1, 4, 16))
+
+
 class TestVoxelEncoder(EncoderTestCase):
     def encoder(self) -> Encoder:
         return VoxelEncoder(in_channels=4)
