@@ -1,0 +1,163 @@
+"""Are real lesions seen, and how well is their volume estimated, before anything is learned?
+
+    python tests/benchmarks/bench_lesions.py [--patients 1449] [--methods ...] [--json FILE]
+
+1 449 stroke lesions, 157×189×136 voxels of 1 mm (cohort_stroke_soop in MONAI_CPIC_DATA, else ../shared/data), 1 to 400 000 voxels
+large.  The field has three channels, the means of 3×3×3 voxels at the steps 1, 4 and 16.  Reported are the share of lesions of
+which no voxel was encoded, the number of voxels encoded, and the correlation of the logarithms of the true volume and of its
+estimate, for all lesions and for the smaller half.  Estimates are means of the first channel: over the scan, over the tensor
+train, and over the scan with the tensor train as a control variate.  One thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from monai_cpic.data import LazyVolume, open_volume
+from monai_cpic.networks import ChannelMeans, Decomposition, Encoder, RandomCells, ScanCross, TTBottleneck
+from monai_cpic.networks.decompositions.random_cells import DRAWS, cell_counts, points_in_cells
+from monai_cpic.tensor_train import TensorTrain, multi_indices, qtt_modes
+
+DATA = Path(os.environ.get("MONAI_CPIC_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
+GRID = (160, 192, 144)  # of small prime factors
+CHANNELS = 3
+MODES = qtt_modes(GRID, CHANNELS)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A decomposition and what of it is a scan.
+
+    Args:
+        decomposition: makes it.
+        cells: of the scan.
+        draws: voxels in each of them.
+    """
+
+    decomposition: Callable[[], Decomposition]
+    cells: int
+    draws: int = 1
+
+
+METHODS = {
+    "scan of 1024, seeded cross, rank 6": Method(lambda: ScanCross(MODES, rank=6, cells=1024), 1024),
+    "scan of 512, seeded cross, rank 6": Method(lambda: ScanCross(MODES, rank=6, cells=512), 512),
+    "scan of 1024, seeded cross, rank 10": Method(lambda: ScanCross(MODES, rank=10, cells=1024), 1024),
+    "4096 random voxels": Method(lambda: RandomCells(GRID, CHANNELS, cells=1024), 1024, draws=DRAWS),
+}
+
+
+class Means(Encoder):
+    """The mean of the patch at each step."""
+
+    in_channels, n_dims, receptive_field, steps = 1, CHANNELS, 3, (1, 4, 16)
+
+    def forward(self, patches: Tensor, positions: Tensor | None = None) -> Tensor:
+        return patches.flatten(2).mean(2)
+
+
+def lesion(path: Path) -> LazyVolume:
+    """A lesion map in memory."""
+    image: Any = nibabel.load(path)
+    return open_volume(torch.from_numpy(np.asarray(image.dataobj, np.uint8))[None])
+
+
+def estimates(bottleneck: TTBottleneck, train: TensorTrain, volume: LazyVolume, method: Method) -> dict[str, float]:
+    """The share of the grid that a lesion fills, by the first channel."""
+    relative = torch.cat([points_in_cells(cell_counts(GRID, method.cells), seed) for seed in range(method.draws)])
+    points = (relative * torch.tensor(volume.shape[1:])).long()
+    scanned = bottleneck.encoder(volume.gather(points, 3, steps=(1, 4, 16)))[:, 0].double()
+    share = float(torch.tensor(volume.shape[1:]).prod() / torch.tensor(GRID).prod())  # of the grid that the volume fills
+    found = {"scan": share * scanned.mean().item()}
+    if len(train.shape) > 1:
+        means = ChannelMeans(CHANNELS).eval()
+        whole = (means(train) * means.variance.sqrt() + means.mean)[0, 0].item()
+        fitted = train.evaluate(multi_indices(MODES, torch.cat([points, torch.zeros(len(points), 1, dtype=torch.int64)], 1)))[0]
+        spread = fitted - fitted.mean()
+        size = spread.square().sum()
+        beta = float(((scanned - scanned.mean()) @ spread / size).clamp(0, 1)) if size > 0 else 0.0
+        found["tensor train"] = whole
+        found["control variate"] = share * scanned.mean().item() + beta * (whole - share * fitted.mean().item())
+    return found
+
+
+def correlation(estimated: Sequence[float], true: Sequence[float]) -> float:
+    """Of the logarithms; an estimate of zero or less counts as half a voxel."""
+    least = 0.5 / float(torch.tensor(GRID).prod())
+    return float(np.corrcoef(np.log(np.maximum(estimated, least)), np.log(true))[0, 1])
+
+
+def measure(name: str, paths: Sequence[Path]) -> dict[str, Any]:
+    """One method on all lesions."""
+    method = METHODS[name]
+    bottleneck = TTBottleneck(Means(), method.decomposition()).eval()
+    missed = 0
+    points: list[int] = []
+    seconds: list[float] = []
+    sizes: list[float] = []
+    found: list[dict[str, float]] = []
+    for path in tqdm(paths, desc=name, leave=False, disable=None):
+        volume = lesion(path)
+        mask = volume.gather(torch.tensor([[n // 2 for n in volume.shape[1:]]]), volume.shape[1:])[0, 0]
+        start = time.process_time()
+        with torch.no_grad():
+            train = bottleneck([volume])
+        seconds.append(time.process_time() - start)
+        inside = bottleneck.sampled[0]
+        inside = inside[(inside < torch.tensor(mask.shape)).all(1)]
+        missed += not bool((mask[tuple(inside.T)] > 0).any())
+        points.append(len(bottleneck.sampled[0]))
+        sizes.append(float(mask.sum()))
+        with torch.no_grad():
+            found.append(estimates(bottleneck, train, volume, method))
+    small = [k for k, size in enumerate(sizes) if size <= statistics.median(sizes)]
+    volumes = {
+        kind: {
+            "all": correlation([one[kind] for one in found], sizes),
+            "smaller half": correlation([found[k][kind] for k in small], [sizes[k] for k in small]),
+        }
+        for kind in found[0]
+    }
+    return {
+        "method": name,
+        "lesions": len(paths),
+        "no voxel inside": missed / len(paths),
+        "median voxels": statistics.median(points),
+        "median seconds": statistics.median(seconds),
+        "correlation of log volume": volumes,
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--patients", type=int, default=1449, help="the first so many")
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    paths = sorted((DATA / "cohort_stroke_soop" / "images").glob("*_lesion.nii.gz"))[: arguments.patients]
+    if not paths:
+        raise SystemExit(f"no lesions in {DATA}: set MONAI_CPIC_DATA")
+    text = json.dumps({"threads": 1, "results": [measure(name, paths) for name in arguments.methods]}, indent=2)
+    print(text)
+    if arguments.json:
+        arguments.json.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
