@@ -77,4 +77,4 @@ def join_channels(volumes: Sequence[LazyVolume]) -> LazyVolume:
             )
     keys = [volume.key for volume in volumes if volume.key is not None]
     source = ChannelSource(tuple(volume.source for volume in volumes))
-    return replace(first, source=source, key="; ".join(keys) if len(keys) == len(volumes) else None)
+    return replace(first, read=None, source=source, key="; ".join(keys) if len(keys) == len(volumes) else None)

@@ -164,7 +164,8 @@ class LazyVolume:
         longer along any axis than those of the grid.  Flips and permutations of axes are exact if the blocks divide the volume,
         and so are shifts by whole blocks within it: the result is that of resampling the volume and averaging it then.  Else the
         two differ by what is curved within a block: where details are about 12 voxels wide, by up to 0.1 % of the image's range
-        at step 2 and 0.4 % at step 4.
+        at step 2 and 0.4 % at step 4.  In the outermost blocks of a volume that the blocks do not divide they differ by some per
+        cent of the range, because the last block is cut off at another end.  Such a grid has to be padded by its border.
 
         Means are made when they are first needed: of files in the cache folder, of arrays in memory, of tensors on their device.
         OME-Zarr images that come with the level in question are read there.  Functions, and volumes of more than
@@ -174,7 +175,7 @@ class LazyVolume:
             step: a power of two.
 
         Raises:
-            ValueError: if it is none.
+            ValueError: if it is none, or the grid is padded by zeros, of which means at its border would have to know a share.
             OSError: if the cache is too small for the means.
         """
         (step,) = checked_steps((step,))
@@ -198,6 +199,11 @@ class LazyVolume:
             steps = (step._in_blocks(factors) if isinstance(step, LazyVolume) else step for step in self.intensity)
             blocks, sampling, below = block_centres(factors), self.sampling, factors
             if sampling is not None:
+                if sampling.padding_mode != "border":
+                    raise ValueError(
+                        f"{self!r} is padded by {sampling.padding_mode}, which patches of steps above 1 cannot be: use "
+                        'FreezeLazyVolumed(..., padding_mode="border")'
+                    )
                 below = factors_below(sampling.matrix @ blocks)
                 matrix = np.linalg.inv(block_centres(below)) @ sampling.matrix @ blocks
                 sampling = replace(sampling, matrix=matrix, shape=level_shape(sampling.shape, factors))

@@ -9,7 +9,7 @@ from ignite.engine import Engine, Events
 from monai.engines import PrepareBatch
 from torch import Tensor
 
-from monai_cpic.data import LazyVolume
+from monai_cpic.data import Volume
 from monai_cpic.handlers.prepare_batch import PrepareRows
 from monai_cpic.networks import VolumeRegressor
 
@@ -58,7 +58,7 @@ class RefreshHandler:
         if engine.state.epoch % self.interval:
             self(engine)
 
-    def _batches(self) -> Iterator[tuple[Sequence[LazyVolume], Tensor, Tensor | None]]:
+    def _batches(self) -> Iterator[tuple[Sequence[Volume], Tensor, Tensor | None]]:
         for batch in self.data_loader:
             volumes, target, given, _ = self.prepare_batch(batch)
             yield volumes, self.target(target), given[0] if given else None

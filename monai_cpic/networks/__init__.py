@@ -1,7 +1,15 @@
 """Torch modules on tensor trains and lazy volumes."""
 
 from monai_cpic.networks.bottleneck import TTBottleneck
-from monai_cpic.networks.decompositions import TTSVD, CrossApproximation, Decomposition, IndexStore, RandomCells, ScanCross
+from monai_cpic.networks.decompositions import (
+    TTSVD,
+    CrossApproximation,
+    Decomposition,
+    IndexStore,
+    RandomCells,
+    ScanCross,
+    TensorizedDecomposition,
+)
 from monai_cpic.networks.encoders import Encoder, PatchEncoder, PooledEncoder, PositionedEncoder, VoxelEncoder
 from monai_cpic.networks.latent_field import LatentField
 from monai_cpic.networks.nets import CovariatesOnlyNet, CPICNet, ResNetRegressor, VolumeRegressor, paper_net, random_cells_net
@@ -31,6 +39,7 @@ __all__ = [
     "TTBottleneck",
     "TTProjection",
     "TTSVD",
+    "TensorizedDecomposition",
     "TwoBranchHead",
     "VolumeRegressor",
     "VoxelEncoder",

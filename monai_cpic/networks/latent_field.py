@@ -92,14 +92,6 @@ class LatentField:
         return [points[members == member] for member in self._members]
 
     def _new(self, keys: Tensor) -> Tensor:
-        with_graph = self._memories[True]
-        if not torch.is_grad_enabled() and (known := with_graph.knows(keys)).any():
-            vectors = with_graph.look_up(keys[known], self._new).detach()
-            everything = vectors.new_empty(len(keys), vectors.shape[1])
-            everything[known] = vectors
-            if not known.all():
-                everything[~known] = self._new(keys[~known])
-            return everything
         if self._checkpointing and torch.is_grad_enabled():
             chunks = keys.split(POINTS_PER_CALL)
             return torch.cat([checkpoint(self._encode, chunk, use_reentrant=False) for chunk in chunks])

@@ -72,13 +72,6 @@ class Memory:
         self._slots = torch.empty(0, dtype=torch.int64)  # their rows in the table
         self._rows: Tensor | None = None
 
-    def knows(self, keys: Tensor) -> Tensor:
-        """Which keys have a row, bool of the shape of ``keys``."""
-        self.keys, self._slots = self.keys.to(keys.device), self._slots.to(keys.device)
-        if not len(self.keys):
-            return torch.zeros_like(keys, dtype=torch.bool)
-        return self.keys[torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)] == keys
-
     def look_up(self, keys: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """The rows of some keys; those that are new are computed.
 
@@ -90,7 +83,12 @@ class Memory:
             ``[*keys.shape, …]``.
         """
         distinct, inverse = torch.unique(keys, return_inverse=True)
-        new = distinct[~self.knows(distinct)]
+        self.keys, self._slots = self.keys.to(keys.device), self._slots.to(keys.device)
+        position = torch.searchsorted(self.keys, distinct)
+        known = torch.zeros_like(distinct, dtype=torch.bool)
+        inside = position < len(self.keys)
+        known[inside] = self.keys[position[inside]] == distinct[inside]
+        new = distinct[~known]
         if len(new):
             rows = compute(new)
             self._rows = rows if self._rows is None else torch.cat([self._rows, rows])

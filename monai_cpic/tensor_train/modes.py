@@ -167,10 +167,15 @@ def multi_indices(modes: Sequence[Mode], coordinates: Tensor) -> Tensor:
         [1, 0, 1, 2, 0]
     """
     shape = torch.tensor(grid_shape(modes), device=coordinates.device)
-    if coordinates.shape[-1] != len(shape) or bool(((coordinates < 0) | (coordinates >= shape)).any()):
+    if coordinates.is_floating_point() or coordinates.shape[-1] != len(shape):
         raise ValueError(
-            f"coordinates {tuple(coordinates.shape)} must have {len(shape)} axes, the channel last, and lie in the grid "
-            f"{shape.tolist()}; the largest are {coordinates.flatten(0, -2).amax(0).tolist()}"
+            f"coordinates are integers and have {len(shape)} axes, the channel last, to lie in the grid {shape.tolist()}; got "
+            f"{coordinates.dtype} {tuple(coordinates.shape)}"
+        )
+    outside = ((coordinates < 0) | (coordinates >= shape)).any(-1)
+    if outside.any():
+        raise ValueError(
+            f"coordinates must lie in the grid {shape.tolist()}, the channel last, got {coordinates[outside][0].tolist()}"
         )
     # From the coarsest mode to the finest: what an index leaves over must be within the reach of the finer ones.
     order = sorted(range(len(modes)), key=lambda k: -int(modes[k].offsets.max()))

@@ -39,6 +39,10 @@ class CentreSource(Source):
         axes = zip(indices, self.factors, self.source.shape[1:], strict=True)
         return self.source.points([np.minimum(index * factor + factor // 2, edge - 1) for index, factor, edge in axes])
 
+    def level(self, factors: tuple[int, ...], through: Source | None = None) -> Source:
+        """The level of the source that has these blocks of blocks."""
+        return centres(self.source, tuple(own * factor for own, factor in zip(self.factors, factors, strict=True)))
+
     def release(self) -> None:
         self.source.release()
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.data.utils import to_affine_nd
+from numpy.typing import NDArray
 from torch import Tensor
 
 from monai_cpic.data.readers.base import Reader
@@ -36,7 +37,7 @@ def open_array(values: Tensor | np.ndarray) -> LazyVolume:
         tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor  # numpy has no bfloat16
         source = ArraySource(tensor.numpy()) if tensor.device.type == "cpu" else TensorSource(tensor)
     else:
-        source = ArraySource(values if min(values.strides, default=0) >= 0 else np.ascontiguousarray(values))
+        source = ArraySource(values if _regular(values) else np.ascontiguousarray(values))
     _check("the array", source.shape, source.dtype)
     return LazyVolume(source, torch.as_tensor(to_affine_nd(len(source.shape) - 1, affine.cpu().double())))
 
@@ -57,6 +58,11 @@ def open_npy(path: str) -> LazyVolume:
     shape, axes = (mapped.shape[::-1], order[::-1]) if fortran else (mapped.shape, order)
     source = MappedSource(path, mapped.dtype.str, shape, axes, mapped.offset)
     return LazyVolume(source, torch.eye(mapped.ndim, dtype=torch.float64), path)
+
+
+def _regular(values: NDArray[Any]) -> bool:
+    """Whether the strides are whole numbers of values, and not negative, as reading expects."""
+    return all(stride >= 0 and stride % values.itemsize == 0 for stride in values.strides)
 
 
 def _check(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -135,15 +135,15 @@ def _coarser(
 ) -> tuple[tuple[tuple[int, ...], str], ...]:
     """The levels that have whole blocks of the chosen one as voxels: edges of the blocks, and the path of the level.
 
-    Writers differ in whether the first voxel of a level lies at the centre of its block or at the block's first voxel; both are
-    within half a block of the block's begin.
+    Writers differ in whether the first voxel of a level lies at the centre of its block or at the block's first voxel.
     """
     _, spacing, origin = levels[chosen]
     result = []
     for path, scale, first in levels:
         ratios, shift = (scale / spacing)[spatial], ((first - origin) / spacing)[spatial]
         factors = np.rint(ratios)
-        if (np.abs(ratios - factors) <= 0.01 * factors).all() and (np.abs(shift) <= factors / 2).all() and factors.max() > 1:
+        within = (shift >= -0.01 * factors) & (shift <= factors / 2)
+        if (np.abs(ratios - factors) <= 0.01 * factors).all() and within.all() and factors.max() > 1:
             result.append((tuple(int(factor) for factor in factors), path))
     return tuple(result)
 

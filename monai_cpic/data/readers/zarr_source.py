@@ -171,7 +171,7 @@ def _opened(source: ZarrSource, process: int) -> _Opened:
 
 @lru_cache(maxsize=OPEN_ARRAYS)
 def _own_level(source: ZarrSource, factors: tuple[int, ...], process: int) -> ZarrSource | None:
-    """The level of the store that has these blocks and, but for blocks that are cut off, their number."""
+    """The level of the store that has these blocks, of all channels, and as many of them as an average would."""
     path = dict(source.coarser).get(factors)
     if path is None:
         return None
@@ -182,10 +182,7 @@ def _own_level(source: ZarrSource, factors: tuple[int, ...], process: int) -> Za
     level = ZarrSource(
         source.location, path, *stored, source.spatial, source.channel, source.missing_chunks, source.storage_options
     )
-    whole = [max(1, edge // factor) for edge, factor in zip(source.shape[1:], factors, strict=True)]
-    blocks = level_shape(source.shape[1:], factors)
-    fits = all(edge in counts for edge, *counts in zip(level.shape[1:], whole, blocks, strict=True))
-    return level if fits else None
+    return level if level.shape == (source.shape[0], *level_shape(source.shape[1:], factors)) else None
 
 
 @lru_cache(maxsize=OPEN_ARRAYS)

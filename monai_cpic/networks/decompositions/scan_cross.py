@@ -50,7 +50,8 @@ class ScanCross(TensorizedDecomposition):
     def forward(self, field: LatentField, step: int | None) -> TensorTrain:
         relative = points_in_cells(self.cells, 0 if step is None else step)
         points = (relative * field.extents[:, None]).long()
-        seeds = self._seeds(points, field.at(points).detach())
+        with torch.no_grad():
+            seeds = self._seeds(points, field.at(points))
         trains, _ = cross_approximate(
             field,
             self.modes,
@@ -66,6 +67,6 @@ class ScanCross(TensorizedDecomposition):
     def _seeds(self, points: Tensor, vectors: Tensor) -> Tensor:
         """For each channel the scanned point of its largest value, the largest first, ``[B, n_dims, D + 1]``."""
         values, place = vectors.max(1)  # [B, n_dims]
-        channels = values.argsort(1, descending=True)
+        channels = values.argsort(dim=1, descending=True, stable=True)
         best = points.take_along_dim(place.gather(1, channels)[..., None], 1)
         return torch.cat([best, channels[..., None]], -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -44,7 +45,9 @@ class CPICNet(VolumeRegressor):
         checkpointing: bound the memory of a training step, see :class:`~monai_cpic.networks.TTBottleneck`.
 
     Raises:
-        ValueError: if there is neither a spatial shape nor a decomposition, or the two differ.
+        ValueError: if there is neither a spatial shape nor a decomposition, or the two differ, or a head takes another number of
+            features than the projection has.
+        TypeError: if the readout is something else, such as the word "null".
 
     Example:
         >>> import torch
@@ -84,6 +87,10 @@ class CPICNet(VolumeRegressor):
             projection = TTProjection(FEATURES, decomposition.mode_sizes, decomposition.ranks)
         self.projection = projection
         self.head = TwoBranchHead(projection.features, covariates, out_channels) if head is None else head
+        if self.head.features != projection.features:
+            raise ValueError(f"the head takes {self.head.features} features, the projection has {projection.features}")
+        if readout is not None and not isinstance(readout, Readout):
+            raise TypeError(f"a readout is a Readout or None, got {readout!r}; on a command line None is '$None'")
         self.readout = readout
 
     @property
@@ -111,7 +118,8 @@ class CPICNet(VolumeRegressor):
         """Recompute the projection's basis or statistics from as many volumes as it uses, and fit the readout to all volumes.
 
         In training the basis lags behind the encoder, which changes in every step; in evaluation it must belong to the encoder
-        that it is used with.  Afterwards the network is in evaluation mode.
+        that it is used with.  Afterwards the network is in evaluation mode.  With too few known targets for the readout there is
+        a warning, and predictions are the head's.
         """
         self.eval()
         capacity = self.projection.capacity
@@ -129,15 +137,20 @@ class CPICNet(VolumeRegressor):
             seen += len(distinct)
             if self.readout is None and seen >= capacity:
                 break
+        if not trains:
+            raise ValueError("there is no batch of training data to refresh the network from")
         every = TensorTrain.cat(trains)
         self.projection.refresh(every[:capacity])
         done = [f"Refreshed the projection from {min(seen, capacity)} volumes"]
         if self.readout is not None:
-            target = torch.cat(targets)
+            target = torch.cat(targets).reshape(sum(map(len, targets)), -1)
             known = ~target.isnan().any(1)
             chosen = torch.cat(rows)[known.cpu()]
+            self.readout.fitted.fill_(False)
             if len(chosen.unique()) < self.readout.fewest:
-                return [*done, f"Fewer than {self.readout.fewest} volumes with a known target: predictions remain the head's"]
+                fewest = self.readout.fewest
+                warnings.warn(f"fewer than {fewest} volumes have a known target: predictions are the head's", stacklevel=2)
+                return done
             self.readout.fit(every, target[known], torch.cat(covariates)[known] if covariates else None, chosen)
             done.append(f"Fitted the readout to {int(known.sum())} rows: {self.readout.summary}")
         return done

@@ -44,6 +44,7 @@ class VolumeRegressor(nn.Module, ABC):
             covariates: ``[B, covariates]``, converted to the device and dtype of the head.
 
         Raises:
+            ValueError: if the number of covariates is not that of the head.
             RuntimeError: under ``torch.jit.trace`` (MONAI's ``ckpt_export --use_trace True``): a trace would contain the voxels
                 of the scan that it was made with instead of reading those of the scan that it is given.
         """
@@ -52,6 +53,8 @@ class VolumeRegressor(nn.Module, ABC):
                 f"{type(self).__name__} reads voxels while it runs, which TorchScript cannot record: deploy the weights "
                 "(model.pt) with the bundle's inference.yaml, or trace its encoder and head"
             )
+        if covariates is not None:
+            self.head.check(covariates)
         if isinstance(volumes, Tensor):
             volumes = [open_volume(volume) for volume in volumes]
         return self._outputs(*distinct_volumes(volumes), covariates)

@@ -29,6 +29,7 @@ class TwoBranchHead(nn.Module):
         super().__init__()
         if features + covariates < 1:
             raise ValueError("a head needs features or covariates")
+        self.features = features
         self.covariates = covariates
         self.out_channels = out_channels
         self.branch = nn.Sequential(nn.Linear(covariates, 500), nn.ReLU(), nn.Linear(500, 100), nn.ReLU()) if covariates else None
@@ -46,8 +47,16 @@ class TwoBranchHead(nn.Module):
         """
         if covariates is None:
             covariates = features.new_zeros(len(features), self.covariates)
-        if covariates.shape[1] != self.covariates:
-            raise ValueError(f"the head takes {self.covariates} covariates, got {covariates.shape[1]}")
+        self.check(covariates)
         joined = features if self.branch is None else torch.cat([features, self.branch(covariates)], 1)
         outputs = self.trunk(joined)
         return outputs if self.linear is None else outputs + self.linear(features)
+
+    def check(self, covariates: Tensor) -> None:
+        """Refuse covariates ``[B, K]`` of another number.
+
+        Raises:
+            ValueError: if ``K`` is not ``self.covariates``.
+        """
+        if covariates.shape[1] != self.covariates:
+            raise ValueError(f"the head takes {self.covariates} covariates, got {covariates.shape[1]}")

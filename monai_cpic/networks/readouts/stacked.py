@@ -49,7 +49,7 @@ class StackedReadout(Readout):
         loss_function: Callable[[Tensor, Tensor], Tensor] = nn.functional.mse_loss,
     ) -> None:
         super().__init__()
-        self.loss_function = loss_function
+        self._loss = (loss_function,)  # not a part of the network, whose weights must load without it
         self.ridge = RidgeReadout(1, 0, mode_sizes)
         self.head = TwoBranchHead(0, covariates + 1, out_channels).requires_grad_(False)  # trained by fit alone
 
@@ -97,7 +97,7 @@ class StackedReadout(Readout):
                 for part in torch.randperm(len(seen)).split(BATCH):
                     batch = torch.isin(first, part).to(joined.device)
                     optimizer.zero_grad()
-                    self.loss_function(head(joined[batch][:, :0], joined[batch]), target[batch]).backward()
+                    self._loss[0](head(joined[batch][:, :0], joined[batch]), target[batch]).backward()
                     optimizer.step()
                     scheduler.step()
         self.head.load_state_dict(head.state_dict())

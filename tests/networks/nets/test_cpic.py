@@ -250,5 +250,31 @@ def test_refreshing_reads_no_more_batches_than_needed() -> None:
     module.readout = RidgeReadout(1, 0, module.bottleneck.decomposition.mode_sizes)
     done = module.refresh(batches())
     assert "Fitted the readout to 8 rows" in done[1] and read == [0, 1, 0, 1, 2, 3]
-    few = module.refresh([([open_volume(torch.rand(1, *SHAPE))] * 2, torch.rand(2, 1), None)])
-    assert "predictions remain the head's" in few[1]
+    assert module.readout.fitted
+    with pytest.warns(UserWarning, match="predictions are the head's"):
+        module.refresh([([open_volume(torch.rand(1, *SHAPE))] * 2, torch.rand(2, 1), None)])
+    assert not module.readout.fitted
+    with pytest.raises(ValueError, match="no batch"):
+        module.refresh([])
+
+
+def test_parts_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="takes 7 features, the projection has 10"):
+        CPICNet(SHAPE, head=TwoBranchHead(7, 0, 1))
+    with pytest.raises(TypeError, match=r"got 'null'.*\$None"):
+        CPICNet(SHAPE, readout="null")  # type: ignore[arg-type]  # as a command line gives it
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_covariates_are_counted_whatever_predicts(fitted: bool) -> None:
+    module = random_cells_net(SHAPE, covariates=2, n_dims=4).eval()
+    readout = RidgeReadout(1, 2, module.bottleneck.decomposition.mode_sizes)
+    readout.fitted.fill_(fitted)
+    module.readout = readout
+    with pytest.raises(ValueError, match="the head takes 2 covariates, got 3"):
+        module(torch.rand(1, 1, *SHAPE), torch.rand(1, 3))
+
+
+def test_a_loss_with_a_state_is_no_part_of_the_network() -> None:
+    readout = StackedReadout(1, 0, [12], torch.nn.BCEWithLogitsLoss(pos_weight=torch.ones(1)))
+    assert not any("loss" in name for name in readout.state_dict())
