@@ -95,7 +95,7 @@ def main() -> None:
                     "test_r2": r_squared(prediction * target.std() + target.mean(), test_target),
                     "probe_r2": probe(network.projection(known), target),
                 }
-            curve.append(found)
+                curve.append(found)
     print(json.dumps({**vars(arguments), "threads": 1, "seconds": time.perf_counter() - start, "curve": curve}, indent=2))
 
 

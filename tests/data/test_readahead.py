@@ -41,7 +41,7 @@ class Map:
 @given(st.lists(st.integers(0, 10 * PAGE + 4), min_size=1))
 def test_every_page_once_and_no_other(positions: list[int]) -> None:
     mapped = Map(10 * PAGE + 5)  # its last page is not full
-    announce(mapped, np.array(positions))  # type: ignore[arg-type]
+    announce(mapped, np.array(positions))  # type: ignore[arg-type]  # Map stands in for an mmap, which cannot be watched
     pages = [page for start, length in mapped.announced for page in range(start // PAGE, -(-(start + length) // PAGE))]
     assert pages == sorted({position // PAGE for position in positions})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def test_refused_sources(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"scan.txt: unknown kind"):
         open_volume(tmp_path / "scan.txt")
     with pytest.raises(TypeError, match="int"):
-        open_volume(3)  # type: ignore[arg-type]
+        open_volume(3)  # type: ignore[arg-type]  # as a user may
 
 
 # ---- reading -------------------------------------------------------------------------------------------------------------
@@ -211,9 +212,9 @@ def test_removed_file(files: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("collate", [default_collate, list_data_collate])
-def test_batches_keep_handles_apart(files: list[Path], collate: object) -> None:
+def test_batches_keep_handles_apart(files: list[Path], collate: Callable[..., Any]) -> None:
     volumes = [open_volume(path) for path in files[:2]]
-    batch = collate([{"image": volume, "age": torch.tensor(60 + n)} for n, volume in enumerate(volumes)])  # type: ignore[operator]
+    batch = collate([{"image": volume, "age": torch.tensor(60 + n)} for n, volume in enumerate(volumes)])
     assert batch["image"] == volumes
     assert batch["age"].tolist() == [60, 61]
 
