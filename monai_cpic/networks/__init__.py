@@ -13,11 +13,21 @@ from monai_cpic.networks.decompositions import (
 from monai_cpic.networks.encoders import Encoder, PatchEncoder, PooledEncoder, PositionedEncoder, VoxelEncoder
 from monai_cpic.networks.latent_field import LatentField
 from monai_cpic.networks.nets import CovariatesOnlyNet, CPICNet, ResNetRegressor, VolumeRegressor, paper_net, random_cells_net
-from monai_cpic.networks.projections import ChannelMeans, ConvexSolver, Projection, TTProjection
+from monai_cpic.networks.projections import (
+    ChannelMaxima,
+    ChannelMeans,
+    ConvexSolver,
+    JoinedProjection,
+    NormalisedProjection,
+    Projection,
+    TTProjection,
+)
 from monai_cpic.networks.readouts import Readout, RidgeReadout, StackedReadout, TwoBranchHead
+from monai_cpic.networks.sampled_field import SampledField
 
 __all__ = [
     "CPICNet",
+    "ChannelMaxima",
     "ChannelMeans",
     "ConvexSolver",
     "CovariatesOnlyNet",
@@ -25,7 +35,9 @@ __all__ = [
     "Decomposition",
     "Encoder",
     "IndexStore",
+    "JoinedProjection",
     "LatentField",
+    "NormalisedProjection",
     "PatchEncoder",
     "PooledEncoder",
     "PositionedEncoder",
@@ -34,6 +46,7 @@ __all__ = [
     "Readout",
     "ResNetRegressor",
     "RidgeReadout",
+    "SampledField",
     "ScanCross",
     "StackedReadout",
     "TTBottleneck",

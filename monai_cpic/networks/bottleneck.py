@@ -14,7 +14,7 @@ from monai_cpic.networks.decompositions import Decomposition
 from monai_cpic.networks.encoders import Encoder
 from monai_cpic.networks.grid import check_volume
 from monai_cpic.networks.latent_field import LatentField, grid_positions
-from monai_cpic.tensor_train import TensorTrain
+from monai_cpic.networks.sampled_field import SampledField
 
 __all__ = ["TTBottleneck"]
 
@@ -45,7 +45,7 @@ class TTBottleneck(nn.Module):
         >>> from monai_cpic.data import open_volume
         >>> from monai_cpic.networks import PatchEncoder, RandomCells
         >>> bottleneck = TTBottleneck(PatchEncoder(n_dims=4), RandomCells((16, 16, 8), n_dims=4, cells=32))
-        >>> bottleneck([open_volume(torch.rand(1, 16, 16, 8))]).shape
+        >>> bottleneck([open_volume(torch.rand(1, 16, 16, 8))]).trains.shape
         (128,)
     """
 
@@ -62,8 +62,8 @@ class TTBottleneck(nn.Module):
         self.standardise = nn.BatchNorm1d(encoder.n_dims, affine=False)
         self.sampled: list[Tensor] = []
 
-    def forward(self, volumes: Sequence[Volume]) -> TensorTrain:
-        """Tensor trains (float64, on the CPU) of the volumes' standardised latent fields, in the order of ``volumes``.
+    def forward(self, volumes: Sequence[Volume]) -> SampledField:
+        """The volumes' standardised latent fields (float64, on the CPU), in the order of ``volumes``.
 
         Raises:
             ValueError: if the channels of a volume differ from those of the encoder, or it is larger than the grid.
@@ -75,9 +75,9 @@ class TTBottleneck(nn.Module):
         field = LatentField(volumes, self.decomposition.spatial_shape, self._encode, size, steps, self.checkpointing)
         if self.training:
             self._update_statistics(field)
-        trains = self.decomposition(field, self._step if self.training else None)
+        found = self.decomposition(field, self._step if self.training else None)
         self.sampled = field.sampled()
-        return trains
+        return found
 
     def latent(self, patches: Tensor, positions: Tensor) -> Tensor:
         """Latent vectors ``[N, n_dims]`` of patches and their positions, on the device and in the precision of the encoder, even

@@ -83,13 +83,38 @@ class LatentField:
     def at(self, points: Tensor) -> Tensor:
         """Latent vectors ``[B, P, n_dims]`` at grid points, int64 ``[B, P, D]``."""
         keys = (points * self._strides).sum(-1) + self._members[:, None] * self._points_per_volume
-        return self._memories[torch.is_grad_enabled()].look_up(keys, self._new)
+        if torch.is_grad_enabled():
+            return self._memories[True].look_up(keys, self._new)
+        return self._memories[False].look_up(keys, self._borrow)
+
+    def maxima(self) -> Tensor:
+        """The largest value of each channel over all points encoded so far, ``[B, n_dims]``; with a graph where gradients are
+        needed."""
+        parts = [memory for memory in self._memories.values() if len(memory.keys)]
+        keys, vectors = torch.cat([memory.keys for memory in parts]), torch.cat([memory.rows().detach() for memory in parts])
+        places = []
+        for member in self._members:
+            own = keys // self._points_per_volume == member
+            places.append(self._points(keys[own][vectors[own].argmax(0)]))
+        found = self.at(torch.stack(places))  # [B, n_dims points, n_dims]
+        return found.diagonal(dim1=1, dim2=2)
 
     def sampled(self) -> list[Tensor]:
         """For each volume, the grid points that have been encoded, int64 ``[N_b, D]``."""
         keys = torch.cat([memory.keys for memory in self._memories.values()]).unique()
         members, points = keys // self._points_per_volume, self._points(keys)
         return [points[members == member] for member in self._members]
+
+    def _borrow(self, keys: Tensor) -> Tensor:
+        """Vectors without a graph: those with one serve as well, the others are new."""
+        known, vectors = self._memories[True].known(keys)
+        if vectors is None:
+            return self._new(keys)
+        rows = vectors.new_empty(len(keys), vectors.shape[1])
+        rows[known] = vectors
+        if not known.all():
+            rows[~known] = self._new(keys[~known])
+        return rows
 
     def _new(self, keys: Tensor) -> Tensor:
         if self._checkpointing and torch.is_grad_enabled():

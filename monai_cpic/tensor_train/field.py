@@ -84,19 +84,31 @@ class Memory:
         """
         distinct, inverse = torch.unique(keys, return_inverse=True)
         self.keys, self._slots = self.keys.to(keys.device), self._slots.to(keys.device)
-        position = torch.searchsorted(self.keys, distinct)
-        known = torch.zeros_like(distinct, dtype=torch.bool)
-        inside = position < len(self.keys)
-        known[inside] = self.keys[position[inside]] == distinct[inside]
-        new = distinct[~known]
+        new = distinct[~self._contains(distinct)]
         if len(new):
             rows = compute(new)
             self._rows = rows if self._rows is None else torch.cat([self._rows, rows])
             slots = torch.arange(len(self._slots), len(self._slots) + len(new), device=keys.device)
             self.keys, order = torch.cat([self.keys, new]).sort()
             self._slots = torch.cat([self._slots, slots])[order]
+        return self._at(distinct)[inverse]
+
+    def known(self, keys: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Which of some distinct keys ``[N]`` have been computed, bool ``[N]``, and their rows; None if there are none."""
+        known = self._contains(keys)
+        return known, self._at(keys[known]) if known.any() else None
+
+    def rows(self) -> Tensor:
+        """The rows of all keys, in the order of ``keys``."""
+        return self._at(self.keys)
+
+    def _contains(self, keys: Tensor) -> Tensor:
+        position = torch.searchsorted(self.keys, keys).clamp(max=max(len(self.keys) - 1, 0))
+        return self.keys[position] == keys if len(self.keys) else torch.zeros_like(keys, dtype=torch.bool)
+
+    def _at(self, keys: Tensor) -> Tensor:
         assert self._rows is not None
-        return self._rows[self._slots[torch.searchsorted(self.keys, distinct)][inverse]]
+        return self._rows[self._slots[torch.searchsorted(self.keys, keys)]]
 
 
 def memoized(field: Field, modes: Sequence[Mode]) -> Field:

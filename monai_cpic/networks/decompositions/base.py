@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from monai_cpic.data import Volume
 from monai_cpic.networks.latent_field import LatentField
+from monai_cpic.networks.sampled_field import SampledField
 from monai_cpic.tensor_train import Mode, TensorTrain, bond_ranks, grid_shape, mode_sizes
 
 __all__ = ["Decomposition", "TensorizedDecomposition"]
@@ -33,8 +35,8 @@ class Decomposition(nn.Module, ABC):
     ranks: Sequence[int]
 
     @abstractmethod
-    def forward(self, field: LatentField, step: int | None) -> TensorTrain:
-        """Tensor trains of ``B`` latent fields, float64, on the CPU; differentiable through the field's values.
+    def forward(self, field: LatentField, step: int | None) -> SampledField:
+        """What projections and readouts see of ``B`` latent fields; differentiable through the field's values.
 
         Args:
             field: the fields; call :meth:`~monai_cpic.networks.LatentField.at` for latent vectors, or the field itself for single
@@ -64,3 +66,12 @@ class TensorizedDecomposition(Decomposition):
         self.mode_sizes = mode_sizes(self.modes)
         self.ranks = bond_ranks(self.mode_sizes, rank)
         self.rank = rank
+
+    def channel_means(self, trains: TensorTrain) -> Tensor:
+        """The mean of each channel of tensor trains over the grid, ``[B, n_dims]``."""
+        *cores, last = trains
+        row = last.new_ones(len(trains), 1, 1)
+        for core in cores:
+            row = row @ core.mean(2)
+        channels = last.squeeze(3).unflatten(2, (-1, self.n_dims)).mean(2)
+        return torch.einsum("bij,bjn->bn", row, channels)

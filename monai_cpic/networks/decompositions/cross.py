@@ -12,6 +12,7 @@ from monai_cpic.data import Volume
 from monai_cpic.networks.decompositions.base import TensorizedDecomposition
 from monai_cpic.networks.decompositions.index_store import IndexStore
 from monai_cpic.networks.latent_field import LatentField
+from monai_cpic.networks.sampled_field import SampledField
 from monai_cpic.tensor_train import CrossIndices, Mode, Sweep, TensorTrain, cross_approximate
 
 __all__ = ["CrossApproximation"]
@@ -47,8 +48,9 @@ class CrossApproximation(TensorizedDecomposition):
         self.passes = passes
         self.indices = IndexStore() if indices is None else indices
 
-    def forward(self, field: LatentField, step: int | None) -> TensorTrain:
-        return self._cold(field, self.passes)[0] if step is None else self._warm(field)
+    def forward(self, field: LatentField, step: int | None) -> SampledField:
+        trains = self._cold(field, self.passes)[0] if step is None else self._warm(field)
+        return SampledField(trains, self.channel_means(trains), field.maxima().double(), scan=trains)
 
     def planned(self, volume: Volume) -> Tensor | None:
         indices = self.indices.get(volume.key)

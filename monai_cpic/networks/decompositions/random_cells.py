@@ -10,6 +10,7 @@ from torch import Tensor
 
 from monai_cpic.networks.decompositions.base import Decomposition
 from monai_cpic.networks.latent_field import LatentField
+from monai_cpic.networks.sampled_field import SampledField
 from monai_cpic.tensor_train import TensorTrain
 
 __all__ = ["RandomCells", "cell_counts", "points_in_cells"]
@@ -37,11 +38,12 @@ class RandomCells(Decomposition):
         self.mode_sizes = [math.prod(self.cells) * n_dims]
         self.ranks = [1, 1]
 
-    def forward(self, field: LatentField, step: int | None) -> TensorTrain:
+    def forward(self, field: LatentField, step: int | None) -> SampledField:
         seeds = range(DRAWS) if step is None else [step]
         relative = torch.cat([points_in_cells(self.cells, seed) for seed in seeds])
-        vectors = field.at((relative * field.extents[:, None]).long()).double()
-        return TensorTrain([vectors.unflatten(1, (len(seeds), -1)).mean(1).reshape(len(field), 1, -1, 1)])
+        vectors = field.at((relative * field.extents[:, None]).long()).double().unflatten(1, (len(seeds), -1))
+        trains = TensorTrain([vectors.mean(1).reshape(len(field), 1, -1, 1)])
+        return SampledField(trains, vectors.mean((1, 2)), vectors.amax(2).mean(1), scan=trains)
 
 
 def cell_counts(shape: Sequence[int], points: int) -> list[int]:

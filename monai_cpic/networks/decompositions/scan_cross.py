@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from monai_cpic.networks.decompositions.base import TensorizedDecomposition
-from monai_cpic.networks.decompositions.random_cells import cell_counts, points_in_cells
+from monai_cpic.networks.decompositions.random_cells import DRAWS, cell_counts, points_in_cells
 from monai_cpic.networks.latent_field import LatentField
-from monai_cpic.tensor_train import Mode, TensorTrain, cross_approximate, initial_indices
+from monai_cpic.networks.sampled_field import SampledField
+from monai_cpic.tensor_train import Mode, TensorTrain, cross_approximate, initial_indices, multi_indices
 
 __all__ = ["ScanCross"]
 
@@ -39,6 +40,10 @@ class ScanCross(TensorizedDecomposition):
         torch.Size([2, 1])
     """
 
+    control = True
+    gradient = True
+    crossing = True
+
     def __init__(
         self, modes: Sequence[Mode], rank: int = 6, cells: int = 512, oversampling: float = 1.5, passes: int = 2
     ) -> None:
@@ -47,22 +52,46 @@ class ScanCross(TensorizedDecomposition):
         self.oversampling = oversampling
         self.passes = passes
 
-    def forward(self, field: LatentField, step: int | None) -> TensorTrain:
-        relative = points_in_cells(self.cells, 0 if step is None else step)
+    def forward(self, field: LatentField, step: int | None) -> SampledField:
+        draws = range(DRAWS) if step is None else [step]
+        relative = torch.cat([points_in_cells(self.cells, draw) for draw in draws])
         points = (relative * field.extents[:, None]).long()
-        with torch.no_grad():
-            seeds = self._seeds(points, field.at(points))
-        trains, _ = cross_approximate(
-            field,
-            self.modes,
-            self.rank,
-            batch_size=len(field),
-            oversampling=self.oversampling,
-            passes=self.passes,
-            completion=0,
-            indices=initial_indices(self.modes, self.rank, seeds=seeds),
-        )
-        return trains
+        vectors = field.at(points).double()
+        first = len(points[0]) // len(draws)
+        seeds = self._seeds(points[:, :first], vectors[:, :first].detach())
+        with torch.set_grad_enabled(self.gradient and torch.is_grad_enabled()):
+            trains, _ = cross_approximate(
+                field,
+                self.modes,
+                self.rank,
+                batch_size=len(field),
+                oversampling=self.oversampling,
+                passes=self.passes,
+                completion=0,
+                indices=initial_indices(self.modes, self.rank, seeds=seeds),
+            )
+        scan = TensorTrain([vectors.unflatten(1, (len(draws), -1)).mean(1).reshape(len(field), 1, -1, 1)])
+        means = self._means(trains, points, vectors) if self.control else vectors.mean(1)
+        return SampledField(trains, means, field.maxima().double(), scan)
+
+    def _means(self, trains: TensorTrain, points: Tensor, vectors: Tensor) -> Tensor:
+        """The scan's means, corrected by the tensor trains as control variates."""
+        fitted = self._at(trains, points)
+        known, seen = fitted.detach(), vectors.detach()
+        known, seen = known - known.mean(1, keepdim=True), seen - seen.mean(1, keepdim=True)
+        slope = ((known * seen).sum(1) / known.square().sum(1).clamp(min=1e-12)).clamp(0, 1)
+        return vectors.mean(1) + slope * (self.channel_means(trains) - fitted.mean(1))
+
+    def _at(self, trains: TensorTrain, points: Tensor) -> Tensor:
+        """Values of all channels at points ``[B, P, D]``: ``[B, P, n_dims]``."""
+        channels = torch.arange(self.n_dims)
+        batch, count, axes = points.shape
+        every = points[:, :, None].expand(-1, -1, self.n_dims, -1)
+        every = torch.cat([every, channels.expand(batch, count, -1)[..., None]], -1).flatten(1, 2)
+        if (points == points[:1]).all():
+            return trains.evaluate(multi_indices(self.modes, every[0])).unflatten(1, (count, self.n_dims))
+        values = [trains[b : b + 1].evaluate(multi_indices(self.modes, every[b])) for b in range(batch)]
+        return torch.cat(values).unflatten(1, (count, self.n_dims))
 
     def _seeds(self, points: Tensor, vectors: Tensor) -> Tensor:
         """For each channel the scanned point of its largest value, the largest first, ``[B, n_dims, D + 1]``."""

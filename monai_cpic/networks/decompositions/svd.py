@@ -8,6 +8,7 @@ import torch
 
 from monai_cpic.networks.decompositions.base import TensorizedDecomposition
 from monai_cpic.networks.latent_field import LatentField
+from monai_cpic.networks.sampled_field import SampledField
 from monai_cpic.tensor_train import Mode, TensorTrain
 
 __all__ = ["TTSVD"]
@@ -27,11 +28,14 @@ class TTSVD(TensorizedDecomposition):
     def __init__(self, modes: Sequence[Mode], rank: int = 10) -> None:
         super().__init__(modes, rank)
 
-    def forward(self, field: LatentField, step: int | None) -> TensorTrain:
+    def forward(self, field: LatentField, step: int | None) -> SampledField:
         axes = [torch.arange(size) for size in self.spatial_shape]
         points = torch.cartesian_prod(*axes).reshape(1, -1, len(axes))
-        trains = []
+        trains, maxima = [], []
         for b in range(len(field)):
-            dense = field[[b]].at(points).reshape(1, *self.spatial_shape, -1)
-            trains.append(TensorTrain.from_dense(dense.double(), self.modes, self.rank))
-        return TensorTrain.cat(trains)
+            vectors = field[[b]].at(points).double()
+            maxima.append(vectors.amax(1))
+            dense = vectors.reshape(1, *self.spatial_shape, -1)
+            trains.append(TensorTrain.from_dense(dense, self.modes, self.rank))
+        every = TensorTrain.cat(trains)
+        return SampledField(every, self.channel_means(every), torch.cat(maxima), scan=every)

@@ -15,7 +15,8 @@ from monai_cpic.networks.encoders import Encoder, PatchEncoder
 from monai_cpic.networks.nets.volume_regressor import VolumeRegressor
 from monai_cpic.networks.projections import Projection, TTProjection
 from monai_cpic.networks.readouts import Readout, TwoBranchHead
-from monai_cpic.tensor_train import TensorTrain, qtt_modes
+from monai_cpic.networks.sampled_field import SampledField
+from monai_cpic.tensor_train import qtt_modes
 
 __all__ = ["CPICNet"]
 
@@ -102,10 +103,10 @@ class CPICNet(VolumeRegressor):
         return self.projection(self.bottleneck(volumes))
 
     def _outputs(self, volumes: Sequence[Volume], rows: Tensor, covariates: Tensor | None) -> Tensor:
-        trains = self.bottleneck(volumes)
+        field = self.bottleneck(volumes)
         if self.readout is None or self.training or not self.readout.fitted:
-            return self._predicted(self.projection(trains), rows, covariates)
-        return self.readout(trains, covariates, rows).to(next(self.head.parameters()))
+            return self._predicted(self.projection(field), rows, covariates)
+        return self.readout(field, covariates, rows).to(next(self.head.parameters()))
 
     @torch.no_grad()
     def sampled_points(self, volume: Volume) -> Tensor:
@@ -123,7 +124,7 @@ class CPICNet(VolumeRegressor):
         """
         self.eval()
         capacity = self.projection.capacity
-        trains: list[TensorTrain] = []
+        fields: list[SampledField] = []
         targets: list[Tensor] = []
         covariates: list[Tensor] = []
         rows: list[Tensor] = []
@@ -131,15 +132,15 @@ class CPICNet(VolumeRegressor):
         for volumes, target, given in batches:
             distinct, indices = distinct_volumes(volumes)
             rows.append(indices + seen)
-            trains.append(self.bottleneck(distinct))
+            fields.append(self.bottleneck(distinct))
             targets.append(target)
             covariates += [] if given is None else [given]
             seen += len(distinct)
             if self.readout is None and seen >= capacity:
                 break
-        if not trains:
+        if not fields:
             raise ValueError("there is no batch of training data to refresh the network from")
-        every = TensorTrain.cat(trains)
+        every = SampledField.cat(fields)
         self.projection.refresh(every[:capacity])
         done = [f"Refreshed the projection from {min(seen, capacity)} volumes"]
         if self.readout is not None:

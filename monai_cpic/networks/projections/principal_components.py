@@ -16,6 +16,7 @@ from torch import Tensor
 from monai_cpic.distributed import joint_mean, joint_trains
 from monai_cpic.networks.kept_trains import KeptTrains
 from monai_cpic.networks.projections.base import Projection
+from monai_cpic.networks.sampled_field import SampledField
 from monai_cpic.tensor_train import TensorTrain
 
 __all__ = ["TTProjection"]
@@ -76,7 +77,7 @@ class TTProjection(Projection):
         self.register_buffer("mean", torch.zeros(rank, dtype=torch.float64))
         self.register_buffer("scale", torch.tensor(0.0, dtype=torch.float64))  # 0: there is no basis yet
 
-    def forward(self, trains: TensorTrain) -> Tensor:
+    def forward(self, field: SampledField) -> Tensor:
         """Features ``[B, rank]``, float64, of zero mean and about unit variance over the training volumes.
 
         In evaluation before the first training step there is no basis: the features are 0, and a warning is issued.
@@ -84,7 +85,7 @@ class TTProjection(Projection):
         Raises:
             ValueError: in training, if the batch is larger than the bank.
         """
-        trains, joint = trains.to(self.coefficients.device), 0
+        trains, joint = field.trains.to(self.coefficients.device), 0
         if self.training:
             joint = self._update(joint_trains(trains))
         elif self.scale == 0:
@@ -95,15 +96,15 @@ class TTProjection(Projection):
         return (features - (joint_mean(features) if joint > 1 else self.mean)) / self.scale
 
     @torch.no_grad()
-    def refresh(self, trains: TensorTrain) -> None:
-        """Compute the basis, the mean and the scale from these tensor trains alone; the basis is aligned to the previous one.
+    def refresh(self, field: SampledField) -> None:
+        """Compute the basis, the mean and the scale from these fields alone; the basis is aligned to the previous one.
 
         Raises:
             ValueError: if there are fewer than two, or more than the bank holds.
         """
-        if not 2 <= len(trains) <= self.capacity:
-            raise ValueError(f"a basis needs 2 to {self.capacity} tensor trains, got {len(trains)}")
-        trains = trains.detach().to(self.coefficients.device)
+        if not 2 <= len(field) <= self.capacity:
+            raise ValueError(f"a basis needs 2 to {self.capacity} tensor trains, got {len(field)}")
+        trains = field.trains.detach().to(self.coefficients.device)
         self.step += 1
         self._make_basis(trains, self.step.repeat(len(trains)))
         features = self._project(trains)

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from monai_cpic.tensor_train import TensorTrain
+from monai_cpic.networks.sampled_field import SampledField
 
 __all__ = ["Readout"]
 
@@ -34,23 +34,23 @@ class Readout(nn.Module, ABC):
         """The last fit in words, for the log."""
 
     @abstractmethod
-    def forward(self, trains: TensorTrain, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
+    def forward(self, field: SampledField, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
         """Predictions ``[R, out_channels]``.
 
         Args:
-            trains: ``B`` tensor trains.
+            field: ``B`` latent fields.
             covariates: ``[R, covariates]``; default: zeros.
             rows: index of each row's tensor train, int64 ``[R]``; default: one row for each tensor train.
         """
 
     @abstractmethod
     def fit(
-        self, trains: TensorTrain, target: Tensor, covariates: Tensor | None = None, rows: Tensor | None = None
+        self, field: SampledField, target: Tensor, covariates: Tensor | None = None, rows: Tensor | None = None
     ) -> Tensor | None:
         """Fit to known targets and set ``fitted``.
 
         Args:
-            trains: ``B`` tensor trains.
+            field: ``B`` latent fields.
             target: ``[R, K]``.
             covariates: ``[R, covariates]``.
             rows: index of each row's tensor train, int64 ``[R]``.

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from monai_cpic.networks.kept_trains import KeptTrains
 from monai_cpic.networks.readouts.base import Readout
+from monai_cpic.networks.sampled_field import SampledField
 from monai_cpic.tensor_train import TensorTrain, bond_ranks
 
 __all__ = ["RidgeReadout"]
@@ -65,15 +66,15 @@ class RidgeReadout(Readout):
     def summary(self) -> str:
         return f"penalty {self.penalty:.1e}, share of the scans {self.share:.2f}"
 
-    def forward(self, trains: TensorTrain, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
-        predictions = trains.to(self.constant.device).inner(self.template()) + self.constant
+    def forward(self, field: SampledField, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
+        predictions = field.scan.to(self.constant.device).inner(self.template()) + self.constant
         predictions = predictions if rows is None else predictions[rows]
         return predictions if covariates is None else predictions + covariates.to(self.slope) @ self.slope
 
     @torch.no_grad()
     def fit(
         self,
-        trains: TensorTrain,
+        field: SampledField,
         target: Tensor,
         covariates: Tensor | None = None,
         rows: Tensor | None = None,
@@ -82,7 +83,7 @@ class RidgeReadout(Readout):
         """Fit to known targets, see :meth:`Readout.fit`.
 
         Args:
-            trains: ``B`` tensor trains.
+            field: ``B`` latent fields.
             target: ``[R, out_channels]``.
             covariates: ``[R, covariates]``.
             rows: index of each row's tensor train, int64 ``[R]``.
@@ -91,7 +92,7 @@ class RidgeReadout(Readout):
         Returns:
             The prediction for each row when its patient is left out, ``[R, out_channels]``.
         """
-        trains, target = trains.to(self.constant.device), target.to(self.constant)
+        trains, target = field.scan.to(self.constant.device), target.to(self.constant)
         places = torch.arange(len(trains)) if rows is None else rows.cpu()
         groups = (places if patients is None else patients).to(target.device)
         if len(groups.unique()) < self.fewest:
@@ -112,7 +113,7 @@ class RidgeReadout(Readout):
         self.template.keep(_combination(trains, each * self.share / unit_scans, self.rank))
         self.slope.copy_(known.mT @ dual * (1 - self.share) / unit_others)
         self.constant.zero_()
-        self.constant.copy_((target - self(trains, known, places)).mean(0))
+        self.constant.copy_((target - self(field, known, places)).mean(0))
         self.fitted.fill_(True)
         return left_out
 

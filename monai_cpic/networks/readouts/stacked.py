@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from monai_cpic.networks.readouts.base import Readout
 from monai_cpic.networks.readouts.head import TwoBranchHead
 from monai_cpic.networks.readouts.ridge import RidgeReadout
-from monai_cpic.tensor_train import TensorTrain
+from monai_cpic.networks.sampled_field import SampledField
 
 __all__ = ["StackedReadout"]
 
@@ -57,8 +57,8 @@ class StackedReadout(Readout):
     def summary(self) -> str:
         return self.ridge.summary
 
-    def forward(self, trains: TensorTrain, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
-        predicted = self.ridge(trains, rows=rows)
+    def forward(self, field: SampledField, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
+        predicted = self.ridge(field, rows=rows)
         parameter = next(self.head.parameters())
         others = predicted.new_zeros(len(predicted), self.head.covariates - 1) if covariates is None else covariates
         joined = torch.cat([others.to(parameter), predicted.to(parameter)], 1)
@@ -66,7 +66,7 @@ class StackedReadout(Readout):
 
     def fit(
         self,
-        trains: TensorTrain,
+        field: SampledField,
         target: Tensor,
         covariates: Tensor | None = None,
         rows: Tensor | None = None,
@@ -74,16 +74,16 @@ class StackedReadout(Readout):
         """Fit the regression to the last column of the target, then train a new head with a fixed seed: AdamW, one cycle.
 
         Args:
-            trains: ``B`` tensor trains.
+            field: ``B`` latent fields.
             target: ``[R, K]``; the last column must be the same in all rows of a tensor train.
             covariates: ``[R, covariates]``.
             rows: index of each row's tensor train, int64 ``[R]``.
         """
         parameter = next(self.head.parameters())
-        places = torch.arange(len(trains)) if rows is None else rows.cpu()
+        places = torch.arange(len(field)) if rows is None else rows.cpu()
         seen, first = torch.unique(places, return_inverse=True)
         chosen = torch.stack([(first == k).nonzero()[0, 0] for k in range(len(seen))])  # one row of each
-        left_out = self.ridge.fit(trains[seen], target[chosen.to(target.device), -1:])[first]
+        left_out = self.ridge.fit(field[seen], target[chosen.to(target.device), -1:])[first]
         others = target.new_zeros(len(target), self.head.covariates - 1) if covariates is None else covariates
         joined, target = torch.cat([others.to(parameter), left_out.to(parameter)], 1), target.to(parameter)
         devices = [parameter.device] if parameter.is_cuda else []
