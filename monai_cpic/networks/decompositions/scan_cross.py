@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -49,6 +50,7 @@ class ScanCross(TensorizedDecomposition):
     ) -> None:
         super().__init__(modes, rank)
         self.cells = cell_counts(self.spatial_shape, cells)
+        self.scan_sizes = [math.prod(self.cells) * self.n_dims]
         self.oversampling = oversampling
         self.passes = passes
 
