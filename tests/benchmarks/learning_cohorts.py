@@ -49,7 +49,7 @@ PERCENTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 BALL_RADII, BALL_CONTRASTS, BALL_NOISE = (6.0, 10.0), (40.0, 80.0), 8.0  # voxels; grey levels, as is the noise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cohort:
     """Scans of one grid, what is to be predicted from them, and how networks see them.
 
