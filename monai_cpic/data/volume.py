@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data._utils.collate import default_collate_fn_map
 
@@ -127,18 +128,23 @@ class LazyVolume:
         steps = tuple(steps)
         if self.read is not None and self.read.are(edges, steps, dtype):
             return self._completed(self.read, centres.cpu(), edges)
-        if steps != (1,):
-            return torch.cat([self._blocks_around(centres, edges, step, dtype) for step in checked_steps(steps)], 1)
-        starts = centres.cpu().numpy().astype(np.int64) - np.array(edges) // 2
-        sampling = self.sampling or Sampling.stored(self.source.shape[1:])
-        patches = sampling.patches(self.source, starts, edges, dtype)
-        self.source.release()
-        for step in self.intensity:
-            if isinstance(step, LazyVolume):
-                patches = patches.masked_fill(step.gather(centres, edges) <= 0, 0)
+        where = centres.cpu().numpy().astype(np.int64, copy=False)
+        levels = [(self._in_blocks(factors), where // factors) for factors in self._factors(steps)]
+        patches = torch.cat([level._stored_patches(blocks, edges, dtype) for level, blocks in levels])
+        for number, step in enumerate(self.intensity):
+            if isinstance(step, LazyVolume):  # each level has its own mask
+                masks = [level.intensity[number].gather(torch.from_numpy(blocks), edges) for level, blocks in levels]
+                patches = patches.masked_fill(torch.cat(masks) <= 0, 0)
             else:
                 patches = step(patches).as_subclass(Tensor)  # MONAI's transforms return a MetaTensor
-        return patches.to(dtype)
+        return patches.to(dtype).unflatten(0, (len(levels), -1)).transpose(0, 1).flatten(1, 2)
+
+    def _stored_patches(self, centres: NDArray[Any], edges: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Patches ``[N, C, *size]`` before the steps of intensities."""
+        sampling = self.sampling or Sampling.stored(self.source.shape[1:])
+        patches = sampling.patches(self.source, centres - np.array(edges) // 2, edges, dtype)
+        self.source.release()
+        return patches
 
     def _completed(self, read: ReadPatches, centres: Tensor, edges: tuple[int, ...]) -> Tensor:
         """Take patches that have been read and read the others."""
@@ -178,17 +184,15 @@ class LazyVolume:
             ValueError: if it is none, or the grid is padded by zeros, of which means at its border would have to know a share.
             OSError: if the cache is too small for the means.
         """
-        (step,) = checked_steps((step,))
-        return self._in_blocks(self._factors(step))
+        return self._in_blocks(*self._factors((step,)))
 
-    def _factors(self, step: int) -> tuple[int, ...]:
-        return factors_of_step(step, self.affine[:-1, :-1].norm(dim=0).numpy())
-
-    def _blocks_around(self, centres: Tensor, edges: tuple[int, ...], step: int, dtype: torch.dtype) -> Tensor:
-        """Patches of :meth:`coarser` around the blocks that hold some voxels."""
-        factors = self._factors(step)
-        blocks = centres.cpu().div(torch.tensor(factors), rounding_mode="floor")
-        return self._in_blocks(factors).gather(blocks, edges, dtype=dtype)
+    def _factors(self, steps: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        """The edges of the blocks of each step."""
+        known = _factors.setdefault(self, {})
+        if steps not in known:
+            spacing = self.affine[:-1, :-1].norm(dim=0).numpy()
+            known[steps] = tuple(factors_of_step(step, spacing) for step in checked_steps(steps))
+        return known[steps]
 
     def _in_blocks(self, factors: tuple[int, ...]) -> LazyVolume:
         """The volume averaged over blocks of the grid on which it is seen."""
@@ -269,8 +273,10 @@ class LazyVolume:
         return self  # it is immutable, and MONAI's data sets copy every cached item
 
 
-# For each handle the same scan in blocks of some edges; kept apart, so that handles are pickled without them.
+# For each handle the same scan in blocks of some edges, and the edges for some steps; kept apart, so that handles are pickled
+# without them.
 _coarser: WeakKeyDictionary[LazyVolume, dict[tuple[int, ...], LazyVolume]] = WeakKeyDictionary()
+_factors: WeakKeyDictionary[LazyVolume, dict[tuple[int, ...], tuple[tuple[int, ...], ...]]] = WeakKeyDictionary()
 
 
 def distinct_volumes(volumes: Sequence[V]) -> tuple[list[V], Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -14,6 +14,7 @@ from monai.transforms.lazy.utils import requires_interp
 from numpy.typing import NDArray
 from torch import Tensor
 
+from monai_cpic.data.gather.exact import ExactGrid
 from monai_cpic.data.gather.indexing import clamped, product
 from monai_cpic.data.gather.interpolation import MODES, Interpolation
 from monai_cpic.data.sources.base import Source
@@ -73,6 +74,12 @@ class Sampling:
             matrix = np.round(matrix)
         object.__setattr__(self, "matrix", matrix)
 
+    @cached_property
+    def _exact(self) -> ExactGrid | None:
+        """The grid if it needs no interpolation."""
+        exact = requires_interp(self.matrix) is not None
+        return ExactGrid.of(self.matrix, self.shape, self.padding_mode == "zeros") if exact else None
+
     def patches(self, source: Source, starts: NDArray[Any], size: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         """Read patches.
 
@@ -85,18 +92,19 @@ class Sampling:
         Returns:
             ``[N, C, *size]``.
         """
-        channels = source.shape[0]
-        reading = _Reading(self, Interpolation(source, self.mode, self.padding_mode, dtype), self.matrix[:-1], tuple(size))
-        result = torch.empty(len(starts), channels, *size, dtype=dtype)
-        direct = reading.direct(starts)
-        interpolate = reading.by_axis if reading.columns else reading.by_box
-        for which, read, voxels in ((direct, reading.by_block, 1), (~direct, interpolate, reading.voxels_per_value())):
-            rows = np.flatnonzero(which)
-            step = max(1, VOXELS_PER_READ // (voxels * math.prod(size) * channels))
-            for first in range(0, len(rows), step):
-                chunk = rows[first : first + step]
-                result[torch.from_numpy(chunk)] = read(starts[chunk])
-        return result
+        size, voxels = tuple(size), 1
+        if not len(starts):
+            return torch.empty(0, source.shape[0], *size, dtype=dtype)
+        read: Callable[[NDArray[Any]], Tensor]
+        if (exact := self._exact) is not None:
+            numbers = np.float32 if dtype == torch.float32 else np.float64
+            read = lambda starts: torch.from_numpy(exact.patches(source, starts, size, numbers))  # noqa: E731
+        else:
+            reading = _Reading(self, Interpolation(source, self.mode, self.padding_mode, dtype), self.matrix[:-1], size)
+            read, voxels = reading.by_axis if reading.columns else reading.by_box, reading.voxels_per_value()
+        step = max(1, VOXELS_PER_READ // (voxels * math.prod(size) * source.shape[0]))
+        parts = [read(starts[first : first + step]) for first in range(0, len(starts), step)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,25 +138,7 @@ class _Reading:
             return 1 << len(self.size)
         return -(-math.prod(self.box) // math.prod(self.size))
 
-    def direct(self, starts: NDArray[Any]) -> NDArray[Any]:
-        """Which patches are blocks of stored voxels and need no interpolation, bool ``[N]``."""
-        whole = np.all((starts >= 0) & (starts + self.size <= self.sampling.shape), axis=1)
-        shift = self.columns and (np.abs(self._steps) == 1).all() and not (self.rows[:, -1] % 1).any()
-        if not shift:
-            return np.zeros_like(whole)
-        if self.sampling.padding_mode == "zeros":
-            corners, edges = self._corners(starts), [self.size[column] for column in self.columns]
-            whole &= np.all((corners >= 0) & (corners + edges <= self.interpolation.source.shape[1:]), axis=1)
-        return np.asarray(whole)
-
-    # ---- three ways to read patches from ``starts``; each gives [N, C, *size] --------------------------------------------
-
-    def by_block(self, starts: NDArray[Any]) -> Tensor:
-        """Copy blocks, then flip and permute their axes."""
-        stored = self.interpolation.source.blocks(self._corners(starts), [self.size[column] for column in self.columns])
-        flipped = tuple(axis + 2 for axis, step in enumerate(self._steps) if step < 0 and stored.shape[axis + 2] > 1)
-        stored = np.flip(stored, flipped)  # along one voxel, a negative stride survives the copy, and torch refuses it
-        return self.interpolation.values(stored.transpose(self._back()))
+    # ---- two ways to read patches from ``starts``; each gives [N, C, *size] -----------------------------------------------
 
     def by_axis(self, starts: NDArray[Any]) -> Tensor:
         """Read the neighbours of the output coordinates of each axis, then interpolate one axis after the other."""
@@ -163,17 +153,6 @@ class _Reading:
         return self.interpolation.at_points(coordinates, self.box).transpose(0, 1)
 
     # ---- shared ----------------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _steps(self) -> NDArray[Any]:
-        """Stored voxels per output voxel along each stored axis."""
-        return np.array([row[column] for row, column in zip(self.rows, self.columns, strict=True)])
-
-    def _corners(self, starts: NDArray[Any]) -> NDArray[Any]:
-        """The first stored voxels ``[N, D]`` of patches that are blocks."""
-        steps, edges = self._steps, np.array([self.size[column] for column in self.columns])
-        first = starts[:, self.columns] * steps + self.rows[:, -1]
-        return np.asarray(first + np.minimum(steps, 0) * (edges - 1), np.int64)
 
     def _back(self) -> list[int]:
         """The permutation from ``[C, N, *stored axes]`` to ``[N, C, *output axes]``."""
