@@ -4,6 +4,7 @@ from monai_cpic.networks.bottleneck import TTBottleneck
 from monai_cpic.networks.decompositions import (
     TTSVD,
     CrossApproximation,
+    Curriculum,
     Decomposition,
     IndexStore,
     RandomCells,
@@ -32,6 +33,7 @@ __all__ = [
     "ConvexSolver",
     "CovariatesOnlyNet",
     "CrossApproximation",
+    "Curriculum",
     "Decomposition",
     "Encoder",
     "IndexStore",

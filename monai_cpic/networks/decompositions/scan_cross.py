@@ -36,9 +36,8 @@ class ScanCross(TensorizedDecomposition):
         cells: at most so many cells of the scan.
         oversampling: rows per bond in units of ``rank``, see :func:`~monai_cpic.tensor_train.cross_approximate`.
         passes: sweeps.
-        gradient: whether the entries of the tensor trains have a gradient in training, in the last sweep.  Means and maxima always
-            have one, at a third of the cost; a projection of the tensor trains, such as
-            :class:`~monai_cpic.networks.TTProjection`, needs it.
+        gradient: whether the tensor trains have a gradient in training, through the last sweep, as a projection of them such as
+            :class:`~monai_cpic.networks.TTProjection` needs it.  Means and maxima always have one.
 
     Example:
         >>> from monai_cpic.networks import CPICNet, PooledEncoder

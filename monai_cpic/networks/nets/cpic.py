@@ -10,17 +10,17 @@ from torch import Tensor
 
 from monai_cpic.data import Volume, distinct_volumes
 from monai_cpic.networks.bottleneck import TTBottleneck
-from monai_cpic.networks.decompositions import CrossApproximation, Decomposition
-from monai_cpic.networks.encoders import Encoder, PatchEncoder
+from monai_cpic.networks.decompositions import Decomposition, ScanCross
+from monai_cpic.networks.encoders import Encoder, PooledEncoder, PositionedEncoder
 from monai_cpic.networks.nets.volume_regressor import VolumeRegressor
-from monai_cpic.networks.projections import Projection, TTProjection
+from monai_cpic.networks.projections import ChannelMaxima, ChannelMeans, JoinedProjection, Projection
 from monai_cpic.networks.readouts import Readout, TwoBranchHead
 from monai_cpic.networks.sampled_field import SampledField
 from monai_cpic.tensor_train import qtt_modes
 
 __all__ = ["CPICNet"]
 
-FEATURES = 10  # of the default projection
+NEAR_AND_FAR = (1, 4, 16)  # steps of the default encoder's patches
 
 
 class CPICNet(VolumeRegressor):
@@ -36,11 +36,12 @@ class CPICNet(VolumeRegressor):
         in_channels: channels of the volumes; not used if an encoder is given.
         out_channels: number of outputs; not used if a head is given.
         covariates: number of covariates of each row; not used if a head is given.
-        encoder: from patches to latent vectors; default: the paper's, with 16 channels.
-        decomposition: which voxels are encoded, and the tensor train of their vectors; default: cross-approximation of rank 10
-            with 1.5-fold oversampling.
-        projection: from tensor trains to features; default: :class:`~monai_cpic.networks.TTProjection` with 10 features.
-        head: from features and covariates to outputs.
+        encoder: from patches to latent vectors; default: :class:`~monai_cpic.networks.PooledEncoder` with 16 channels, of patches
+            near and far (steps 1, 4 and 16), which sees its position (:class:`~monai_cpic.networks.PositionedEncoder`).
+        decomposition: which voxels are encoded, and the tensor train of their vectors; default: a scan and a cross-approximation
+            seeded by it, :class:`~monai_cpic.networks.ScanCross`.
+        projection: from latent fields to features; default: the means and the maxima of the channels.
+        head: from features and covariates to outputs; default: with a linear path.
         readout: if given, the network predicts by it once it is fitted (:meth:`refresh`); the loss of the head then only trains
             the encoder.  Long training overfits the encoder to its scans, and predictions of the head are then more reliable.
         checkpointing: bound the memory of a training step, see :class:`~monai_cpic.networks.TTBottleneck`.
@@ -80,14 +81,17 @@ class CPICNet(VolumeRegressor):
                 f"a network needs one grid, got spatial_shape={spatial_shape} and a decomposition of the grid {grid}"
             )
         if encoder is None:
-            encoder = PatchEncoder(in_channels, spatial_dims=len(grid))
+            patches = PooledEncoder(in_channels, spatial_dims=len(grid), steps=NEAR_AND_FAR)
+            encoder = PositionedEncoder(patches, spatial_dims=len(grid))
         if decomposition is None:
-            decomposition = CrossApproximation(qtt_modes(grid, encoder.n_dims))
+            decomposition = ScanCross(qtt_modes(grid, encoder.n_dims))
         self.bottleneck = TTBottleneck(encoder, decomposition, checkpointing)
         if projection is None:
-            projection = TTProjection(FEATURES, decomposition.mode_sizes, decomposition.ranks)
+            projection = JoinedProjection([ChannelMeans(encoder.n_dims), ChannelMaxima(encoder.n_dims)])
         self.projection = projection
-        self.head = TwoBranchHead(projection.features, covariates, out_channels) if head is None else head
+        if head is None:
+            head = TwoBranchHead(projection.features, covariates, out_channels, linear_path=True)
+        self.head = head
         if self.head.features != projection.features:
             raise ValueError(f"the head takes {self.head.features} features, the projection has {projection.features}")
         if readout is not None and not isinstance(readout, Readout):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from monai_cpic.networks.decompositions import CrossApproximation, RandomCells
-from monai_cpic.networks.encoders import PatchEncoder, PooledEncoder
-from monai_cpic.networks.nets.cpic import CPICNet
-from monai_cpic.networks.projections import ChannelMeans, TTProjection
+from monai_cpic.networks.encoders import PatchEncoder, PooledEncoder, PositionedEncoder
+from monai_cpic.networks.nets.cpic import NEAR_AND_FAR, CPICNet
+from monai_cpic.networks.projections import TTProjection
 from monai_cpic.networks.readouts import TwoBranchHead
 from monai_cpic.tensor_train import qtt_modes
 
@@ -47,6 +47,7 @@ def paper_net(
         encoder=PatchEncoder(in_channels, n_dims, spatial_dims=len(spatial_shape)),
         decomposition=decomposition,
         projection=TTProjection(rank, decomposition.mode_sizes, decomposition.ranks),
+        head=TwoBranchHead(rank, covariates, out_channels),
     )
 
 
@@ -59,9 +60,10 @@ def random_cells_net(
     n_dims: int = 16,
     cells: int = 1024,
 ) -> CPICNet:
-    """The network of the bundles without their readouts: random cells, an encoder with batch normalization, channel means.
+    """:class:`CPICNet` without its cross-approximation: one random voxel in each cell, and everything else the same.
 
-    The head has a linear path.
+    It is the stronger and cheaper network where the target depends on what is spread over the whole scan, and blind to what is
+    small.
 
     Args:
         spatial_shape: the grid, ``D`` sizes.
@@ -76,9 +78,10 @@ def random_cells_net(
         >>> random_cells_net((16, 16, 8), n_dims=4)(torch.rand(2, 1, 16, 16, 8)).shape
         torch.Size([2, 1])
     """
+    patches = PooledEncoder(in_channels, n_dims, spatial_dims=len(spatial_shape), steps=NEAR_AND_FAR)
     return CPICNet(
-        encoder=PooledEncoder(in_channels, n_dims, spatial_dims=len(spatial_shape)),
+        out_channels=out_channels,
+        covariates=covariates,
+        encoder=PositionedEncoder(patches, spatial_dims=len(spatial_shape)),
         decomposition=RandomCells(spatial_shape, n_dims, cells),
-        projection=ChannelMeans(n_dims),
-        head=TwoBranchHead(n_dims, covariates, out_channels, linear_path=True),
     )
