@@ -93,6 +93,16 @@ class DecompositionTestCase:
         for part, expected in together.items():
             torch.testing.assert_close(torch.cat([one[part] for one in apart]), expected, rtol=1e-3, atol=1e-3)
 
+    def test_volumes_of_several_sizes(self) -> None:
+        decomposition = self.decomposition()
+        shapes = [[-(-size // part) for size in decomposition.spatial_shape] for part in (1, 2)]
+        volumes = [open_volume(torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))) for shape in shapes]
+        with torch.no_grad():
+            together = _dense(decomposition(self.field(decomposition, volumes), None))
+            apart = [_dense(decomposition(self.field(decomposition, [volume]), None)) for volume in volumes]
+        for part, expected in together.items():
+            torch.testing.assert_close(torch.cat([one[part] for one in apart]), expected, rtol=1e-3, atol=1e-3)
+
     def test_only_points_of_the_grid_are_encoded(self) -> None:
         decomposition = self.decomposition()
         field = self.field(decomposition, self.volumes(decomposition))

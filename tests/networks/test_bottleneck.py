@@ -33,8 +33,11 @@ def test_full_rank_svd_is_the_standardised_encoder_output(modes: list[Mode]) -> 
     volume = volumes(1)[0]
     points = torch.cartesian_prod(*(torch.arange(n) for n in SHAPE))
     latent = module.standardise(module.encoder(volume.gather(points, 9)))
-    found = module([volume]).trains.to_dense().reshape(*SHAPE, 4)  # both tensorizations are in row-major order
+    field = module([volume])
+    found = field.trains.to_dense().reshape(*SHAPE, 4)  # both tensorizations are in row-major order
     torch.testing.assert_close(found, latent.reshape(*SHAPE, 4).double(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(field.means[0], latent.double().mean(0), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(field.maxima[0], latent.double().amax(0), rtol=1e-4, atol=1e-4)
 
 
 def test_cross_approaches_the_svd_with_the_rank() -> None:
