@@ -2,7 +2,16 @@
 
 from monai_cpic.testing.decomposition import DecompositionTestCase
 from monai_cpic.testing.encoder import EncoderTestCase
+from monai_cpic.testing.projection import ProjectionTestCase
 from monai_cpic.testing.reader import ReaderTestCase
+from monai_cpic.testing.readout import ReadoutTestCase
 from monai_cpic.testing.volume import VolumeTestCase
 
-__all__ = ["DecompositionTestCase", "EncoderTestCase", "ReaderTestCase", "VolumeTestCase"]
+__all__ = [
+    "DecompositionTestCase",
+    "EncoderTestCase",
+    "ProjectionTestCase",
+    "ReaderTestCase",
+    "ReadoutTestCase",
+    "VolumeTestCase",
+]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from monai_cpic.data import LazyVolume, open_volume
-from monai_cpic.networks import Decomposition, LatentField
+from monai_cpic.networks import Decomposition, LatentField, SampledField
 
 __all__ = ["DecompositionTestCase"]
 
@@ -50,22 +50,58 @@ class DecompositionTestCase:
         decomposition = self.decomposition()
         volumes = self.volumes(decomposition)
         for step in (None, 1):
-            trains = decomposition(self.field(decomposition, volumes), step)
-            assert len(trains) == len(volumes) and tuple(trains.shape) == tuple(decomposition.mode_sizes)
+            found = decomposition(self.field(decomposition, volumes), step)
+            assert len(found) == len(volumes) and tuple(found.trains.shape) == tuple(decomposition.mode_sizes)
             assert len(decomposition.ranks) == len(decomposition.mode_sizes) + 1
-            assert all(found <= most for found, most in zip(trains.ranks, decomposition.ranks, strict=True))
-            assert all(core.dtype == torch.float64 and bool(core.isfinite().all()) for core in trains)
+            assert all(rank <= most for rank, most in zip(found.trains.ranks, decomposition.ranks, strict=True))
+            assert len(found.scan) == len(volumes) and tuple(found.scan.shape) == tuple(decomposition.scan_sizes)
+            assert found.means.shape == found.maxima.shape == (len(volumes), decomposition.n_dims)
+            for part in (*found.trains, *found.scan, found.means, found.maxima):
+                assert part.dtype == torch.float64 and bool(part.isfinite().all())
+
+    def test_maxima_are_those_of_the_points_encoded(self) -> None:
+        """In a training step.  An evaluation may take a mean over several draws of points, which lies between their values."""
+        decomposition = self.decomposition()
+        for step in (None, 1):
+            field = self.field(decomposition, self.volumes(decomposition))
+            found = decomposition(field, step).maxima
+            values = [field[[b]].at(points[None])[0].double() for b, points in enumerate(field.sampled())]
+            largest, least = (torch.stack([each(vectors, 0) for vectors in values]) for each in (torch.amax, torch.amin))
+            assert bool((found <= largest + 1e-6).all()) and bool((found >= least - 1e-6).all())
+            if step is not None:
+                torch.testing.assert_close(found, largest)
+
+    def test_means_and_maxima_of_fields_of_one_value(self) -> None:
+        decomposition = self.decomposition()
+        for value in (0.0, 1.0):
+            constant = open_volume(torch.full((1, *decomposition.spatial_shape), value))
+            for step in (None, 1):
+                found = decomposition(self.field(decomposition, [constant, constant]), step)
+                expected = value * torch.linspace(1.0, 2.0, decomposition.n_dims).double().expand(2, -1)
+                torch.testing.assert_close(found.means, expected, rtol=1e-3, atol=1e-3)
+                torch.testing.assert_close(found.maxima, expected)
 
     def test_evaluation_repeats_and_batched_equals_per_item(self) -> None:
         decomposition = self.decomposition()
         volumes = self.volumes(decomposition)
         with torch.no_grad():
             decomposition(self.field(decomposition, volumes), 1)
-            together = decomposition(self.field(decomposition, volumes), None).to_dense()
-            again = decomposition(self.field(decomposition, volumes), None).to_dense()
-            apart = [decomposition(self.field(decomposition, [volume]), None).to_dense() for volume in volumes]
+            together = _dense(decomposition(self.field(decomposition, volumes), None))
+            again = _dense(decomposition(self.field(decomposition, volumes), None))
+            apart = [_dense(decomposition(self.field(decomposition, [volume]), None)) for volume in volumes]
         torch.testing.assert_close(again, together)
-        torch.testing.assert_close(torch.cat(apart), together, rtol=1e-3, atol=1e-3)
+        for part, expected in together.items():
+            torch.testing.assert_close(torch.cat([one[part] for one in apart]), expected, rtol=1e-3, atol=1e-3)
+
+    def test_volumes_of_several_sizes(self) -> None:
+        decomposition = self.decomposition()
+        shapes = [[-(-size // part) for size in decomposition.spatial_shape] for part in (1, 2)]
+        volumes = [open_volume(torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))) for shape in shapes]
+        with torch.no_grad():
+            together = _dense(decomposition(self.field(decomposition, volumes), None))
+            apart = [_dense(decomposition(self.field(decomposition, [volume]), None)) for volume in volumes]
+        for part, expected in together.items():
+            torch.testing.assert_close(torch.cat([one[part] for one in apart]), expected, rtol=1e-3, atol=1e-3)
 
     def test_only_points_of_the_grid_are_encoded(self) -> None:
         decomposition = self.decomposition()
@@ -79,18 +115,20 @@ class DecompositionTestCase:
         decomposition = self.decomposition()
         for step in (None, 1):
             weights = torch.linspace(1.0, 2.0, decomposition.n_dims)[None].requires_grad_()
-            trains = decomposition(self.field(decomposition, self.volumes(decomposition), weights), step)
-            trains.inner(trains.detach()).sum().backward()
-            assert weights.grad is not None and bool(weights.grad.isfinite().all()) and bool((weights.grad != 0).any())
+            found = decomposition(self.field(decomposition, self.volumes(decomposition), weights), step)
+            for part, norm in _norms(found).items():
+                (gradient,) = torch.autograd.grad(norm, weights, retain_graph=True)
+                assert bool(gradient.isfinite().all()) and bool((gradient != 0).any()), part
 
     def test_fields_of_one_value_have_finite_gradients(self) -> None:
         decomposition = self.decomposition()
         for value in (0.0, 1.0):
             constant = open_volume(torch.full((1, *decomposition.spatial_shape), value))
             weights = torch.ones(1, decomposition.n_dims).requires_grad_()
-            trains = decomposition(self.field(decomposition, [constant, constant], weights), 1)
-            trains.inner(trains.detach()).sum().backward()
-            assert weights.grad is not None and bool(weights.grad.isfinite().all())
+            found = decomposition(self.field(decomposition, [constant, constant], weights), 1)
+            for part, norm in _norms(found).items():
+                (gradient,) = torch.autograd.grad(norm, weights, retain_graph=True)
+                assert bool(gradient.isfinite().all()), part
 
     def test_planned_points_are_points_of_the_grid(self) -> None:
         decomposition = self.decomposition()
@@ -103,5 +141,15 @@ class DecompositionTestCase:
         volumes = self.volumes(decomposition)
         twin = copy.deepcopy(decomposition)
         with torch.no_grad():
-            expected = decomposition(self.field(decomposition, volumes), None).to_dense()
-            torch.testing.assert_close(twin(self.field(decomposition, volumes), None).to_dense(), expected)
+            expected = _dense(decomposition(self.field(decomposition, volumes), None))
+            torch.testing.assert_close(_dense(twin(self.field(decomposition, volumes), None)), expected)
+
+
+def _dense(found: SampledField) -> dict[str, Tensor]:
+    """The four parts as tensors that do not depend on the gauge."""
+    return {"trains": found.trains.to_dense(), "means": found.means, "maxima": found.maxima, "scan": found.scan.to_dense()}
+
+
+def _norms(found: SampledField) -> dict[str, Tensor]:
+    """The sum of the squares of each part."""
+    return {part: values.square().sum() for part, values in _dense(found).items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from monai_cpic.networks import SampledField
 from monai_cpic.tensor_train import TensorTrain
 
 
@@ -38,8 +39,8 @@ class AlignedLoss(nn.Module):
         self.trains: TensorTrain | None = None
         bottleneck.register_forward_hook(self._record)
 
-    def _record(self, bottleneck: nn.Module, inputs: object, trains: TensorTrain) -> None:
-        self.trains = trains
+    def _record(self, bottleneck: nn.Module, inputs: object, field: SampledField) -> None:
+        self.trains = field.trains
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """A scalar."""

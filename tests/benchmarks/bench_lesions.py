@@ -28,9 +28,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from monai_cpic.data import LazyVolume, open_volume
-from monai_cpic.networks import ChannelMeans, Decomposition, Encoder, RandomCells, ScanCross, TTBottleneck
+from monai_cpic.networks import (
+    Decomposition,
+    Encoder,
+    RandomCells,
+    SampledField,
+    ScanCross,
+    TensorizedDecomposition,
+    TTBottleneck,
+)
 from monai_cpic.networks.decompositions.random_cells import DRAWS, cell_counts, points_in_cells
-from monai_cpic.tensor_train import TensorTrain, multi_indices, qtt_modes
+from monai_cpic.tensor_train import multi_indices, qtt_modes
 
 DATA = Path(os.environ.get("MONAI_CPIC_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 GRID = (160, 192, 144)  # of small prime factors
@@ -44,20 +52,18 @@ class Method:
 
     Args:
         decomposition: makes it.
-        cells: of the scan.
-        draws: voxels in each of them.
+        cells: of the scan, in each of which an evaluation has several voxels.
     """
 
     decomposition: Callable[[], Decomposition]
     cells: int
-    draws: int = 1
 
 
 METHODS = {
-    "scan of 1024, seeded cross, rank 6": Method(lambda: ScanCross(MODES, rank=6, cells=1024), 1024),
-    "scan of 512, seeded cross, rank 6": Method(lambda: ScanCross(MODES, rank=6, cells=512), 512),
-    "scan of 1024, seeded cross, rank 10": Method(lambda: ScanCross(MODES, rank=10, cells=1024), 1024),
-    "4096 random voxels": Method(lambda: RandomCells(GRID, CHANNELS, cells=1024), 1024, draws=DRAWS),
+    "scan of 1024 cells, seeded cross, rank 6": Method(lambda: ScanCross(MODES, rank=6, cells=1024), 1024),
+    "scan of 512 cells, seeded cross, rank 6": Method(lambda: ScanCross(MODES, rank=6, cells=512), 512),
+    "scan of 1024 cells, seeded cross, rank 10": Method(lambda: ScanCross(MODES, rank=10, cells=1024), 1024),
+    "4096 random voxels": Method(lambda: RandomCells(GRID, CHANNELS, cells=1024), 1024),
 }
 
 
@@ -76,23 +82,24 @@ def lesion(path: Path) -> LazyVolume:
     return open_volume(torch.from_numpy(np.asarray(image.dataobj, np.uint8))[None])
 
 
-def estimates(bottleneck: TTBottleneck, train: TensorTrain, volume: LazyVolume, method: Method) -> dict[str, float]:
+def estimates(bottleneck: TTBottleneck, found: SampledField, volume: LazyVolume, method: Method) -> dict[str, float]:
     """The share of the grid that a lesion fills, by the first channel."""
-    relative = torch.cat([points_in_cells(cell_counts(GRID, method.cells), seed) for seed in range(method.draws)])
+    relative = torch.cat([points_in_cells(cell_counts(GRID, method.cells), seed) for seed in range(DRAWS)])
     points = (relative * torch.tensor(volume.shape[1:])).long()
     scanned = bottleneck.encoder(volume.gather(points, 3, steps=(1, 4, 16)))[:, 0].double()
     share = float(torch.tensor(volume.shape[1:]).prod() / torch.tensor(GRID).prod())  # of the grid that the volume fills
-    found = {"scan": share * scanned.mean().item()}
-    if len(train.shape) > 1:
-        means = ChannelMeans(CHANNELS).eval()
-        whole = (means(train) * means.variance.sqrt() + means.mean)[0, 0].item()
-        fitted = train.evaluate(multi_indices(MODES, torch.cat([points, torch.zeros(len(points), 1, dtype=torch.int64)], 1)))[0]
+    estimated = {"scan": share * scanned.mean().item()}
+    if isinstance(bottleneck.decomposition, TensorizedDecomposition):
+        whole = bottleneck.decomposition.channel_means(found.trains)[0, 0].item()
+        fitted = found.trains.evaluate(
+            multi_indices(MODES, torch.cat([points, torch.zeros(len(points), 1, dtype=torch.int64)], 1))
+        )[0]
         spread = fitted - fitted.mean()
         size = spread.square().sum()
         beta = float(((scanned - scanned.mean()) @ spread / size).clamp(0, 1)) if size > 0 else 0.0
-        found["tensor train"] = whole
-        found["control variate"] = share * scanned.mean().item() + beta * (whole - share * fitted.mean().item())
-    return found
+        estimated["tensor train"] = whole
+        estimated["control variate"] = share * scanned.mean().item() + beta * (whole - share * fitted.mean().item())
+    return estimated
 
 
 def correlation(estimated: Sequence[float], true: Sequence[float]) -> float:
@@ -115,7 +122,7 @@ def measure(name: str, paths: Sequence[Path]) -> dict[str, Any]:
         mask = volume.gather(torch.tensor([[n // 2 for n in volume.shape[1:]]]), volume.shape[1:])[0, 0]
         start = time.process_time()
         with torch.no_grad():
-            train = bottleneck([volume])
+            sampled = bottleneck([volume])
         seconds.append(time.process_time() - start)
         inside = bottleneck.sampled[0]
         inside = inside[(inside < torch.tensor(mask.shape)).all(1)]
@@ -123,7 +130,7 @@ def measure(name: str, paths: Sequence[Path]) -> dict[str, Any]:
         points.append(len(bottleneck.sampled[0]))
         sizes.append(float(mask.sum()))
         with torch.no_grad():
-            found.append(estimates(bottleneck, train, volume, method))
+            found.append(estimates(bottleneck, sampled, volume, method))
     small = [k for k, size in enumerate(sizes) if size <= statistics.median(sizes)]
     volumes = {
         kind: {

@@ -18,8 +18,7 @@ from torch import Tensor
 from tqdm import trange
 
 from monai_cpic.data import ArraySource, LazyVolume
-from monai_cpic.networks import paper_net
-from monai_cpic.tensor_train import TensorTrain
+from monai_cpic.networks import SampledField, paper_net
 
 SIZE, BATCH = 64, 32
 
@@ -87,7 +86,7 @@ def main() -> None:
         if epoch % 2 == 0:
             network.eval()
             with torch.no_grad():
-                known = TensorTrain.cat([network.bottleneck(train[i : i + BATCH]) for i in range(0, len(train), BATCH)])
+                known = SampledField.cat([network.bottleneck(train[i : i + BATCH]) for i in range(0, len(train), BATCH)])
                 network.projection.refresh(known[: network.projection.capacity])
                 prediction = torch.cat([network(test[i : i + BATCH]) for i in range(0, len(test), BATCH)])[:, 0]
                 found = {

@@ -307,8 +307,8 @@ def prefetch(work: Path, scans: int = 16, edge: int = 512, workers: int = 2) -> 
             start = time.perf_counter()
             for batch in loader:
                 optimizer.zero_grad()
-                train = network(batch["image"])
-                train.norm().sum().backward()
+                field = network(batch["image"])
+                field.trains.norm().sum().backward()
                 optimizer.step()
             seconds[name].append(time.perf_counter() - start)
     repeated = {name: sorted(times[1:4])[1] for name, times in seconds.items()}

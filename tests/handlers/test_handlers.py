@@ -124,19 +124,19 @@ def test_latest_checkpoint_is_found_by_number(tmp_path: Path) -> None:
 
 def test_a_ridge_readout_is_fitted_to_the_rows_whose_target_is_known(items: list[dict[str, Any]]) -> None:
     network = small_net(covariates=1).train()
-    network.readout = RidgeReadout(1, 1, network.bottleneck.decomposition.mode_sizes)
+    network.readout = RidgeReadout(1, 1, 3, network.bottleneck.decomposition.scan_sizes)
     loader = DataLoader(Dataset(items), batch_size=4, collate_fn=list_collate)
     trainer = SupervisedTrainer("cpu", 1, loader, network, torch.optim.SGD(network.parameters(), 0.1), torch.nn.MSELoss())
     RefreshHandler(network, loader, target=lambda label: label[:, None].where(label[:, None] < 0.5, torch.nan))(trainer)
     fitted = network.readout
     assert fitted.fitted
     with torch.no_grad():
-        trains = network.bottleneck([item["image"] for item in items])
-    expected = RidgeReadout(1, 1, network.bottleneck.decomposition.mode_sizes)
+        field = network.bottleneck([item["image"] for item in items])
+    expected = RidgeReadout(1, 1, 3, network.bottleneck.decomposition.scan_sizes)
     target = torch.tensor([[b / 6] for b in range(3)])  # of each patient the second row, and of the last three both, are left out
-    expected.fit(trains[:3], target, target)
+    expected.fit(field[:3], target, target)
     covariates = torch.stack([item["covariates"][0] for item in items])
-    torch.testing.assert_close(fitted(trains, covariates), expected(trains, covariates))
+    torch.testing.assert_close(fitted(field, covariates), expected(field, covariates))
 
 
 def test_transforms_are_seeded_each_epoch_from_torchs_generator(items: list[dict[str, Any]]) -> None:

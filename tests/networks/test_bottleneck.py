@@ -33,17 +33,20 @@ def test_full_rank_svd_is_the_standardised_encoder_output(modes: list[Mode]) -> 
     volume = volumes(1)[0]
     points = torch.cartesian_prod(*(torch.arange(n) for n in SHAPE))
     latent = module.standardise(module.encoder(volume.gather(points, 9)))
-    found = module([volume]).to_dense().reshape(*SHAPE, 4)  # both tensorizations are in row-major order
+    field = module([volume])
+    found = field.trains.to_dense().reshape(*SHAPE, 4)  # both tensorizations are in row-major order
     torch.testing.assert_close(found, latent.reshape(*SHAPE, 4).double(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(field.means[0], latent.double().mean(0), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(field.maxima[0], latent.double().amax(0), rtol=1e-4, atol=1e-4)
 
 
 def test_cross_approaches_the_svd_with_the_rank() -> None:
     coarse = torch.rand(2, 1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     smooth = [open_volume(v) for v in torch.nn.functional.interpolate(coarse, SHAPE, mode="trilinear")]
-    exact = bottleneck(TTSVD(QTT, rank=10**4))(smooth).to_dense().flatten(1)
+    exact = bottleneck(TTSVD(QTT, rank=10**4))(smooth).trains.to_dense().flatten(1)
     errors = []
     for rank in (2, 8, 24):
-        found = bottleneck(CrossApproximation(QTT, rank, oversampling=2.0))(smooth).to_dense().flatten(1)
+        found = bottleneck(CrossApproximation(QTT, rank, oversampling=2.0))(smooth).trains.to_dense().flatten(1)
         errors.append(((found - exact).norm() / exact.norm()).item())
     assert errors[2] < errors[1] < errors[0] < 0.8 and errors[2] < 0.2
 
@@ -51,18 +54,18 @@ def test_cross_approaches_the_svd_with_the_rank() -> None:
 def test_batched_equals_per_item_and_evaluation_repeats() -> None:
     module, batch = bottleneck(), volumes(3)
     with torch.no_grad():
-        together = module(batch).to_dense()
+        together = module(batch).trains.to_dense()
         sampled = module.sampled
         for b, volume in enumerate(batch):
-            torch.testing.assert_close(module([volume]).to_dense(), together[b : b + 1], rtol=1e-3, atol=1e-3)
-        torch.testing.assert_close(module(batch).to_dense(), together)
+            torch.testing.assert_close(module([volume]).trains.to_dense(), together[b : b + 1], rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(module(batch).trains.to_dense(), together)
     assert all(torch.equal(a, b) for a, b in zip(sampled, module.sampled, strict=True))
 
 
 def test_evaluation_has_gradients_too() -> None:
     """Several passes, of which the first have no graph: the last must not take their values."""
     module = bottleneck()
-    module(volumes(1)).norm().sum().backward()
+    module(volumes(1)).trains.norm().sum().backward()
     assert all(gradient(p).abs().sum() > 0 for p in module.encoder.parameters())
 
 
@@ -71,15 +74,15 @@ def test_smaller_volumes_are_padded_virtually() -> None:
     small = torch.rand(1, 5, 16, 9)
     padded = torch.nn.functional.pad(small[None], (0, 7, 0, 0, 0, 3), mode="replicate")[0]
     with torch.no_grad():
-        a = module([open_volume(small)]).to_dense()
-        b = module([open_volume(padded)]).to_dense()
+        a = module([open_volume(small)]).trains.to_dense()
+        b = module([open_volume(padded)]).trains.to_dense()
     torch.testing.assert_close(a, b)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_volumes_of_one_value_have_finite_gradients(value: float) -> None:
     module = bottleneck().train()
-    trains = module([open_volume(torch.full((1, *SHAPE), value))] * 2)
+    trains = module([open_volume(torch.full((1, *SHAPE), value))] * 2).trains
     trains.inner(trains.detach()).sum().backward()
     assert all(gradient(p).isfinite().all() for p in module.parameters())
 
@@ -111,7 +114,7 @@ def test_a_flip_of_the_scan_flips_the_positions() -> None:
     scan = torch.rand(1, *SHAPE)
     flipped = Compose([LoadLazyVolumed("image"), Flipd("image", 0), FreezeLazyVolumed("image")], lazy=True)({"image": scan})
     with torch.no_grad():
-        found = [module([volume]).to_dense().reshape(*SHAPE, 3) for volume in (open_volume(scan), flipped["image"])]
+        found = [module([volume]).trains.to_dense().reshape(*SHAPE, 3) for volume in (open_volume(scan), flipped["image"])]
     centres = [(2 * torch.arange(n) + 1) / n - 1 for n in SHAPE]
     expected = torch.stack(torch.meshgrid(*centres, indexing="ij"), -1).double() / (1 + module.standardise.eps) ** 0.5
     for field in found:

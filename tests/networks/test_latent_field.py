@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 import torch
 from gradients import gradient
 
@@ -74,3 +77,55 @@ def test_a_field_of_several_steps_sees_the_patches_of_all() -> None:
     assert torch.equal(near, volume.gather(points[0], 3))
     for found, step in ((middle, 2), (far, 4)):
         assert torch.equal(found, volume.gather(points[0], 3, steps=(1, step))[:, 2:])
+
+
+def linear(weights: torch.Tensor, encoded: list[tuple[bool, float]]) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """An encoder of single voxels, which notes each voxel that it sees, and whether with a graph."""
+
+    def encode(patches: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        encoded.extend((torch.is_grad_enabled(), float(value)) for value in patches.flatten())
+        return patches.flatten(1) * weights
+
+    return encode
+
+
+@pytest.mark.parametrize("with_gradient", [False, True])
+@pytest.mark.parametrize("scanned_with_gradient", [False, True])
+def test_maxima_are_those_of_all_points_encoded(with_gradient: bool, scanned_with_gradient: bool) -> None:
+    volumes = [open_volume(torch.rand(1, *SHAPE)) for _ in range(3)]
+    weights = torch.tensor([[1.0, -2.0, 0.5]]).requires_grad_()
+    encoded: list[tuple[bool, float]] = []
+    field = LatentField(volumes, SHAPE, linear(weights, encoded), 1)
+    points = torch.stack([torch.randint(0, n, (3, 40)) for n in SHAPE], -1)
+    with torch.set_grad_enabled(scanned_with_gradient):
+        field.at(points[:, :25])
+    with torch.set_grad_enabled(with_gradient):
+        field.at(points[:, 20:])
+        maxima = field.maxima()
+        part = field[[2, 0]].maxima()
+    voxels = torch.stack([volume.gather(own, 1).flatten() for volume, own in zip(volumes, points, strict=True)])
+    dense = (voxels[:, :, None] * weights).amax(1)
+    torch.testing.assert_close(maxima, dense)
+    torch.testing.assert_close(part, dense[[2, 0]])
+    assert maxima.requires_grad == with_gradient
+    if with_gradient:
+        found, expected = (torch.autograd.grad(values.square().sum(), weights)[0] for values in (maxima, dense))
+        torch.testing.assert_close(found, expected)
+    assert len(set(encoded)) == len(encoded), "a point was encoded twice with a graph, or twice without one"
+
+
+def test_what_has_a_graph_is_not_encoded_again_without_one() -> None:
+    volumes = [open_volume(torch.rand(1, *SHAPE)) for _ in range(2)]
+    weights = torch.tensor([[1.0, -2.0]]).requires_grad_()
+    encoded: list[tuple[bool, float]] = []
+    field = LatentField(volumes, SHAPE, linear(weights, encoded), 1)
+    points = torch.stack([torch.randint(0, n, (2, 40)) for n in SHAPE], -1)
+    with_graph = field.at(points[:, :30])
+    with torch.no_grad():
+        without = field.at(points)
+        field.maxima()
+    torch.testing.assert_close(without[:, :30], with_graph)
+    assert not without.requires_grad
+    torch.testing.assert_close(without[..., 1], -2 * without[..., 0])
+    values = [value for _, value in encoded]
+    assert len(set(values)) == len(values) == sum(map(len, field.sampled()))

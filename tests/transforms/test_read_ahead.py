@@ -92,8 +92,8 @@ def test_the_step_is_the_same_with_and_without(tmp_path: Path, scans: list[dict[
         load = pipeline(net, ahead)
         for _ in range(2):
             torch.manual_seed(1)
-            trains = net.bottleneck([load(scan)["image"] for scan in scans])
-        results.append(trains.to_dense())
+            field = net.bottleneck([load(scan)["image"] for scan in scans])
+        results.append(field.trains.to_dense())
     torch.testing.assert_close(*results)
 
 

@@ -36,4 +36,5 @@ class JoinedProjection(Projection):
 
     def refresh(self, field: SampledField) -> None:
         for projection in self.projections:
+            assert isinstance(projection, Projection)
             projection.refresh(field)

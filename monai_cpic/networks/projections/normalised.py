@@ -20,9 +20,9 @@ CAPACITY = 1000  # fields from which refreshed statistics are precise enough
 class NormalisedProjection(Projection):
     """A function of the field, normalised over the batch to zero mean and unit variance.
 
-    Such features need no basis: they do not rotate while the encoder learns.  The gradient passes through the normalisation, as in
-    :class:`torch.nn.BatchNorm1d`; the batch is that of all processes.  Evaluation, and training with a batch of one, use running
-    statistics or those of :meth:`refresh`.  Derived classes implement :meth:`raw`.
+    Such features need no basis: they do not rotate while the encoder learns.  The gradient passes through the normalisation, as
+    in :class:`torch.nn.BatchNorm1d`; the batch is that of all processes.  Evaluation, and training with a batch of one, use
+    running statistics or those of :meth:`refresh`.  Derived classes implement :meth:`raw`.
 
     Args:
         features: number of features.

@@ -21,7 +21,7 @@ PRECISION = torch.float64
 
 
 class RidgeReadout(Readout):
-    """Predictions as a linear function of the whole scan of the latent field, of means and maxima of its channels, and of covariates.
+    """Predictions as a linear function of the scan of the latent field, of its channels' means and maxima, and of covariates.
 
     While a head depends on a few features, this readout depends on the vector at every place of the scan:
     ``y = ⟨T, W⟩ + f u + z v + c`` with the scan ``T``, means and maxima ``f`` and covariates ``z``, where the template
@@ -74,8 +74,8 @@ class RidgeReadout(Readout):
     def summary(self) -> str:
         scan, features, covariates = self.weights.tolist()
         return (
-            f"penalty {self.penalty:.1e}, weights {scan:.2f} of the scan, {features:.2f} of means and maxima, {covariates:.2f} of "
-            "covariates"
+            f"penalty {self.penalty:.1e}, weights {scan:.2f} of the scan, {features:.2f} of means and maxima, "
+            f"{covariates:.2f} of covariates"
         )
 
     def forward(self, field: SampledField, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
@@ -120,7 +120,7 @@ class RidgeReadout(Readout):
         )
         best = torch.inf
         for weights in _weights(others.shape[1] > 0):
-            kernel = sum(weight * each for weight, each in zip(weights, kernels, strict=True))
+            kernel = torch.stack([weight * each for weight, each in zip(weights, kernels, strict=True)]).sum(0)
             for penalty, residual, dual in _left_out(kernel, target - target.mean(0), together):
                 error = residual.square().mean().item()
                 if error < best:

@@ -52,7 +52,7 @@ def test_training_keeps_index_sets_per_volume(stored: list[LazyVolume]) -> None:
     module(stored[:2])
     sides = [side(volume) for volume in stored[:2]]
     assert len(indices) == 2
-    trains = module([stored[2], stored[0]])  # one new, one seen: passes of both directions in one batch
+    trains = module([stored[2], stored[0]]).trains  # one new, one seen: passes of both directions in one batch
     assert len(indices) == 3 and side(stored[0]) != sides[0]
     assert len(trains) == 2 and len(module.sampled) == 2
     trains.inner(trains).sum().backward()

@@ -9,7 +9,7 @@ import torch
 from gradients import gradient
 from monai.bundle import ConfigParser
 
-from monai_cpic.networks import CPICNet, Decomposition, LatentField, PatchEncoder
+from monai_cpic.networks import CPICNet, Decomposition, LatentField, PatchEncoder, SampledField
 from monai_cpic.tensor_train import TensorTrain
 from monai_cpic.testing import DecompositionTestCase
 
@@ -20,14 +20,15 @@ class EveryOtherPoint(Decomposition):
     def __init__(self, spatial_shape: Sequence[int], n_dims: int) -> None:
         super().__init__()
         self.spatial_shape, self.n_dims = tuple(spatial_shape), n_dims
-        self.mode_sizes = [math.prod(-(-size // 2) for size in spatial_shape), n_dims]
+        self.mode_sizes = self.scan_sizes = [math.prod(-(-size // 2) for size in spatial_shape), n_dims]
         self.ranks = [1, n_dims, 1]
 
-    def forward(self, field: LatentField, step: int | None) -> TensorTrain:
+    def forward(self, field: LatentField, step: int | None) -> SampledField:
         points = torch.cartesian_prod(*(torch.arange(0, size, 2) for size in self.spatial_shape))
         vectors = field.at(points.expand(len(field), -1, -1)).double()
         identity = torch.eye(self.n_dims, dtype=torch.float64)[None, :, :, None]
-        return TensorTrain([vectors[:, None], identity.expand(len(field), -1, -1, -1)])
+        trains = TensorTrain([vectors[:, None], identity.expand(len(field), -1, -1, -1)])
+        return SampledField(trains, vectors.mean(1), vectors.amax(1), scan=trains)
 
 
 class TestEveryOtherPoint(DecompositionTestCase):

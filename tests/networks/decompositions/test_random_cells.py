@@ -12,6 +12,7 @@ from torch import nn
 
 from monai_cpic.data import open_volume
 from monai_cpic.networks import (
+    ChannelMaxima,
     ChannelMeans,
     PooledEncoder,
     RandomCells,
@@ -47,15 +48,16 @@ def test_each_cell_has_one_point(counts: list[int], seed: int) -> None:
     assert torch.equal(cells, expected) and bool((places >= 0).all()) and bool((places < 1).all())
 
 
-def test_with_a_cell_for_each_voxel_the_means_are_those_of_the_dense_field() -> None:
+def test_with_a_cell_for_each_voxel_means_and_maxima_are_those_of_the_dense_field() -> None:
     volumes = torch.rand(3, 2, *SHAPE)
     bottleneck = TTBottleneck(VoxelEncoder(in_channels=2), RandomCells(SHAPE, 2, cells=math.prod(SHAPE))).eval()
-    trains = bottleneck([open_volume(volume) for volume in volumes])
-    means = ChannelMeans(2).eval()(trains)
+    field = bottleneck([open_volume(volume) for volume in volumes])
+    means, maxima = ChannelMeans(2).eval()(field), ChannelMaxima(2).eval()(field)
     running = bottleneck.standardise
     assert running.running_mean is not None and running.running_var is not None
-    expected = (volumes.mean((2, 3, 4)) - running.running_mean) / (running.running_var + running.eps).sqrt()
-    torch.testing.assert_close(means, expected.double(), rtol=1e-5, atol=1e-6)
+    for found, dense in ((means, volumes.mean((2, 3, 4))), (maxima, volumes.amax((2, 3, 4)))):
+        expected = (dense - running.running_mean) / (running.running_var + running.eps).sqrt()
+        torch.testing.assert_close(found, expected.double(), rtol=1e-5, atol=1e-6)
 
 
 def test_a_prediction_depends_on_the_scan_alone_and_sees_all_of_a_smaller_one() -> None:
@@ -85,6 +87,5 @@ def test_training_moves_the_points_and_the_encoders_running_statistics() -> None
 def test_the_canonical_projection_takes_a_single_mode_too() -> None:
     cells = RandomCells(SHAPE, n_dims=4, cells=64)
     bottleneck, projection = TTBottleneck(PooledEncoder(n_dims=4), cells), TTProjection(3, cells.mode_sizes, cells.ranks)
-    trains = bottleneck([open_volume(volume) for volume in torch.rand(5, 1, *SHAPE)])
-    features = projection(trains)
+    features = projection(bottleneck([open_volume(volume) for volume in torch.rand(5, 1, *SHAPE)]))
     torch.testing.assert_close(features.mean(0), torch.zeros(3).double(), rtol=0, atol=1e-9)

@@ -19,5 +19,5 @@ class TestTTSVD(DecompositionTestCase):
         decomposition = self.decomposition()
         for value in (0.0, 1.0):
             constant = open_volume(torch.full((1, *decomposition.spatial_shape), value))
-            trains = decomposition(self.field(decomposition, [constant]), 1)
-            assert torch.allclose(trains.to_dense().amax(), torch.tensor(2 * value).double())
+            found = decomposition(self.field(decomposition, [constant]), 1)
+            assert torch.allclose(found.trains.to_dense().amax(), torch.tensor(2 * value).double())

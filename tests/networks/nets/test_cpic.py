@@ -118,7 +118,7 @@ def test_tensor_trains_of_voxels(channels: int, decomposition: str) -> None:
 
 def test_the_voxels_of_a_tensor_train_of_full_rank_are_the_scan() -> None:
     bottleneck, x = TTBottleneck(VoxelEncoder(2), TTSVD(qtt_modes((8, 4, 4), 2), rank=1000)), torch.rand(3, 2, 8, 4, 4)
-    found = bottleneck([open_volume(v) for v in x]).to_dense().reshape(3, 8, 4, 4, 2).movedim(-1, 1)
+    found = bottleneck([open_volume(v) for v in x]).trains.to_dense().reshape(3, 8, 4, 4, 2).movedim(-1, 1)
     standard = bottleneck.standardise
     assert standard.running_mean is not None and standard.running_var is not None
     expected = (x - standard.running_mean.reshape(2, 1, 1, 1)) / (standard.running_var + standard.eps).sqrt().reshape(2, 1, 1, 1)
@@ -185,7 +185,7 @@ def test_checkpointing_gives_the_same_gradients_from_the_memory_of_one_chunk() -
 
 def test_weights_stand_once_in_the_state_dict() -> None:
     module = random_cells_net(SHAPE, n_dims=4)
-    module.readout = StackedReadout(1, 0, module.bottleneck.decomposition.mode_sizes)
+    module.readout = StackedReadout(1, 0, 4, module.bottleneck.decomposition.scan_sizes)
     tensors = list(module.state_dict().values())
     assert len({tensor.data_ptr() for tensor in tensors if tensor.numel()}) == sum(tensor.numel() > 0 for tensor in tensors)
 
@@ -247,7 +247,7 @@ def test_refreshing_reads_no_more_batches_than_needed() -> None:
             yield [open_volume(torch.rand(1, *SHAPE)) for _ in range(2)], torch.rand(2, 1), None
 
     assert module.refresh(batches()) == ["Refreshed the projection from 3 volumes"] and read == [0, 1]
-    module.readout = RidgeReadout(1, 0, module.bottleneck.decomposition.mode_sizes)
+    module.readout = RidgeReadout(1, 0, 4, module.bottleneck.decomposition.scan_sizes)
     done = module.refresh(batches())
     assert "Fitted the readout to 8 rows" in done[1] and read == [0, 1, 0, 1, 2, 3]
     assert module.readout.fitted
@@ -268,7 +268,7 @@ def test_parts_that_do_not_fit_are_refused() -> None:
 @pytest.mark.parametrize("fitted", [False, True])
 def test_covariates_are_counted_whatever_predicts(fitted: bool) -> None:
     module = random_cells_net(SHAPE, covariates=2, n_dims=4).eval()
-    readout = RidgeReadout(1, 2, module.bottleneck.decomposition.mode_sizes)
+    readout = RidgeReadout(1, 2, 4, module.bottleneck.decomposition.scan_sizes)
     readout.fitted.fill_(fitted)
     module.readout = readout
     with pytest.raises(ValueError, match="the head takes 2 covariates, got 3"):
@@ -276,5 +276,5 @@ def test_covariates_are_counted_whatever_predicts(fitted: bool) -> None:
 
 
 def test_a_loss_with_a_state_is_no_part_of_the_network() -> None:
-    readout = StackedReadout(1, 0, [12], torch.nn.BCEWithLogitsLoss(pos_weight=torch.ones(1)))
+    readout = StackedReadout(1, 0, 2, [12], torch.nn.BCEWithLogitsLoss(pos_weight=torch.ones(1)))
     assert not any("loss" in name for name in readout.state_dict())

@@ -1,4 +1,4 @@
-"""Ridge regression on inner products of tensor trains, against its closed form on the dense entries."""
+"""Ridge regression on kernels, against its closed form on the entries of scans, the means, the maxima and the covariates."""
 
 from __future__ import annotations
 
@@ -6,17 +6,37 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from fields import sampled
 from torch import Tensor
 
 from monai_cpic.data import open_volume
-from monai_cpic.networks import CPICNet, RidgeReadout, paper_net, random_cells_net
+from monai_cpic.networks import CPICNet, RidgeReadout, SampledField, paper_net, random_cells_net
 from monai_cpic.tensor_train import TensorTrain
+from monai_cpic.testing import ReadoutTestCase
 
 SHAPES = {"one mode": ((1, 12, 1),), "three modes": ((1, 4, 2), (2, 5, 3), (3, 3, 1))}
 
 
-def trains(count: int, kind: str) -> TensorTrain:
+class TestRidge(ReadoutTestCase):
+    def readout(self) -> RidgeReadout:
+        return RidgeReadout(self.targets, self.covariates, self.n_dims, self.mode_sizes)
+
+
+class TestRidgeOfASingleMode(ReadoutTestCase):
+    mode_sizes = (12,)
+    covariates = 0
+
+    def readout(self) -> RidgeReadout:
+        return RidgeReadout(self.targets, 0, self.n_dims, self.mode_sizes)
+
+
+def scans(count: int, kind: str) -> TensorTrain:
     return TensorTrain([torch.randn(count, *core, dtype=torch.float64) for core in SHAPES[kind]])
+
+
+def fields(count: int, kind: str) -> SampledField:
+    means, maxima = torch.randn(2, count, 2, dtype=torch.float64) * torch.tensor([1.0, 9.0]) + 5
+    return sampled(scans(count, kind), means, maxima)
 
 
 def ridge(features: Tensor, target: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
@@ -27,74 +47,101 @@ def ridge(features: Tensor, target: Tensor, penalty: float) -> tuple[Tensor, Ten
     return weights, target.mean(0) - features.mean(0) @ weights
 
 
-def dense_features(known: TensorTrain, covariates: Tensor | None, share: Tensor) -> Tensor:
-    """Entries and covariates, scaled as the kernel weighs them."""
-    parts = [(known.to_dense().flatten(1), share)] + ([] if covariates is None else [(covariates, 1 - share)])
-    units = [(part - part.mean(0)).square().sum(1).mean() for part, _ in parts]
-    return torch.cat([part * (weight / unit).sqrt() for (part, weight), unit in zip(parts, units, strict=True)], 1)
+def raw_features(field: SampledField, covariates: Tensor | None) -> Tensor:
+    """Entries of the scan, means, maxima and covariates."""
+    parts = [field.scan.to_dense().flatten(1), field.means, field.maxima]
+    return torch.cat(parts if covariates is None else [*parts, covariates], 1)
+
+
+def dense_features(field: SampledField, covariates: Tensor | None, weights: Tensor) -> Tensor:
+    """Entries of the scan, normalised means and maxima, and covariates, scaled as the kernels weigh them."""
+    features = torch.cat([field.means, field.maxima], 1)
+    spread = features.std(0, correction=0)
+    parts = [field.scan.to_dense().flatten(1), features / spread.where(spread > 0, 1.0)]
+    parts += [] if covariates is None else [covariates]
+    scaled = []
+    for part, weight in zip(parts, weights, strict=False):
+        unit = (part - part.mean(0)).square().sum(1).mean()
+        scaled.append(part * (weight / unit.where(unit > 0, 1.0)).sqrt())
+    return torch.cat(scaled, 1)
 
 
 @pytest.mark.parametrize("kind", SHAPES)
 @pytest.mark.parametrize("covariates", [0, 2])
-def test_it_is_ridge_regression_on_the_entries(kind: str, covariates: int) -> None:
-    known, target = trains(14, kind), torch.randn(14, 2, dtype=torch.float64)
-    others = torch.randn(14, covariates, dtype=torch.float64) if covariates else None
-    readout = RidgeReadout(2, covariates, known.shape, rank=50)
-    readout.fit(known, target, others)
-    features = dense_features(known, others, readout.share)
+def test_it_is_ridge_regression_on_all_that_is_known(kind: str, covariates: int) -> None:
+    known, new = fields(14, kind), fields(3, kind)
+    others = torch.randn(17, covariates, dtype=torch.float64) if covariates else None
+    told = [known.scan.to_dense().flatten(1)[:, 0], known.means[:, 0], known.maxima[:, 1] / 9]
+    told += [] if others is None else [2 * others[:14, 1]]
+    target = torch.stack(told, 1).sum(1, keepdim=True) + 0.1 * torch.randn(14, 2, dtype=torch.float64)
+    readout = RidgeReadout(2, covariates, 2, known.scan.shape, rank=50)
+    readout.fit(known, target, None if others is None else others[:14])
+    assert (readout.weights[: 3 if covariates else 2] > 0).all(), "every kernel takes part in the comparison"
+    torch.testing.assert_close(readout.weights.sum(), torch.tensor(1.0).double())
+    seen, unseen = (None, None) if others is None else others.split([14, 3])
+    features = dense_features(known, seen, readout.weights)
     weights, constant = ridge(features, target, float(readout.penalty))
-    torch.testing.assert_close(readout(known, others), features @ weights + constant, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(readout(known, seen), features @ weights + constant, rtol=1e-6, atol=1e-8)
+    scale = features.std(0) / raw_features(known, seen).std(0)
+    expected = (raw_features(new, unseen) * scale) @ weights + constant
+    torch.testing.assert_close(readout(new, unseen), expected, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("copies", [1, 2])
-def test_penalty_is_that_of_the_smallest_error_without_a_patient(copies: int) -> None:
-    known, patients = trains(11 * copies, "one mode"), torch.arange(11 * copies) % 11
-    target = known.inner(trains(1, "one mode")) + torch.randn(11 * copies, 1, dtype=torch.float64)
-    readout = RidgeReadout(1, 0, known.shape)
-    readout.fit(known, target, patients=patients)
-    unit = dense_features(known, None, torch.tensor(1.0))
+def test_penalty_and_weights_are_those_of_the_smallest_error_without_a_patient(copies: int) -> None:
+    known, patients = fields(11 * copies, "one mode"), torch.arange(11 * copies) % 11
+    target = known.scan.inner(scans(1, "one mode")) + 2 * known.means[:, :1] + torch.randn(11 * copies, 1, dtype=torch.float64)
+    readout = RidgeReadout(1, 0, 2, known.scan.shape)
+    predicted = readout.fit(known, target, patients=patients)
 
-    def left_out(penalty: float) -> float:
-        errors = []
+    def left_out(penalty: float, weights: Tensor) -> Tensor:
+        unit, predictions = dense_features(known, None, weights), torch.zeros_like(target)
         for one in range(11):
             rest = patients != one
-            weights, constant = ridge(unit[rest], target[rest], penalty)
-            errors.append((unit[~rest] @ weights + constant - target[~rest]).square().sum())
-        return torch.stack(errors).sum().item()
+            slopes, constant = ridge(unit[rest], target[rest], penalty)
+            predictions[~rest] = unit[~rest] @ slopes + constant
+        return predictions
 
-    assert 1e-4 < readout.penalty < 1e2, "the smallest error lies within the range that is searched"
-    chosen = left_out(float(readout.penalty))
-    assert all(chosen <= left_out(float(readout.penalty) * factor) + 1e-9 for factor in (10**-0.25, 10**0.25))
+    penalty, weights = float(readout.penalty), readout.weights
+    torch.testing.assert_close(predicted, left_out(penalty, weights))
+    assert 1e-4 < penalty < 1e2, "the smallest error lies within the range that is searched"
+    error = (predicted - target).square().sum()
+    others = [(penalty * factor, weights) for factor in (10**-0.25, 10**0.25)]
+    others += [(penalty, torch.tensor([share, 1 - share, 0.0])) for share in (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)]
+    assert all(error <= (left_out(*each) - target).square().sum() + 1e-9 for each in others)
 
 
-def test_rows_share_scans_and_scans_that_do_not_help_have_no_share() -> None:
+def test_rows_share_scans_and_what_does_not_help_has_no_weight() -> None:
     covariates = torch.randn(60, 1, dtype=torch.float64)
     rows = torch.arange(60) % 20
-    readout = RidgeReadout(1, 1, [12])
-    known = trains(20, "one mode")
+    readout = RidgeReadout(1, 1, 2, [12])
+    known = fields(20, "one mode")
     readout.fit(known, 3 * covariates + 1, covariates, rows)
-    assert readout.share == 0
+    assert readout.weights.tolist() == [0, 0, 1]
     torch.testing.assert_close(readout(known, covariates, rows), 3 * covariates + 1, rtol=1e-3, atol=1e-3)
+    assert "weights 0.00 of the scan, 0.00 of means and maxima, 1.00 of covariates" in readout.summary
+    readout.fit(known, known.maxima[:, :1] - 2 * known.means[:, 1:])
+    assert readout.weights.tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_scans_that_are_all_the_same_give_the_mean(value: float) -> None:
-    known, target = TensorTrain([torch.full((5, 1, 12, 1), value).double()]), torch.rand(5, 1).double()
-    readout = RidgeReadout(1, 0, [12])
+    known, target = sampled(TensorTrain([torch.full((5, 1, 12, 1), value).double()])), torch.rand(5, 1).double()
+    readout = RidgeReadout(1, 0, 1, [12])
     readout.fit(known, target)
     torch.testing.assert_close(readout(known), target.mean(0).expand(5, 1))
 
 
 def test_fewer_than_three_patients_are_refused() -> None:
     with pytest.raises(ValueError, match="three patients or more, got 2"):
-        RidgeReadout(1, 0, [12]).fit(trains(2, "one mode"), torch.rand(6, 1), rows=torch.arange(6) % 2)
+        RidgeReadout(1, 0, 2, [12]).fit(fields(2, "one mode"), torch.rand(6, 1), rows=torch.arange(6) % 2)
 
 
 @pytest.mark.parametrize("preset", [random_cells_net, paper_net])
 def test_a_network_predicts_from_it_once_it_is_fitted_and_from_its_checkpoint(preset: Callable[..., CPICNet]) -> None:
     net, copy = (preset((8, 8, 8), covariates=1, n_dims=4) for _ in range(2))
     for each in (net, copy):
-        each.readout = RidgeReadout(1, 1, each.bottleneck.decomposition.mode_sizes)
+        each.readout = RidgeReadout(1, 1, 4, each.bottleneck.decomposition.scan_sizes)
     volumes = [open_volume(volume) for volume in torch.rand(6, 1, 8, 8, 8)]
     net(volumes)
     net.eval()
