@@ -19,7 +19,7 @@ __all__ = ["Decomposition", "TensorizedDecomposition"]
 class Decomposition(nn.Module, ABC):
     """From latent fields to tensor trains: which points of a field are encoded, and how their vectors become a tensor train.
 
-    A new decomposition sets the four attributes and implements :meth:`forward`, which reads nothing but the given field.
+    A new decomposition sets the five attributes and implements :meth:`forward`, which reads nothing but the given field.
     Derive its tests from :class:`~monai_cpic.testing.DecompositionTestCase`.
 
     Attributes:
@@ -27,12 +27,14 @@ class Decomposition(nn.Module, ABC):
         n_dims: channels of the latent field.
         mode_sizes: mode sizes of the resulting tensor trains.
         ranks: largest bond ranks of the resulting tensor trains, ``len(mode_sizes) + 1`` numbers, the first and the last 1.
+        scan_sizes: mode sizes of the scan, see :class:`~monai_cpic.networks.SampledField`.
     """
 
     spatial_shape: tuple[int, ...]
     n_dims: int
     mode_sizes: Sequence[int]
     ranks: Sequence[int]
+    scan_sizes: Sequence[int]
 
     @abstractmethod
     def forward(self, field: LatentField, step: int | None) -> SampledField:
@@ -63,7 +65,7 @@ class TensorizedDecomposition(Decomposition):
         self.modes = list(modes)
         *spatial_shape, self.n_dims = grid_shape(self.modes)
         self.spatial_shape = tuple(spatial_shape)
-        self.mode_sizes = mode_sizes(self.modes)
+        self.mode_sizes = self.scan_sizes = mode_sizes(self.modes)
         self.ranks = bond_ranks(self.mode_sizes, rank)
         self.rank = rank
 

@@ -35,7 +35,7 @@ class RandomCells(Decomposition):
         self.spatial_shape = tuple(spatial_shape)
         self.n_dims = n_dims
         self.cells = cell_counts(self.spatial_shape, cells)
-        self.mode_sizes = [math.prod(self.cells) * n_dims]
+        self.mode_sizes = self.scan_sizes = [math.prod(self.cells) * n_dims]
         self.ranks = [1, 1]
 
     def forward(self, field: LatentField, step: int | None) -> SampledField:

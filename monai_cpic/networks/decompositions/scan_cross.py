@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from monai_cpic.networks.decompositions.base import TensorizedDecomposition
-from monai_cpic.networks.decompositions.random_cells import DRAWS, cell_counts, points_in_cells
+from monai_cpic.networks.decompositions.random_cells import cell_counts, points_in_cells
 from monai_cpic.networks.latent_field import LatentField
 from monai_cpic.networks.sampled_field import SampledField
-from monai_cpic.tensor_train import Mode, TensorTrain, cross_approximate, initial_indices, multi_indices
+from monai_cpic.tensor_train import Mode, TensorTrain, cross_approximate, initial_indices
 
 __all__ = ["ScanCross"]
+
+DRAWS = 2  # voxels in each cell in evaluation
 
 
 class ScanCross(TensorizedDecomposition):
@@ -21,15 +24,21 @@ class ScanCross(TensorizedDecomposition):
 
     Random cells see what is spread over the scan and miss what is small; cross-approximation follows what is small, but only from
     a start that shows it.  The seeds are, for each channel of the field, the point of the scan with the largest value, the
-    channels with the largest values first (:func:`~monai_cpic.tensor_train.initial_indices`).  In training every step scans other
-    voxels; evaluation always scans the same, so that a prediction depends on the weights and the scan alone.
+    channels with the largest values first (:func:`~monai_cpic.tensor_train.initial_indices`).  The scan gives the means of the
+    channels, scan and cross together their maxima.
+
+    In training every step scans other voxels; evaluation always scans the same, so that a prediction depends on the weights and
+    the volume alone, and scans every cell more than once, since a mean of more voxels is more precise.
 
     Args:
         modes: the tensorization of grid and channels, see :class:`TensorizedDecomposition`.
         rank: bond rank of the tensor trains, and the largest number of seeds.
         cells: at most so many cells of the scan.
         oversampling: rows per bond in units of ``rank``, see :func:`~monai_cpic.tensor_train.cross_approximate`.
-        passes: sweeps, of which the last has a gradient.
+        passes: sweeps.
+        gradient: whether the entries of the tensor trains have a gradient in training, in the last sweep.  Means and maxima always
+            have one, at a third of the cost; a projection of the tensor trains, such as
+            :class:`~monai_cpic.networks.TTProjection`, needs it.
 
     Example:
         >>> from monai_cpic.networks import CPICNet, PooledEncoder
@@ -40,25 +49,28 @@ class ScanCross(TensorizedDecomposition):
         torch.Size([2, 1])
     """
 
-    control = True
-    gradient = True
-    crossing = True
-
     def __init__(
-        self, modes: Sequence[Mode], rank: int = 6, cells: int = 512, oversampling: float = 1.5, passes: int = 2
+        self,
+        modes: Sequence[Mode],
+        rank: int = 6,
+        cells: int = 512,
+        oversampling: float = 1.5,
+        passes: int = 2,
+        gradient: bool = False,
     ) -> None:
         super().__init__(modes, rank)
         self.cells = cell_counts(self.spatial_shape, cells)
+        self.scan_sizes = [math.prod(self.cells) * self.n_dims]
         self.oversampling = oversampling
         self.passes = passes
+        self.gradient = gradient
 
     def forward(self, field: LatentField, step: int | None) -> SampledField:
         draws = range(DRAWS) if step is None else [step]
         relative = torch.cat([points_in_cells(self.cells, draw) for draw in draws])
         points = (relative * field.extents[:, None]).long()
-        vectors = field.at(points).double()
-        first = len(points[0]) // len(draws)
-        seeds = self._seeds(points[:, :first], vectors[:, :first].detach())
+        vectors = field.at(points)
+        seeds = self._seeds(points, vectors.detach())
         with torch.set_grad_enabled(self.gradient and torch.is_grad_enabled()):
             trains, _ = cross_approximate(
                 field,
@@ -70,28 +82,9 @@ class ScanCross(TensorizedDecomposition):
                 completion=0,
                 indices=initial_indices(self.modes, self.rank, seeds=seeds),
             )
-        scan = TensorTrain([vectors.unflatten(1, (len(draws), -1)).mean(1).reshape(len(field), 1, -1, 1)])
-        means = self._means(trains, points, vectors) if self.control else vectors.mean(1)
-        return SampledField(trains, means, field.maxima().double(), scan)
-
-    def _means(self, trains: TensorTrain, points: Tensor, vectors: Tensor) -> Tensor:
-        """The scan's means, corrected by the tensor trains as control variates."""
-        fitted = self._at(trains, points)
-        known, seen = fitted.detach(), vectors.detach()
-        known, seen = known - known.mean(1, keepdim=True), seen - seen.mean(1, keepdim=True)
-        slope = ((known * seen).sum(1) / known.square().sum(1).clamp(min=1e-12)).clamp(0, 1)
-        return vectors.mean(1) + slope * (self.channel_means(trains) - fitted.mean(1))
-
-    def _at(self, trains: TensorTrain, points: Tensor) -> Tensor:
-        """Values of all channels at points ``[B, P, D]``: ``[B, P, n_dims]``."""
-        channels = torch.arange(self.n_dims)
-        batch, count, axes = points.shape
-        every = points[:, :, None].expand(-1, -1, self.n_dims, -1)
-        every = torch.cat([every, channels.expand(batch, count, -1)[..., None]], -1).flatten(1, 2)
-        if (points == points[:1]).all():
-            return trains.evaluate(multi_indices(self.modes, every[0])).unflatten(1, (count, self.n_dims))
-        values = [trains[b : b + 1].evaluate(multi_indices(self.modes, every[b])) for b in range(batch)]
-        return torch.cat(values).unflatten(1, (count, self.n_dims))
+        cells = vectors.double().unflatten(1, (len(draws), -1)).mean(1)
+        scan = TensorTrain([cells.reshape(len(field), 1, -1, 1)])
+        return SampledField(trains, cells.mean(1), field.maxima().double(), scan)
 
     def _seeds(self, points: Tensor, vectors: Tensor) -> Tensor:
         """For each channel the scanned point of its largest value, the largest first, ``[B, n_dims, D + 1]``."""

@@ -13,10 +13,10 @@ __all__ = ["Readout"]
 
 
 class Readout(nn.Module, ABC):
-    """Predictions from whole tensor trains and covariates, fitted after the training of the encoder instead of trained with it.
+    """Predictions from sampled latent fields and covariates, fitted after the training of the encoder instead of trained with it.
 
     Attributes:
-        fewest: smallest number of tensor trains that :meth:`fit` accepts.
+        fewest: smallest number of fields that :meth:`fit` accepts.
         fitted: whether :meth:`fit` has been called, a bool tensor ``[]`` in the state dict; until then the network predicts by
             its head.
     """
@@ -40,7 +40,7 @@ class Readout(nn.Module, ABC):
         Args:
             field: ``B`` latent fields.
             covariates: ``[R, covariates]``; default: zeros.
-            rows: index of each row's tensor train, int64 ``[R]``; default: one row for each tensor train.
+            rows: index of each row's field, int64 ``[R]``; default: one row for each field.
         """
 
     @abstractmethod
@@ -53,12 +53,12 @@ class Readout(nn.Module, ABC):
             field: ``B`` latent fields.
             target: ``[R, K]``.
             covariates: ``[R, covariates]``.
-            rows: index of each row's tensor train, int64 ``[R]``.
+            rows: index of each row's field, int64 ``[R]``.
 
         Returns:
-            The prediction for each row when its tensor train is left out of the fit, ``[R, …]``, or None if the readout does not
+            The prediction for each row when its field is left out of the fit, ``[R, …]``, or None if the readout does not
             compute it.
 
         Raises:
-            ValueError: if there are fewer than ``fewest`` tensor trains.
+            ValueError: if there are fewer than ``fewest`` fields.
         """

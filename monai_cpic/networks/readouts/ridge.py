@@ -14,62 +14,74 @@ from monai_cpic.tensor_train import TensorTrain, bond_ranks
 
 __all__ = ["RidgeReadout"]
 
-SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # weight of the scans in the kernel; covariates have the rest
+SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # weights of a kernel against another
 PENALTIES = [10.0 ** (k / 4) for k in range(-20, 13)]  # relative to the mean eigenvalue of the kernel
 SUMMED = 8  # tensor trains that are added before their sum is rounded to the rank
 PRECISION = torch.float64
 
 
 class RidgeReadout(Readout):
-    """Predictions as a linear function of the whole tensor train and of the covariates.
+    """Predictions as a linear function of the whole scan of the latent field, of means and maxima of its channels, and of covariates.
 
-    While a head depends on a few features, this readout depends on the whole tensor train: ``y = ⟨T, W⟩ + z v + c``, where the
-    template ``W = Σ_i α_i T_i`` is a combination of the tensor trains of the fit.  This is kernel ridge regression (Saunders,
-    Gammerman and Vovk 1998) on inner products, which do not depend on the gauge.  The penalty and the share of the scans in the
-    kernel minimise the error when one patient at a time is left out, which has a closed form (Allen 1974).  The share is 0 if the
-    scans do not help.
+    While a head depends on a few features, this readout depends on the vector at every place of the scan:
+    ``y = ⟨T, W⟩ + f u + z v + c`` with the scan ``T``, means and maxima ``f`` and covariates ``z``, where the template
+    ``W = Σ_i α_i T_i`` is a combination of the scans of the fit.  This is kernel ridge regression (Saunders, Gammerman and Vovk
+    1998) on the weighted sum of three kernels, which do not depend on the gauge of tensor trains.  The penalty and the weights of
+    the kernels minimise the error when one patient at a time is left out, which has a closed form (Allen 1974).  What does not
+    help has the weight 0.
 
     Args:
         out_channels: number of targets.
         covariates: number of covariates; may be 0.
-        mode_sizes: mode sizes of the tensor trains.
+        n_dims: channels of the latent field.
+        mode_sizes: mode sizes of the scan's tensor trains.
         rank: bond rank to which the template is rounded.
 
     Attributes:
-        share: the share of the scans in the kernel of the last fit; the covariates have the rest.
+        weights: of the scan, of means and maxima, and of covariates, in the last fit; their sum is 1.
         penalty: the penalty of the last fit, relative to the mean eigenvalue of the kernel.
 
     Example:
-        >>> trains = TensorTrain([torch.rand(9, 1, 8, 1).double()])
-        >>> readout = RidgeReadout(out_channels=1, covariates=0, mode_sizes=[8])
-        >>> left_out = readout.fit(trains, trains.inner(trains[:1]))
-        >>> readout(trains).shape
+        >>> from monai_cpic.networks import SampledField
+        >>> scan = TensorTrain([torch.rand(9, 1, 8, 1).double()])
+        >>> field = SampledField(scan, means=torch.rand(9, 2).double(), maxima=torch.rand(9, 2).double(), scan=scan)
+        >>> readout = RidgeReadout(out_channels=1, covariates=0, n_dims=2, mode_sizes=[8])
+        >>> left_out = readout.fit(field, scan.inner(scan[:1]))
+        >>> readout(field).shape
         torch.Size([9, 1])
     """
 
     fewest = 3
+    centre: Tensor
+    scale: Tensor
     slope: Tensor
     constant: Tensor
-    share: Tensor
+    weights: Tensor
     penalty: Tensor
 
-    def __init__(self, out_channels: int, covariates: int, mode_sizes: Sequence[int], rank: int = 40) -> None:
+    def __init__(self, out_channels: int, covariates: int, n_dims: int, mode_sizes: Sequence[int], rank: int = 40) -> None:
         super().__init__()
         self.rank = rank
         self.template = KeptTrains(out_channels, mode_sizes, bond_ranks(mode_sizes, rank))
-        self.register_buffer("slope", torch.zeros(covariates, out_channels, dtype=PRECISION))
+        self.register_buffer("centre", torch.zeros(2 * n_dims, dtype=PRECISION))
+        self.register_buffer("scale", torch.ones(2 * n_dims, dtype=PRECISION))
+        self.register_buffer("slope", torch.zeros(2 * n_dims + covariates, out_channels, dtype=PRECISION))
         self.register_buffer("constant", torch.zeros(out_channels, dtype=PRECISION))
-        self.register_buffer("share", torch.tensor(1.0, dtype=PRECISION))
+        self.register_buffer("weights", torch.tensor([1.0, 0.0, 0.0], dtype=PRECISION))
         self.register_buffer("penalty", torch.tensor(0.0, dtype=PRECISION))
 
     @property
     def summary(self) -> str:
-        return f"penalty {self.penalty:.1e}, share of the scans {self.share:.2f}"
+        scan, features, covariates = self.weights.tolist()
+        return (
+            f"penalty {self.penalty:.1e}, weights {scan:.2f} of the scan, {features:.2f} of means and maxima, {covariates:.2f} of "
+            "covariates"
+        )
 
     def forward(self, field: SampledField, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
+        known = self._known(field, covariates, rows)
         predictions = field.scan.to(self.constant.device).inner(self.template()) + self.constant
-        predictions = predictions if rows is None else predictions[rows]
-        return predictions if covariates is None else predictions + covariates.to(self.slope) @ self.slope
+        return (predictions if rows is None else predictions[rows]) + known @ self.slope
 
     @torch.no_grad()
     def fit(
@@ -86,36 +98,63 @@ class RidgeReadout(Readout):
             field: ``B`` latent fields.
             target: ``[R, out_channels]``.
             covariates: ``[R, covariates]``.
-            rows: index of each row's tensor train, int64 ``[R]``.
+            rows: index of each row's field, int64 ``[R]``.
             patients: number of each row's patient, ``[R]``, whose rows are left out together; default: ``rows``.
 
         Returns:
             The prediction for each row when its patient is left out, ``[R, out_channels]``.
         """
-        trains, target = field.scan.to(self.constant.device), target.to(self.constant)
-        places = torch.arange(len(trains)) if rows is None else rows.cpu()
+        scan, target = field.scan.to(self.constant.device), target.to(self.constant)
+        places = torch.arange(len(field)) if rows is None else rows.cpu()
         groups = (places if patients is None else patients).to(target.device)
         if len(groups.unique()) < self.fewest:
             raise ValueError(f"ridge regression needs three patients or more, got {len(groups.unique())}")
         together = (groups[:, None] == groups).to(target)
-        known = self.slope.new_zeros(len(target), len(self.slope)) if covariates is None else covariates.to(self.slope)
-        scans, unit_scans = _unit(_centred(trains.inner(trains)[places][:, places]))
-        others, unit_others = _unit(_centred(known @ known.mT))
+        self._normalise(field)
+        features, others = self._known(field, covariates, places).split([len(self.centre), len(self.slope) - len(self.centre)], 1)
+        kernels, units = zip(
+            _unit(_centred(scan.inner(scan)[places][:, places])),
+            _unit(_centred(features @ features.mT)),
+            _unit(_centred(others @ others.mT)),
+            strict=True,
+        )
         best = torch.inf
-        for share in SHARES if len(self.slope) else (1.0,):
-            for penalty, residual, weights in _left_out(share * scans + (1 - share) * others, target - target.mean(0), together):
+        for weights in _weights(others.shape[1] > 0):
+            kernel = sum(weight * each for weight, each in zip(weights, kernels, strict=True))
+            for penalty, residual, dual in _left_out(kernel, target - target.mean(0), together):
                 error = residual.square().mean().item()
                 if error < best:
-                    best, dual, left_out = error, weights, target - residual
-                    self.share.fill_(share)
+                    best, chosen, left_out = error, dual, target - residual
+                    self.weights.copy_(self.weights.new_tensor(weights))
                     self.penalty.fill_(penalty)
-        each = self.constant.new_zeros(len(trains), len(self.constant)).index_add_(0, places.to(dual.device), dual)
-        self.template.keep(_combination(trains, each * self.share / unit_scans, self.rank))
-        self.slope.copy_(known.mT @ dual * (1 - self.share) / unit_others)
+        scanned, featured, known = (self.weights / torch.stack(units)).unbind()
+        each = self.constant.new_zeros(len(field), len(self.constant)).index_add_(0, places.to(chosen.device), chosen)
+        self.template.keep(_combination(scan, each * scanned, self.rank))
+        self.slope.copy_(torch.cat([features.mT @ chosen * featured, others.mT @ chosen * known]))
         self.constant.zero_()
-        self.constant.copy_((target - self(field, known, places)).mean(0))
+        self.constant.copy_((target - self(field, covariates, places)).mean(0))
         self.fitted.fill_(True)
         return left_out
+
+    def _normalise(self, field: SampledField) -> None:
+        """Centre and scale means and maxima by those of the fit."""
+        features = torch.cat([field.means, field.maxima], 1).to(self.centre)
+        deviation = features.std(0, correction=0)
+        self.centre.copy_(features.mean(0))
+        self.scale.copy_(deviation.where(deviation > 0, 1.0))
+
+    def _known(self, field: SampledField, covariates: Tensor | None, rows: Tensor | None) -> Tensor:
+        """Normalised means and maxima, then the covariates, of each row."""
+        features = (torch.cat([field.means, field.maxima], 1).to(self.centre) - self.centre) / self.scale
+        features = features if rows is None else features[rows.to(features.device)]
+        others = features.new_zeros(len(features), len(self.slope) - len(self.centre))
+        return torch.cat([features, others if covariates is None else covariates.to(features)], 1)
+
+
+def _weights(covariates: bool) -> list[tuple[float, float, float]]:
+    """Candidates for the weights of the scan, of means and maxima, and of covariates."""
+    shares = SHARES if covariates else (1.0,)
+    return [(image * scan, image * (1 - scan), 1 - image) for image in shares for scan in (SHARES if image else (1.0,))]
 
 
 def _centred(kernel: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ EPOCHS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 40, 16, 5e-3, 1.0  # chosen in docs
 
 
 class StackedReadout(Readout):
-    """Ridge regression on tensor trains for the target that all rows of a scan share, then a head for the targets of the rows.
+    """Ridge regression on latent fields for the target that all rows of a scan share, then a head for the targets of the rows.
 
     The head takes the prediction of the regression and the covariates.  An encoder overfits the scans that it was trained on, and
     a head that is trained on its features of these scans relies on them too much.  This head is therefore trained on the
@@ -27,15 +27,19 @@ class StackedReadout(Readout):
     Args:
         out_channels: outputs of the head.
         covariates: number of covariates.
-        mode_sizes: mode sizes of the tensor trains.
+        n_dims: channels of the latent field.
+        mode_sizes: mode sizes of the scan's tensor trains.
         loss_function: loss of the head for outputs ``[R, out_channels]`` and targets ``[R, K]``.
 
     Example:
-        >>> trains = TensorTrain([torch.rand(9, 1, 8, 1).double()])
+        >>> from monai_cpic.networks import SampledField
+        >>> from monai_cpic.tensor_train import TensorTrain
+        >>> scan = TensorTrain([torch.rand(9, 1, 8, 1).double()])
+        >>> field = SampledField(scan, means=torch.rand(9, 2).double(), maxima=torch.rand(9, 2).double(), scan=scan)
         >>> age, target = torch.rand(9, 1), torch.rand(9, 2)
-        >>> readout = StackedReadout(out_channels=2, covariates=1, mode_sizes=[8])
-        >>> readout.fit(trains, target, age)
-        >>> readout(trains, age).shape
+        >>> readout = StackedReadout(out_channels=2, covariates=1, n_dims=2, mode_sizes=[8])
+        >>> readout.fit(field, target, age)
+        >>> readout(field, age).shape
         torch.Size([9, 2])
     """
 
@@ -45,12 +49,13 @@ class StackedReadout(Readout):
         self,
         out_channels: int,
         covariates: int,
+        n_dims: int,
         mode_sizes: Sequence[int],
         loss_function: Callable[[Tensor, Tensor], Tensor] = nn.functional.mse_loss,
     ) -> None:
         super().__init__()
         self._loss = (loss_function,)  # not a part of the network, whose weights must load without it
-        self.ridge = RidgeReadout(1, 0, mode_sizes)
+        self.ridge = RidgeReadout(1, 0, n_dims, mode_sizes)
         self.head = TwoBranchHead(0, covariates + 1, out_channels).requires_grad_(False)  # trained by fit alone
 
     @property
@@ -77,7 +82,7 @@ class StackedReadout(Readout):
             field: ``B`` latent fields.
             target: ``[R, K]``; the last column must be the same in all rows of a tensor train.
             covariates: ``[R, covariates]``.
-            rows: index of each row's tensor train, int64 ``[R]``.
+            rows: index of each row's field, int64 ``[R]``.
         """
         parameter = next(self.head.parameters())
         places = torch.arange(len(field)) if rows is None else rows.cpu()
