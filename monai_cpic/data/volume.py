@@ -136,7 +136,8 @@ class LazyVolume:
                 masks = [level.intensity[number].gather(torch.from_numpy(blocks), edges) for level, blocks in levels]
                 patches = patches.masked_fill(torch.cat(masks) <= 0, 0)
             else:
-                patches = step(patches).as_subclass(Tensor)  # MONAI's transforms return a MetaTensor
+                with torch._C.DisableTorchFunctionSubclass():  # MONAI's transforms make a MetaTensor, which is slow
+                    patches = step(patches).as_subclass(Tensor)
         return patches.to(dtype).unflatten(0, (len(levels), -1)).transpose(0, 1).flatten(1, 2)
 
     def _stored_patches(self, centres: NDArray[Any], edges: tuple[int, ...], dtype: torch.dtype) -> Tensor:

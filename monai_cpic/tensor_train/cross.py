@@ -98,7 +98,8 @@ def cross_approximate(
     if observer is not None or tol is not None:
         monitor = ConvergenceMonitor(field, modes, batch_size, dtype, observer or (lambda record: None))
     with torch.no_grad():
-        search = Sweep(memoized(field, modes), modes, oversampling, ridge, tol, dtype)
+        # Within a sweep the points are distinct, so that a single one has nothing to remember.
+        search = Sweep(memoized(field, modes) if passes > 2 else field, modes, oversampling, ridge, tol, dtype)
         good: CrossIndices | None = None  # where the last sweep within the tolerance started: the final sweep starts there too
         for _ in range(passes - 1):
             train, following = search(indices)

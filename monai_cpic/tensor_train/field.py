@@ -70,7 +70,8 @@ class Memory:
     def __init__(self) -> None:
         self.keys = torch.empty(0, dtype=torch.int64)  # seen, sorted
         self._slots = torch.empty(0, dtype=torch.int64)  # their rows in the table
-        self._rows: Tensor | None = None
+        self._parts: list[Tensor] = []  # the table: the rows of each call; a gradient then has the size of the parts in question
+        self._begins = torch.zeros(1, dtype=torch.int64)  # the first slot of each part, and the number of slots
 
     def look_up(self, keys: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """The rows of some keys; those that are new are computed.
@@ -82,16 +83,16 @@ class Memory:
         Returns:
             ``[*keys.shape, …]``.
         """
-        distinct, inverse = torch.unique(keys, return_inverse=True)
         self.keys, self._slots = self.keys.to(keys.device), self._slots.to(keys.device)
-        new = distinct[~self._contains(distinct)]
+        new = keys[~self._contains(keys)].unique()
         if len(new):
-            rows = compute(new)
-            self._rows = rows if self._rows is None else torch.cat([self._rows, rows])
-            slots = torch.arange(len(self._slots), len(self._slots) + len(new), device=keys.device)
+            self._parts.append(compute(new))
+            count = len(self._slots) + len(new)
+            slots = torch.arange(len(self._slots), count, device=keys.device)
             self.keys, order = torch.cat([self.keys, new]).sort()
             self._slots = torch.cat([self._slots, slots])[order]
-        return self._at(distinct)[inverse]
+            self._begins = torch.cat([self._begins, torch.tensor([count])])
+        return self._at(keys)
 
     def known(self, keys: Tensor) -> tuple[Tensor, Tensor | None]:
         """Which of some distinct keys ``[N]`` have been computed, bool ``[N]``, and their rows; None if there are none."""
@@ -107,8 +108,18 @@ class Memory:
         return self.keys[position] == keys if len(self.keys) else torch.zeros_like(keys, dtype=torch.bool)
 
     def _at(self, keys: Tensor) -> Tensor:
-        assert self._rows is not None
-        return self._rows[self._slots[torch.searchsorted(self.keys, keys)]]
+        slots = self._slots[torch.searchsorted(self.keys, keys)]
+        part = torch.searchsorted(self._begins.to(slots.device), slots, right=True) - 1
+        used = part.unique().tolist()
+        shifts = torch.zeros(len(self._parts), dtype=torch.int64)  # from slots in the table to slots in the parts in use
+        begin = 0
+        for number in used:
+            shifts[number] = begin - self._begins[number]
+            begin += len(self._parts[number])
+        rows = [self._parts[number] for number in used]
+        table = rows[0] if len(rows) == 1 else torch.cat(rows)
+        found = table.index_select(0, (slots + shifts.to(slots.device)[part]).flatten())
+        return found.unflatten(0, keys.shape)
 
 
 def memoized(field: Field, modes: Sequence[Mode]) -> Field:

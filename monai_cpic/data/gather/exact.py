@@ -51,13 +51,13 @@ class ExactGrid:
         """
         edges = [size[column] for column in self.columns]
         corners = starts[:, self.columns] * self.signs + self.first + np.minimum(self.signs, 0) * (np.array(edges) - 1)
-        begin, end = np.maximum(self.lower, 0), np.minimum(self.upper, np.array(source.shape[1:]) - 1)
-        whole = ((corners >= begin) & (corners <= end - edges + 1)).all(1)
-        if whole.all():
+        last = np.array(source.shape[1:]) - 1
+        # Blocks are read several times faster than single voxels, and sources repeat the border of the stored volume.
+        begin, end = np.maximum(self.lower, 0), np.minimum(self.upper, last)
+        if not self.zeros and (begin == 0).all() and (end == last).all():
             stored = source.scaled(source.blocks(corners, edges), dtype)
-        elif not whole.any():
-            stored = self._at_border(source, corners, edges, dtype)
-        else:  # blocks are read several times faster than single voxels
+        else:
+            whole = ((corners >= begin) & (corners <= end - edges + 1)).all(1)
             stored = np.empty((source.shape[0], len(corners), *edges), dtype)
             stored[:, whole] = source.scaled(source.blocks(corners[whole], edges), dtype)
             stored[:, ~whole] = self._at_border(source, corners[~whole], edges, dtype)

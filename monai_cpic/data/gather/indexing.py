@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided, sliding_window_view
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 __all__ = ["blocks", "clamped", "linear_taps", "points", "product"]
@@ -105,5 +105,6 @@ def linear_taps(coordinates: NDArray[Any], tolerance: float) -> tuple[NDArray[An
 
 def _windows(array: NDArray[Any], starts: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
     """Blocks that lie within the array."""
-    windows = sliding_window_view(array, tuple(size), axis=tuple(range(1, array.ndim)))
+    positions = [edge - length + 1 for edge, length in zip(array.shape[1:], size, strict=True)]
+    windows = as_strided(array, (len(array), *positions, *size), (*array.strides, *array.strides[1:]), writeable=False)
     return windows[(slice(None), *starts.T)]

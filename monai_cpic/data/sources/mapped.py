@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import mmap
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from monai_cpic.data.sources.readahead import announce, missing
 __all__ = ["MappedSource"]
 
 OPEN_MAPS = 128  # per process: each map holds a file descriptor, and a cohort has more scans than a process may have of those
+KEPT = 2**29  # bytes of files that stay mapped in a process, as far as they were read: reading a page again is then for nothing
 
 
 @dataclass(frozen=True)
@@ -65,23 +68,28 @@ class MappedSource(StridedSource):
         return np.asarray(self._map()).transpose(self.axes)  # a plain view: indexing a memmap is slower
 
     def points(self, indices: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        self._read_ahead(indices)
-        return super().points(indices)
+        voxels = self.array()
+        if self._missing(voxels, [index.reshape(len(index), -1)[:, 0] for index in indices]):
+            self._announce(voxels, indices)
+        return indexing.points(voxels, indices)
 
     def blocks(self, corners: NDArray[Any], edges: Sequence[int]) -> NDArray[Any]:
-        lines = indexing.clamped(corners, edges, self.shape[1:])
-        row = int(np.argmin(self.array().strides[1:]))  # voxels are contiguous along it: the first and the last give the pages
-        lines[row] = lines[row][:, [0, -1]]
-        self._read_ahead(indexing.product(lines))
-        return super().blocks(corners, edges)
+        voxels = self.array()
+        if self._missing(voxels, corners.clip(0, np.array(self.shape[1:]) - 1).T):
+            lines = indexing.clamped(corners, edges, self.shape[1:])
+            row = int(np.argmin(voxels.strides[1:]))  # voxels are contiguous along it: the first and the last give the pages
+            lines[row] = lines[row][:, [0, -1]]
+            self._announce(voxels, indexing.product(lines))
+        return indexing.blocks(voxels, corners, edges)
 
-    def _read_ahead(self, indices: Sequence[NDArray[Any]]) -> None:
-        strides = self.array().strides
-        if not missing(self.path, self.offset + _dot([index.reshape(len(index), -1)[:, 0] for index in indices], strides[1:])):
-            return
+    def _missing(self, voxels: NDArray[Any], first: Sequence[NDArray[Any]] | NDArray[Any]) -> bool:
+        """Whether pages have to be read from disk, judged by the first voxel ``[N]`` of each patch."""
+        return missing(self.path, self.offset + _dot(first, voxels.strides[1:]))
+
+    def _announce(self, voxels: NDArray[Any], indices: Sequence[NDArray[Any]]) -> None:
         begin = self.offset % mmap.ALLOCATIONGRANULARITY  # of the voxels, in the map
-        channels = np.arange(self.shape[0]) * strides[0]
-        announce(self._map()._mmap, begin + np.add.outer(channels, _dot(indices, strides[1:])))
+        channels = np.arange(self.shape[0]) * voxels.strides[0]
+        announce(self._map()._mmap, begin + np.add.outer(channels, _dot(indices, voxels.strides[1:])))
 
     def level(self, factors: tuple[int, ...], through: Source | None = None) -> Source:
         """A level, averaged once and kept in the cache folder as long as the file does not change."""
@@ -91,23 +99,40 @@ class MappedSource(StridedSource):
         return in_cache(through or self, factors, order, [Path(self.path)], cache_dir=self.cache_dir)
 
     def release(self) -> None:
-        """Unmap the pages that were read; they stay in the system's cache but would count as memory of this process."""
-        if hasattr(mmap, "MADV_DONTNEED"):
-            self._map()._mmap.madvise(mmap.MADV_DONTNEED)
+        """Unmap what was read of the files that were used least recently, down to :data:`KEPT` bytes.
+
+        Those pages stay in the system's cache but would count as memory of this process.
+        """
+        if not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        mapped = self._map()._mmap
+        _read.pop(mapped, None)
+        _read[mapped] = len(mapped)
+        excess = sum(_read.values()) - KEPT
+        for used, size in list(_read.items()):
+            if excess <= 0:
+                break
+            used.madvise(mmap.MADV_DONTNEED)
+            del _read[used]
+            excess -= size
 
     def _map(self) -> Any:
         return _mapped(self.path, self.stored_dtype, self.stored_shape, self.offset, self._version())
 
     def _version(self) -> tuple[int, int, int]:
         """Tells the file from another one that replaces it."""
-        status = Path(self.path).stat()
+        status = os.stat(self.path)
         needed = self.offset + math.prod(self.stored_shape) * self.dtype.itemsize
         if status.st_size < needed:  # reading a map beyond the end of its file would kill the process
             raise ValueError(f"{self.path} is truncated: it has {status.st_size} bytes instead of {needed}; fetch the file again")
         return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _dot(indices: Sequence[NDArray[Any]], strides: Sequence[int]) -> NDArray[Any]:
+# The maps of which this process has read pages, and their sizes; the last used is the last.
+_read: WeakKeyDictionary[mmap.mmap, int] = WeakKeyDictionary()
+
+
+def _dot(indices: Sequence[NDArray[Any]] | NDArray[Any], strides: Sequence[int]) -> NDArray[Any]:
     """Bytes from the first voxel; the index arrays broadcast."""
     return np.asarray(sum((index * stride for index, stride in zip(indices, strides, strict=True)), np.int64(0)))
 

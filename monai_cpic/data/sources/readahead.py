@@ -30,7 +30,7 @@ def missing(path: str, positions: NDArray[Any]) -> bool:
         return False
     file = os.open(path, os.O_RDONLY)
     try:
-        for position in positions[:: max(1, len(positions) // PROBES)].tolist():
+        for position in positions[:: -(-len(positions) // PROBES)].tolist():
             os.preadv(file, [bytearray(1)], position, os.RWF_NOWAIT)
     except BlockingIOError:
         return True
