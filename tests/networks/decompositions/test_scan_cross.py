@@ -24,6 +24,18 @@ class TestQTT(DecompositionTestCase):
         return ScanCross(qtt_modes((8, 8, 4), channels=3), rank=4, cells=16)
 
 
+class TestWithGradient(DecompositionTestCase):
+    def decomposition(self) -> ScanCross:
+        return ScanCross(qtt_modes((8, 6), channels=2), rank=3, cells=8, gradient=True)
+
+    def test_tensor_trains_have_a_gradient_if_it_is_asked_for(self) -> None:
+        for decomposition in (self.decomposition(), TestQTT().decomposition()):
+            weights = torch.ones(1, decomposition.n_dims).requires_grad_()
+            found = decomposition(self.field(decomposition, self.volumes(decomposition), weights), 1)
+            assert all(core.requires_grad == decomposition.gradient for core in found.trains)
+            assert all(part.requires_grad for part in (found.means, found.maxima, *found.scan))
+
+
 class TestPlainTT(DecompositionTestCase):
     def decomposition(self) -> ScanCross:
         return ScanCross(tt_modes((6, 5, 7), channels=2), rank=3, cells=8, passes=1)

@@ -259,7 +259,7 @@ def test_refreshing_reads_no_more_batches_than_needed() -> None:
 
 
 def test_parts_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="takes 7 features, the projection has 10"):
+    with pytest.raises(ValueError, match="takes 7 features, the projection has 32"):
         CPICNet(SHAPE, head=TwoBranchHead(7, 0, 1))
     with pytest.raises(TypeError, match=r"got 'null'.*\$None"):
         CPICNet(SHAPE, readout="null")  # type: ignore[arg-type]  # as a command line gives it
