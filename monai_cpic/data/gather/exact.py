@@ -61,7 +61,8 @@ class ExactGrid:
             stored = np.empty((source.shape[0], len(corners), *edges), dtype)
             stored[:, whole] = source.scaled(source.blocks(corners[whole], edges), dtype)
             stored[:, ~whole] = self._at_border(source, corners[~whole], edges, dtype)
-        flips = tuple(slice(None, None, int(sign)) for sign in self.signs)
+        # An axis of one voxel is not flipped: numpy would keep its negative stride, which torch refuses.
+        flips = tuple(slice(None, None, int(sign) if edge > 1 else 1) for sign, edge in zip(self.signs, edges, strict=True))
         back = [1, 0, *(2 + self.columns.index(axis) for axis in range(len(size)))]
         return np.ascontiguousarray(stored[(slice(None), slice(None), *flips)].transpose(back), dtype)
 
