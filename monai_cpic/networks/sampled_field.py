@@ -15,12 +15,15 @@ __all__ = ["SampledField"]
 
 @dataclass(frozen=True)
 class SampledField:
-    """``B`` latent fields as projections and readouts see them.  All in float64, on the CPU, differentiable.
+    """``B`` latent fields as projections and readouts see them, float64, on the CPU.
+
+    Means and maxima are differentiable; the tensor trains are unless a decomposition says otherwise.
 
     Attributes:
         trains: the fields as tensor trains.
-        means: of each channel over the grid, ``[B, n_dims]``, the best estimate from the points that were encoded.
-        maxima: of each channel over the points that were encoded, ``[B, n_dims]``.
+        means: of each channel over the volume, ``[B, n_dims]``, the best estimate from the points that were encoded.
+        maxima: of each channel over the points that were encoded, ``[B, n_dims]``.  A decomposition that encodes several times as
+            many points in evaluation gives the mean of the maxima of equally many points, since a maximum grows with their number.
         scan: vectors at points that are spread evenly over the grid, as tensor trains of a single mode, for readouts that are
             linear in the field; ``trains`` where a decomposition has no scan.
     """

@@ -16,7 +16,7 @@ from monai_cpic.tensor_train import Mode, TensorTrain, cross_approximate, initia
 
 __all__ = ["ScanCross"]
 
-DRAWS = 2  # voxels in each cell in evaluation
+DRAWS = 3  # voxels in each cell in evaluation, of which the first seeds the cross
 
 
 class ScanCross(TensorizedDecomposition):
@@ -28,7 +28,7 @@ class ScanCross(TensorizedDecomposition):
     channels, scan and cross together their maxima.
 
     In training every step scans other voxels; evaluation always scans the same, so that a prediction depends on the weights and
-    the volume alone, and scans every cell more than once, since a mean of more voxels is more precise.
+    the volume alone.  It then scans every cell twice more, since a mean of more voxels is more precise.
 
     Args:
         modes: the tensorization of grid and channels, see :class:`TensorizedDecomposition`.
@@ -65,9 +65,7 @@ class ScanCross(TensorizedDecomposition):
         self.gradient = gradient
 
     def forward(self, field: LatentField, step: int | None) -> SampledField:
-        draws = range(DRAWS) if step is None else [step]
-        relative = torch.cat([points_in_cells(self.cells, draw) for draw in draws])
-        points = (relative * field.extents[:, None]).long()
+        points = self._places(field, 0 if step is None else step)
         vectors = field.at(points)
         seeds = self._seeds(points, vectors.detach())
         with torch.set_grad_enabled(self.gradient and torch.is_grad_enabled()):
@@ -81,9 +79,15 @@ class ScanCross(TensorizedDecomposition):
                 completion=0,
                 indices=initial_indices(self.modes, self.rank, seeds=seeds),
             )
-        cells = vectors.double().unflatten(1, (len(draws), -1)).mean(1)
+        maxima = field.maxima().double()
+        again = [field.at(self._places(field, draw)) for draw in range(1, DRAWS)] if step is None else []
+        cells = torch.stack([vectors, *again]).double().mean(0)
         scan = TensorTrain([cells.reshape(len(field), 1, -1, 1)])
-        return SampledField(trains, cells.mean(1), field.maxima().double(), scan)
+        return SampledField(trains, cells.mean(1), maxima, scan)
+
+    def _places(self, field: LatentField, draw: int) -> Tensor:
+        """A random point in each cell of each field, ``[B, P, D]``."""
+        return (points_in_cells(self.cells, draw) * field.extents[:, None]).long()
 
     def _seeds(self, points: Tensor, vectors: Tensor) -> Tensor:
         """For each channel the scanned point of its largest value, the largest first, ``[B, n_dims, D + 1]``."""

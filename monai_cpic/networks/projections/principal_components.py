@@ -83,10 +83,15 @@ class TTProjection(Projection):
         In evaluation before the first training step there is no basis: the features are 0, and a warning is issued.
 
         Raises:
-            ValueError: in training, if the batch is larger than the bank.
+            ValueError: in training, if the batch is larger than the bank, or the tensor trains have no gradient while means have.
         """
         trains, joint = field.trains.to(self.coefficients.device), 0
         if self.training:
+            if field.means.requires_grad and not trains.cores[0].requires_grad:
+                raise ValueError(
+                    "the tensor trains have no gradient, so their projection would teach the encoder nothing: build ScanCross with "
+                    "gradient=True"
+                )
             joint = self._update(joint_trains(trains))
         elif self.scale == 0:
             message = "the projection has no basis yet, its features are 0: train the network or load a checkpoint"
