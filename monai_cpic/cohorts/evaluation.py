@@ -16,6 +16,7 @@ from monai_cpic.networks import VolumeRegressor
 from monai_cpic.reporting.learning_curves import learning_curves
 from monai_cpic.reporting.metrics_file import model_key, write_metrics
 from monai_cpic.reporting.report import Report
+from monai_cpic.staging import write_whole
 
 __all__ = ["write_evaluation", "write_inference"]
 
@@ -117,7 +118,7 @@ def _write_run(
             f"{inside} of {shape.prod().item()} voxels were encoded, and {len(points) - inside} in the padding.",
         )
     output = Path(output_dir)
-    output.mkdir(parents=True, exist_ok=True)
-    table.to_csv(output / "predictions.csv", index=False)
+    with write_whole(output / "predictions.csv") as unfinished:
+        table.to_csv(unfinished, index=False)
     write_metrics(output / "metrics.json", metrics)
     report.write(output / "report.html")

@@ -55,7 +55,7 @@ class BundleTestCase:
         pd.testing.assert_frame_equal(resumed.predictions, trained.predictions)
 
     def test_evaluation_gives_the_metrics_of_the_training(self, trained: Outputs, cohort: Path, tmp_path: Path) -> None:
-        self.bundle("train", "evaluate", dataset_dir=cohort, output_dir=tmp_path, model_dir=trained.folder)
+        self.bundle("evaluate", dataset_dir=cohort, output_dir=tmp_path, model=trained.model)
         assert Outputs(tmp_path).metrics == trained.metrics
 
     def test_two_processes_train_as_one(self, cohort: Path, tmp_path: Path) -> None:
