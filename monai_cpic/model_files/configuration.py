@@ -134,7 +134,7 @@ class _Description:
         self.found: dict[str, Any] = {}
 
     def add(self, name: str) -> None:
-        if name not in self.found:
+        if name not in self.found and name in self.parser:  # MONAI says what is missing when it builds the part
             self.found[name] = None  # it may refer to itself
             self.found[name] = self.value(self.parser[name], name)
 
@@ -149,7 +149,7 @@ class _Description:
         referred = [reference.split("::")[0] for reference in ReferenceResolver.match_refs_pattern(config)]
         if ConfigExpression.is_expression(config):
             for reference in referred:
-                if _needs_no_evaluation(self.parser[reference]):
+                if _needs_no_evaluation(self.parser.get(reference)):
                     self.add(reference)
             # not by the parser, which would begin anew
             return plain(self.parser.ref_resolver.get_resolved_content(name), name)

@@ -2,8 +2,8 @@
 
     python tests/handlers/kill_at_save.py FOLDER [--kills 50]
 
-Each training goes on from the last one's checkpoint, and after each epoch writes a checkpoint, the model and the metrics.  Once
-it writes, it is killed (SIGKILL) after a random part of the time that writing takes.  Prints how many kills left a file that could
+Each training goes on from the last checkpoint, and after each epoch writes a checkpoint, the model and the metrics.  Once it
+writes, it is killed (SIGKILL) after a random part of the time that writing takes.  Prints how many kills left a file that could
 not be read or nothing to go on from, and how many hit the middle of a file.
 """
 

@@ -28,7 +28,7 @@ def training(folder: Path, epochs: int, record: TrainingRecord = RECORD, resume:
 
     def step(engine: Engine, batch: float) -> None:
         with torch.no_grad():
-            network.bias += 1
+            network.bias.add_(1)
 
     trainer = Engine(step)
     trainer.state.max_epochs = epochs
