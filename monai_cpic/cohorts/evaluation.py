@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from monai_cpic.reporting.report import Report
 from monai_cpic.staging import write_whole
 
 __all__ = ["write_evaluation", "write_inference"]
+
+logger = logging.getLogger(__name__)
 
 SCANS_SHOWN = 2
 
@@ -105,7 +108,7 @@ def _write_run(
     metrics: Mapping[str, Any],
     report: Report,
 ) -> None:
-    """Add figures of the encoded voxels of the first scans to the report, and write the three files."""
+    """Add figures of the encoded voxels of the first scans to the report, write the three files, and say where the run's files are."""
     for item in predictions.items[:SCANS_SHOWN]:
         points = network.sampled_points(item["image"])
         if points is None:  # it sees every voxel
@@ -122,3 +125,5 @@ def _write_run(
         table.to_csv(unfinished, index=False)
     write_metrics(output / "metrics.json", metrics)
     report.write(output / "report.html")
+    names = sorted(path.name for path in output.iterdir() if path.is_file() and not path.name.startswith("."))
+    logger.info("%s holds %s.", output.resolve(), ", ".join(names))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -10,8 +9,6 @@ from filelock import FileLock, Timeout
 from monai_cpic.staging import remove_unfinished
 
 __all__ = ["OutputFolder"]
-
-logger = logging.getLogger(__name__)
 
 
 class OutputFolder:
@@ -43,7 +40,5 @@ class OutputFolder:
         remove_unfinished(self.folder)
 
     def release(self) -> None:
-        """Let other trainings use the folder, and say in the log which files are there."""
+        """Let other trainings use the folder."""
         self._lock.release()
-        names = sorted(path.name for path in self.folder.iterdir() if path.is_file() and not path.name.startswith("."))
-        logger.info("%s holds %s.", self.folder.resolve(), ", ".join(names))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import subprocess
 import sys
@@ -46,13 +45,3 @@ def test_what_a_killed_training_left_unfinished_goes(tmp_path: Path) -> None:
     (tmp_path / "model.pt").touch()
     OutputFolder(tmp_path).lock()
     assert {path.name for path in tmp_path.iterdir()} <= {"model.pt", ".training.lock"}
-
-
-def test_the_last_line_says_where_the_files_are(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    folder = OutputFolder(tmp_path)
-    folder.lock()
-    for name in ("report.html", "model.pt"):
-        (tmp_path / name).touch()
-    with caplog.at_level(logging.INFO, logger="monai_cpic"):
-        folder.release()
-    assert caplog.messages == [f"{tmp_path} holds model.pt, report.html."]
