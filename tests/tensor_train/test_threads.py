@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -49,7 +49,8 @@ def test_the_number_is_restored_after_a_block_and_after_an_error() -> None:
 def test_a_backward_pass_computes_with_one_thread_and_restores_the_number(fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Seen, "fails", fails)
     weight = torch.ones(2, requires_grad=True)
-    parts = [backward_in_one_thread(Seen.apply(weight * factor)) for factor in (1.0, 2.0)]
+    apply: Callable[[Tensor], Tensor] = Seen.apply
+    parts = [backward_in_one_thread(apply(weight * factor)) for factor in (1.0, 2.0)]
     if fails:
         with pytest.raises(RuntimeError, match="on purpose"):
             torch.cat(parts).sum().backward()
