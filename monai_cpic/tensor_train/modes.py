@@ -258,7 +258,8 @@ def _checked(shape: Sequence[int], channels: int) -> tuple[int, ...]:
 
 def _factors(size: int, largest: int) -> list[int]:
     """Factors of ``size``, larger primes first; small ones are multiplied with each other up to ``largest``."""
-    factors, divisor = [], 2
+    factors: list[int] = []
+    divisor = 2
     while size > 1:
         while size % divisor:
             divisor += 1

@@ -17,7 +17,12 @@ SHAPES = st.lists(st.integers(1, 12), min_size=1, max_size=5).filter(lambda shap
 
 
 @settings(max_examples=60, deadline=None)
-@given(shape=SHAPES, channels=st.integers(1, 4), kind=st.sampled_from(["tt", "axis", "interleaved", "fused"]), radix=st.integers(2, 9))
+@given(
+    shape=SHAPES,
+    channels=st.integers(1, 4),
+    kind=st.sampled_from(["tt", "axis", "interleaved", "fused"]),
+    radix=st.integers(2, 9),
+)
 def test_multi_indices_and_points_correspond_one_to_one(shape: list[int], channels: int, kind: str, radix: int) -> None:
     modes = tt_modes(shape, channels) if kind == "tt" else qtt_modes(shape, channels, order=kind, radix=radix)
     digits = torch.tensor(list(itertools.product(*(range(n) for n in mode_sizes(modes)))))
