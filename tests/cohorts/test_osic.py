@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,6 @@ from hypothesis import strategies as st
 
 from monai_cpic.cohorts import OSICCohort
 from monai_cpic.cohorts.osic.items import _rate
-from monai_cpic.metrics import LaplaceLogLikelihood
 
 HEADER = "Patient,Weeks,FVC,Percent,Age,Sex,SmokingStatus"
 LINES = [
@@ -223,23 +221,6 @@ def test_exclusions_must_exist(write: Write) -> None:
         OSICCohort(exclude="ID1").read(folder)
     with pytest.raises(ValueError, match="none left after the exclusions"):
         OSICCohort(exclude=["ID1", "ID2"]).read(folder)
-
-
-def test_constant_prediction_is_the_training_quantiles(write: Write) -> None:
-    cohort = OSICCohort().read(write())
-    prediction = OSICCohort().references(cohort, cohort)["constant"]
-    assert [len(rows) for rows in prediction] == [1, 2]
-    expected = np.quantile([2600, 2900, 2500], [0.2, 0.5, 0.8])
-    np.testing.assert_allclose(prediction[1], np.tile(expected, (2, 1)), rtol=1e-6)
-    metric = LaplaceLogLikelihood()
-    metric(prediction, [item["fvc"] for item in cohort])
-    assert math.isfinite(metric.aggregate())
-
-
-def test_constant_prediction_ignores_weeks_that_were_not_measured(write: Write) -> None:
-    cohort = OSICCohort(weeks=range(50, 62)).read(write())
-    (prediction,) = OSICCohort().references(cohort, cohort[:1])["constant"]
-    torch.testing.assert_close(prediction, torch.tensor([[2520.0, 2550.0, 2580.0]]).expand(12, -1))
 
 
 def test_predictions_table(write: Write) -> None:
