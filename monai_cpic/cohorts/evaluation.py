@@ -20,6 +20,7 @@ from monai_cpic.networks import VolumeRegressor
 from monai_cpic.reporting.learning_curves import learning_curves
 from monai_cpic.reporting.metrics_file import write_metrics
 from monai_cpic.reporting.report import Report
+from monai_cpic.staging import write_whole
 
 __all__ = ["write_evaluation", "write_inference"]
 
@@ -79,7 +80,8 @@ def write_evaluation(
     cohort.report_evaluation(report, table, network.name)
     _write_run(output_dir, cohort, predictions, network, table, metrics, report)
     others = {name: other for name, other in comparison.tables.items() if name != network.name}
-    pd.concat(others, names=["model"]).reset_index("model").to_csv(Path(output_dir) / "baselines.csv", index=False)
+    with write_whole(Path(output_dir) / "baselines.csv") as unfinished:
+        pd.concat(others, names=["model"]).reset_index("model").to_csv(unfinished, index=False)
     logger.info(comparison.sentence())
     return metrics
 
