@@ -115,6 +115,17 @@ class Cohort(ABC):
         """Further counts for metrics.json in addition to the number of patients, such as ``{"visits": 92}``; by default none."""
         return {}
 
+    def groups(self, patients: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+        """Groups whose scores the report shows apart, such as men and women; by default none.
+
+        Args:
+            patients: items of :meth:`read`.
+
+        Returns:
+            A column for each division, with the name of the group of each row of :meth:`table`, and as many rows.
+        """
+        return pd.DataFrame()
+
     def is_better(self, metric: float, best: float) -> bool:
         """Whether a value of the key metric is better than the best so far (``metric_cmp_fn`` of MONAI's engines)."""
         return metric > best if self.higher_is_better else metric < best

@@ -75,6 +75,10 @@ def write_evaluation(
     report.add_text("Comparison", comparison.sentence())
     caption = f"{cohort.scores_caption} In brackets: {100 * CONFIDENCE:.0f} % interval, by resampling patients."
     report.add_table("Scores", comparison.rows(), caption)
+    groups = cohort.groups(patients)
+    if len(groups.columns):
+        caption = f"Of {network.name}; small groups differ by chance."
+        report.add_table("Scores by group", _scores_by_group(cohort, table, groups), caption)
     if history.rows:
         report.add_figure("Learning curves", learning_curves(history.rows), cohort.loss_caption)
     cohort.report_evaluation(report, table, network.name)
@@ -107,6 +111,15 @@ def write_inference(
     cohort.report_predictions(report, table)
     _write_run(output_dir, cohort, predictions, network, table, metrics, report)
     return metrics
+
+
+def _scores_by_group(cohort: Cohort, table: pd.DataFrame, groups: pd.DataFrame) -> list[dict[str, Any]]:
+    """The number of rows of the table and the scores, for each group that has rows."""
+    rows = []
+    for division, of_rows in groups.items():
+        for group, own in table.groupby(of_rows.array, observed=True):
+            rows.append({"group": f"{division}: {group}", cohort.rows: len(own), **cohort.scores(own)})
+    return rows
 
 
 def _write_run(

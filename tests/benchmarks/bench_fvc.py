@@ -8,7 +8,8 @@ covariates only, and fits the bundle's other baselines.  Beside them stand the s
 more covariate, ridge regression with that covariate, and the best that can be known: the true FVC at the baseline and its true
 slope, of which only the spirometer's error is left.  Every finished fold is a line of RESULTS.jsonl with its files in a folder
 beside it, and one that is there is not repeated.  Prints the mean over folds, and of all patients together the score and the
-difference to the network with their bootstrap intervals.  One thread.
+difference to the network with their bootstrap intervals, and the share of visits inside the 20 to 80 % interval, also after
+calibration on the patients of the other folds.  Name at least two folds.  One thread.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from monai_cpic.cohorts import OSICCohort, folds
 from monai_cpic.cohorts.baselines import predictions_of_baselines
 from monai_cpic.cohorts.baselines.fvc import FVCRidge
 from monai_cpic.cohorts.bootstrap import Estimate
+from monai_cpic.cohorts.calibration import IntervalCalibration
 from monai_cpic.cohorts.comparison import compare
 from monai_cpic.cohorts.osic.items import CHANGE_UNIT, COVARIATES
 from monai_cpic.experiments.job import run_job
@@ -46,6 +48,7 @@ QUANTILES = torch.tensor([-0.8416, 0.0, 0.8416])  # 0.2, 0.5 and 0.8 of the norm
 SPIROMETER = 70.0  # ml: mean deviation of its error in the simulation
 
 Items = Sequence[dict[str, Any]]
+Fold = tuple[Items, Mapping[str, Sequence[Tensor]]]
 
 
 def with_extent(item: Mapping[str, Any], truth: pd.DataFrame) -> dict[str, Any]:
@@ -114,7 +117,24 @@ def interval(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
-def summary(parts: Sequence[tuple[Items, Mapping[str, Sequence[Tensor]]]], model: str) -> str:
+def calibrated_by_others(parts: list[Fold]) -> dict[str, list[Tensor]]:
+    """The predictions of each model for all patients, whose intervals are calibrated on the patients of the other folds.
+
+    Args:
+        parts: for each fold its patients and the predictions of each model.
+    """
+    calibrated: dict[str, list[Tensor]] = {name: [] for name in parts[0][1]}
+    for fold, (_, outputs) in enumerate(parts):
+        others = parts[:fold] + parts[fold + 1 :]
+        measured = [item["fvc"] for items, _ in others for item in items]
+        for name, own in outputs.items():
+            held_out = [prediction for _, given in others for prediction in given[name]]
+            calibration = IntervalCalibration.fit(held_out, measured, coverage=0.6)
+            calibrated[name] += [calibration(prediction) for prediction in own]
+    return calibrated
+
+
+def summary(parts: list[Fold], model: str) -> str:
     """A row for each model: mean and standard deviation over folds, pooled score, and ``model`` minus it.
 
     Args:
@@ -124,7 +144,7 @@ def summary(parts: Sequence[tuple[Items, Mapping[str, Sequence[Tensor]]]], model
     cohort = OSICCohort()
     patients = [item for items, _ in parts for item in items]
     outputs = {name: [prediction for _, given in parts for prediction in given[name]] for name in parts[0][1]}
-    pooled = compare(cohort, patients, outputs, model)
+    pooled, calibrated = (compare(cohort, patients, given, model) for given in (outputs, calibrated_by_others(parts)))
     scores = pd.DataFrame(
         [{name: cohort.scores(cohort.table(items, given[name]))["score"] for name in outputs} for items, given in parts]
     )
@@ -132,6 +152,9 @@ def summary(parts: Sequence[tuple[Items, Mapping[str, Sequence[Tensor]]]], model
         name: {
             "folds": f"{scores[name].mean():.3f} ± {scores[name].std():.3f}",
             "all patients": interval(pooled.scores[name]["score"]),
+            "coverage": interval(pooled.scores[name]["coverage"]),
+            "calibrated: score": interval(calibrated.scores[name]["score"]),
+            "coverage ": interval(calibrated.scores[name]["coverage"]),
             f"{model} minus it": interval(pooled.differences[name]["score"]) if name in pooled.differences else "",
         }
         for name in outputs
@@ -149,6 +172,8 @@ def main() -> None:
     parser.add_argument("--overrides", nargs="+", default=[], metavar="KEY=VALUE", help="of the bundle's train.yaml")
     parser.add_argument("--baselines", action="store_true", help="train nothing")
     arguments = parser.parse_args()
+    if len(arguments.folds) < 2:
+        parser.error("name at least two folds: each is calibrated by the others")
     if arguments.results is None and not arguments.baselines:
         parser.error("name the file of the results, or give --baselines")
     torch.set_num_threads(1)
@@ -161,7 +186,7 @@ def main() -> None:
         return
     overrides = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in arguments.overrides)}
     rows = [json.loads(line) for line in arguments.results.read_text().splitlines()] if arguments.results.exists() else []
-    found = []
+    found: list[Fold] = []
     for fold in arguments.folds:
         what = {"fold": fold, "epochs": arguments.epochs, "overrides": overrides}
         folder = arguments.results.with_suffix("") / f"fold{fold}"

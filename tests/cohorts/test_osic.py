@@ -250,3 +250,18 @@ def test_changes_become_millilitres_of_each_patient() -> None:
     expected = [[1700.0, 2150.0, 2300.0], [2000.0, 2000.0, 2000.0], [2970.0, 3000.0, 3030.0]]  # in order, without the rate
     torch.testing.assert_close(result["pred"], torch.tensor(expected, dtype=torch.float64))
     torch.testing.assert_close(result["label"].double(), torch.tensor([1400.0, torch.nan, 3300.0]).double(), equal_nan=True)
+
+
+def test_groups_are_those_of_the_table_of_visits(write: Write) -> None:
+    lines = [f"ID2,{week},2900,70,66,Male,Currently smokes" for week in (0, 26, 27, 53)]
+    items = OSICCohort().read(write([*lines, *LINES[3:]]))
+    groups = OSICCohort().groups(items)
+    assert groups["weeks since baseline"].tolist() == ["27 to 52", "up to 26", "27 to 52", "above 52"]
+    assert groups["baseline, % of normal FVC"].tolist() == ["above 70", *["up to 70"] * 3]
+    assert groups["age"].tolist() == ["above 65"] * 4 and groups["sex"].tolist() == ["male"] * 4
+    assert groups["smoking"].tolist() == ["ex-smoker", *["currently smokes"] * 3]
+
+
+def test_coverage_is_the_share_inside_the_interval() -> None:
+    table = pd.DataFrame({"FVC_measured": [2000.0, 2100.0, 1880.0, np.nan], "q20": 1900.0, "q50": 2000.0, "q80": 2050.0})
+    assert OSICCohort().scores(table)["coverage"] == pytest.approx(1 / 3)

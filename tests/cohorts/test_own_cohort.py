@@ -75,6 +75,9 @@ class Ages(Cohort):
     def baselines(self) -> Sequence[Baseline]:
         return [MeanAge()]
 
+    def groups(self, patients: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+        return pd.DataFrame({"size": ["tall" if patient["covariates"][0, 0] > 1.95 else "short" for patient in patients]})
+
 
 class Sees(VolumeRegressor):
     """A network of a name that encodes the given points."""
@@ -146,6 +149,8 @@ def test_a_cohort_of_ones_own_goes_through_the_evaluation(
     assert baselines["age"].tolist() == pytest.approx([65, 75, 50, 50])
     assert pd.read_csv(tmp_path / "run" / "predictions.csv")["age"].tolist() == pytest.approx([73, 83])
     page = (tmp_path / "run" / "report.html").read_text()
+    short, tall = (page.index(f"size: {name}") for name in ("short", "tall"))
+    assert page.index("Scores by group") < short < tall
     assert sentence in page and "25 (20 to 30)" in page
     assert page.count("data:image/png") == 3  # curve, two scans
     assert "C-PIC: 3 training patients, 2 evaluated" in page and "2 of 120 voxels were encoded, and 1 in the padding" in page

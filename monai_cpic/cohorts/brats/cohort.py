@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from ignite.metrics import Metric, RootMeanSquaredError
@@ -164,6 +165,15 @@ class BraTSCohort(Cohort):
             RidgeSurvival("ridge on age", age),
             MeanSurvival(),
         ]
+
+    def groups(self, patients: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+        age = [item["age"] for item in patients]
+        return pd.DataFrame(
+            {
+                "age": pd.cut(age, [0, 60, np.inf], labels=["up to 60", "above 60"]),
+                "extent of resection": [item["resection"] for item in patients],
+            }
+        )
 
     def report_evaluation(self, report: Report, table: pd.DataFrame, network: str) -> None:
         dead = table.dropna(subset="Survival_days_true")

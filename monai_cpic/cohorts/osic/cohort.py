@@ -74,7 +74,8 @@ class OSICCohort(Cohort):
     rows = "visits"
     higher_is_better = True
     scores_caption = (
-        "Modified Laplace log-likelihood (higher is better, at most -4.595) and pinball loss in ml (lower is better)."
+        "Modified Laplace log-likelihood (higher is better, at most -4.595), pinball loss in ml (lower is better), and the share "
+        "of measurements in their 20 to 80 % interval (0.6 expected)."
     )
     loss_caption = "Training loss; FVC changes are in units of 300 ml."
 
@@ -143,6 +144,7 @@ class OSICCohort(Cohort):
         return {
             "score": laplace_log_likelihood(fvc, predicted).mean().item(),
             "pinball_loss": PinballLoss(QUANTILES)(predicted, fvc).item(),
+            "coverage": ((predicted[:, 0] <= fvc) & (fvc <= predicted[:, 2])).double().mean().item(),
         }
 
     def counts(self, table: pd.DataFrame) -> dict[str, int]:
@@ -150,6 +152,19 @@ class OSICCohort(Cohort):
 
     def baselines(self) -> Sequence[Baseline]:
         return [FVCRidge(), BaselineAndMeanSlope(), ConstantFVC()]
+
+    def groups(self, patients: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+        years, _, _, percent, age, male, former, current = torch.cat([item["covariates"] for item in patients]).double().T.numpy()
+        weeks, percent, age = (values.round(3) for values in (52 * years, 20 * percent + 78, 7 * age + 67))  # were float32
+        return pd.DataFrame(
+            {
+                "weeks since baseline": pd.cut(weeks, [-np.inf, 26, 52, np.inf], labels=["up to 26", "27 to 52", "above 52"]),
+                "baseline, % of normal FVC": pd.cut(percent, [0, 70, np.inf], labels=["up to 70", "above 70"]),
+                "age": pd.cut(age, [0, 65, np.inf], labels=["up to 65", "above 65"]),
+                "sex": np.where(male > 0, "male", "female"),
+                "smoking": np.select([former > 0, current > 0], ["ex-smoker", "currently smokes"], "never smoked"),
+            }
+        )
 
     def report_evaluation(self, report: Report, table: pd.DataFrame, network: str) -> None:
         report.add_figure("Predicted against measured", predicted_against_measured(table))
