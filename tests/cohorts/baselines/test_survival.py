@@ -72,11 +72,15 @@ def test_cox_maximises_the_penalised_partial_likelihood() -> None:
 
 
 def test_the_expected_survival_of_cox_is_the_area_below_breslows_curve() -> None:
-    survival = np.array([[1.0, 1], [3.0, 1], [4.0, 0], [7.0, 1]])
-    cox = CoxRegression(alpha=1e9).fit(np.arange(4.0)[:, None] - 1.5, survival)  # no effect of the covariate
-    # the hazard is 1/4 at day 1 and 1/3 at day 3; the last death is the end
-    area = 1 + 2 * np.exp(-1 / 4) + 4 * np.exp(-1 / 4 - 1 / 3)
-    assert cox.predict(np.array([[0.0], [1.0]])) == pytest.approx(area, rel=1e-5)
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(12, 2)) + 3
+    survival = np.stack([rng.permutation(12) + 1.0, rng.random(12) < 0.7], 1)
+    survival[survival[:, 0] == 12, 1] = 1
+    cox = CoxRegression(alpha=0.5).fit(features, survival)
+    relative = np.exp(features @ cox.coef_)
+    deaths = np.array([died / relative[survival[:, 0] >= days].sum() for days, died in survival])
+    curve = [np.exp(-relative * deaths[survival[:, 0] <= day].sum()) for day in range(12)]  # from each day to the next
+    np.testing.assert_allclose(cox.predict(features), np.sum(curve, 0), rtol=1e-6)
 
 
 def test_cox_finds_an_effect_and_learns_from_the_living() -> None:
