@@ -12,6 +12,7 @@ from ignite.metrics import Metric
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from monai_cpic.cohorts.baselines.base import Baseline
 from monai_cpic.data import LazyVolume
 from monai_cpic.reporting.report import Report
 from monai_cpic.reporting.sampling_figures import sample_positions
@@ -36,6 +37,7 @@ class Cohort(ABC):
         title: title of the report.
         channels: names of the channels of ``image``.
         covariates: meanings of the columns of ``covariates``.
+        targets: the entries of an item that contain the targets; baselines do not see them of the patients that they predict.
         rows: name of the rows of the table of predictions, in the plural, for the counts in metrics.json.
         higher_is_better: whether a higher value of the key metric is better.
         scores_caption: the meanings and units of the scores, for the report.
@@ -45,6 +47,7 @@ class Cohort(ABC):
     title: str
     channels: Sequence[str]
     covariates: Sequence[str]
+    targets: Sequence[str] = ("label",)
     rows: str = "patients"
     higher_is_better: bool
     scores_caption: str
@@ -90,28 +93,38 @@ class Cohort(ABC):
             patients: items of :meth:`read`.
             outputs: for each patient a tensor ``[V, Q]``, in the units of :meth:`in_units`.
 
+        Returns:
+            One row for each row of the outputs, in their order.
+
         Raises:
             ValueError: when the predictions do not fit the patients.
         """
 
     @abstractmethod
     def scores(self, table: pd.DataFrame) -> dict[str, float]:
-        """The scores of the rows of a table whose true value is known, by name; NaN if a score is not defined."""
+        """The scores of the rows of a table whose true value is known, by name; NaN if a score is not defined.
+
+        One of them has the name of :meth:`key_metric`.  Rows may repeat: intervals are those of resampled patients.
+        """
 
     @abstractmethod
-    def references(
-        self, training: Sequence[Mapping[str, Any]], patients: Sequence[Mapping[str, Any]]
-    ) -> dict[str, Sequence[Tensor]]:
-        """Predictions of reference models that do not see the scans, by name, each in the form of ``outputs`` of :meth:`table`.
-
-        Args:
-            training: the patients to learn from.
-            patients: the patients to predict.
-        """
+    def baselines(self) -> Sequence[Baseline]:
+        """New models that do not see the scans, to which a network is compared; make them hard to beat."""
 
     def counts(self, table: pd.DataFrame) -> dict[str, int]:
         """Further counts for metrics.json in addition to the number of patients, such as ``{"visits": 92}``; by default none."""
         return {}
+
+    def groups(self, patients: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+        """Groups whose scores the report shows apart, such as men and women; by default none.
+
+        Args:
+            patients: items of :meth:`read`.
+
+        Returns:
+            A column for each division, with the name of the group of each row of :meth:`table`, and as many rows.
+        """
+        return pd.DataFrame()
 
     def is_better(self, metric: float, best: float) -> bool:
         """Whether a value of the key metric is better than the best so far (``metric_cmp_fn`` of MONAI's engines)."""

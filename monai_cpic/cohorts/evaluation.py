@@ -1,29 +1,33 @@
-"""The files that a run writes, for all cohorts: metrics.json, predictions.csv and report.html."""
+"""The files that a run writes, for all cohorts: metrics.json, predictions.csv, baselines.csv and report.html."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from ignite.utils import setup_logger
 
 from monai_cpic.cohorts.base import Cohort
+from monai_cpic.cohorts.baselines import predictions_of_baselines
+from monai_cpic.cohorts.bootstrap import CONFIDENCE
+from monai_cpic.cohorts.comparison import compare
 from monai_cpic.cohorts.predictions import PatientPredictions
 from monai_cpic.handlers import History
 from monai_cpic.networks import VolumeRegressor
 from monai_cpic.reporting.learning_curves import learning_curves
-from monai_cpic.reporting.metrics_file import model_key, write_metrics
+from monai_cpic.reporting.metrics_file import write_metrics
 from monai_cpic.reporting.report import Report
 from monai_cpic.staging import write_whole
 
 __all__ = ["write_evaluation", "write_inference"]
 
-logger = logging.getLogger(__name__)
-
 SCANS_SHOWN = 2
+
+# ignite's, as are those of the engines: it shows what it is told where nobody has configured logging
+logger = setup_logger(__name__)
 
 
 def write_evaluation(
@@ -40,7 +44,7 @@ def write_evaluation(
     Args:
         output_dir: an existing or new folder.
         cohort: the cohort.
-        training: the training patients, to whom the cohort's reference models are fitted.
+        training: the training patients, to whom the cohort's baselines are fitted.
         predictions: predictions of the network.
         covariates_only: predictions of the model on covariates only, for the same patients.
         network: the network, for its name and the voxels that it encodes.
@@ -48,31 +52,42 @@ def write_evaluation(
 
     Returns:
         The metrics, as written to metrics.json.  ``"network"`` is the name of the network.  The scores of each model
-        (:meth:`~monai_cpic.cohorts.Cohort.scores`) have a key derived from the model's name
-        (:func:`~monai_cpic.reporting.metrics_file.model_key`).
+        (:meth:`~monai_cpic.cohorts.Cohort.scores`) and their intervals have a key derived from the model's name
+        (:func:`~monai_cpic.reporting.metrics_file.model_key`), and so has the difference to the best baseline,
+        ``"c_pic_minus_best_baseline"`` for C-PIC.  The last line of the log says by how much the network is better or worse.
     """
     patients = predictions.items
     outputs = {
         network.name: predictions.outputs,
         "covariates only": covariates_only.outputs,
-        **cohort.references(training, patients),
+        **predictions_of_baselines(cohort.baselines(), training, patients, cohort.targets),
     }
-    tables = {name: cohort.table(patients, given) for name, given in outputs.items()}
-    scores = {name: cohort.scores(table) for name, table in tables.items()}
-    table = tables[network.name]
+    comparison = compare(cohort, patients, outputs, network.name)
+    table = comparison.tables[network.name]
     metrics = {
         "network": network.name,
         "training_patients": len(training),
         "evaluated_patients": len(patients),
         **{f"evaluated_{name}": count for name, count in cohort.counts(table).items()},
-        **{model_key(name): values for name, values in scores.items()},
+        **comparison.metrics(),
     }
     report = Report(cohort.title, f"{network.name}: {len(training)} training patients, {len(patients)} evaluated")
-    report.add_table("Scores", [{"model": name, **values} for name, values in scores.items()], cohort.scores_caption)
+    report.add_text("Comparison", comparison.sentence())
+    caption = f"{cohort.scores_caption} In brackets: {100 * CONFIDENCE:.0f} % interval, by resampling patients."
+    report.add_table("Scores", comparison.rows(), caption)
+    groups = cohort.groups(patients)
+    if len(groups.columns):
+        caption = f"Of {network.name}; small groups differ by chance."
+        report.add_table("Scores by group", _scores_by_group(cohort, table, groups), caption)
     if history.rows:
         report.add_figure("Learning curves", learning_curves(history.rows), cohort.loss_caption)
     cohort.report_evaluation(report, table, network.name)
     _write_run(output_dir, cohort, predictions, network, table, metrics, report)
+    others = {name: other for name, other in comparison.tables.items() if name != network.name}
+    with write_whole(Path(output_dir) / "baselines.csv") as unfinished:
+        pd.concat(others, names=["model"]).reset_index("model").to_csv(unfinished, index=False)
+    _say_where(output_dir)
+    logger.info(comparison.sentence())
     return metrics
 
 
@@ -96,7 +111,17 @@ def write_inference(
     report = Report(cohort.title, f"{network.name}: {len(patients)} patients predicted")
     cohort.report_predictions(report, table)
     _write_run(output_dir, cohort, predictions, network, table, metrics, report)
+    _say_where(output_dir)
     return metrics
+
+
+def _scores_by_group(cohort: Cohort, table: pd.DataFrame, groups: pd.DataFrame) -> list[dict[str, Any]]:
+    """The number of rows of the table and the scores, for each group that has rows."""
+    rows = []
+    for division, of_rows in groups.items():
+        for group, own in table.groupby(of_rows.array, observed=True):
+            rows.append({"group": f"{division}: {group}", cohort.rows: len(own), **cohort.scores(own)})
+    return rows
 
 
 def _write_run(
@@ -108,7 +133,7 @@ def _write_run(
     metrics: Mapping[str, Any],
     report: Report,
 ) -> None:
-    """Add figures of the encoded voxels of the first scans to the report, write the three files, and say where the run's files are."""
+    """Add figures of the encoded voxels of the first scans to the report, and write the three files."""
     for item in predictions.items[:SCANS_SHOWN]:
         points = network.sampled_points(item["image"])
         if points is None:  # it sees every voxel
@@ -125,5 +150,10 @@ def _write_run(
         table.to_csv(unfinished, index=False)
     write_metrics(output / "metrics.json", metrics)
     report.write(output / "report.html")
-    names = sorted(path.name for path in output.iterdir() if path.is_file() and not path.name.startswith("."))
-    logger.info("%s holds %s.", output.resolve(), ", ".join(names))
+
+
+def _say_where(output_dir: str | Path) -> None:
+    """Name the files of the run in the log."""
+    folder = Path(output_dir).resolve()
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    logger.info("%s holds %s.", folder, ", ".join(names))

@@ -131,14 +131,16 @@ class LazyVolume:
         where = centres.cpu().numpy().astype(np.int64, copy=False)
         levels = [(self._in_blocks(factors), where // factors) for factors in self._factors(steps)]
         patches = torch.cat([level._stored_patches(blocks, edges, dtype) for level, blocks in levels])
-        for number, step in enumerate(self.intensity):
+        for steps_of_levels in zip(*(level.intensity for level, _ in levels), strict=True):
+            step = steps_of_levels[0]
             if isinstance(step, LazyVolume):  # each level has its own mask
-                masks = [level.intensity[number].gather(torch.from_numpy(blocks), edges) for level, blocks in levels]
+                parts = zip(steps_of_levels, levels, strict=True)
+                masks = [mask.gather(torch.from_numpy(blocks), edges) for mask, (_, blocks) in parts]
                 patches = patches.masked_fill(torch.cat(masks) <= 0, 0)
             else:
                 with torch._C.DisableTorchFunctionSubclass():  # MONAI's transforms make a MetaTensor, which is slow
                     patches = step(patches).as_subclass(Tensor)
-        return patches.to(dtype).unflatten(0, (len(levels), -1)).transpose(0, 1).flatten(1, 2)
+        return patches.to(dtype).unflatten(0, (len(levels), len(where))).transpose(0, 1).flatten(1, 2)
 
     def _stored_patches(self, centres: NDArray[Any], edges: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Patches ``[N, C, *size]`` before the steps of intensities."""

@@ -20,6 +20,7 @@ from monai_cpic.networks.projections import (
     ConvexSolver,
     JoinedProjection,
     NormalisedProjection,
+    OctantMeans,
     Projection,
     TTProjection,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "JoinedProjection",
     "LatentField",
     "NormalisedProjection",
+    "OctantMeans",
     "PatchEncoder",
     "PooledEncoder",
     "PositionedEncoder",

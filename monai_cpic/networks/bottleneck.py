@@ -15,6 +15,7 @@ from monai_cpic.networks.encoders import Encoder
 from monai_cpic.networks.grid import check_volume
 from monai_cpic.networks.latent_field import LatentField, grid_positions
 from monai_cpic.networks.sampled_field import SampledField
+from monai_cpic.tensor_train.threads import backward_in_one_thread, threads
 
 __all__ = ["TTBottleneck"]
 
@@ -62,6 +63,7 @@ class TTBottleneck(nn.Module):
         self.standardise = nn.BatchNorm1d(encoder.n_dims, affine=False)
         self.sampled: list[Tensor] = []
 
+    @threads(1)  # matrices and calls of the encoder are small
     def forward(self, volumes: Sequence[Volume]) -> SampledField:
         """The volumes' standardised latent fields (float64, on the CPU), in the order of ``volumes``.
 
@@ -90,7 +92,8 @@ class TTBottleneck(nn.Module):
         """Standardised latent vectors, moved to the CPU, where the index sets are."""
         running = self.standardise
         latent = self.latent(patches, positions)
-        return nn.functional.batch_norm(latent, running.running_mean, running.running_var, eps=running.eps).cpu()
+        latent = nn.functional.batch_norm(latent, running.running_mean, running.running_var, eps=running.eps)
+        return backward_in_one_thread(latent).cpu()
 
     @property
     def _step(self) -> int:

@@ -24,7 +24,7 @@ def model_key(name: str) -> str:
         >>> model_key("ResNet-34"), model_key("covariates only")
         ('resnet_34', 'covariates_only')
     """
-    return name.lower().replace(" ", "_").replace("-", "_")
+    return name.lower().replace(",", "").replace(" ", "_").replace("-", "_")
 
 
 def write_metrics(path: str | Path, metrics: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from monai_cpic.staging import write_whole
 
-__all__ = ["Report"]
+__all__ = ["Report", "cell_text"]
 
 DPI = 130  # a figure of ten inches is sharp on a page of 62rem
 
@@ -77,7 +77,7 @@ class Report:
             (str(name), "number" if pd.api.types.is_numeric_dtype(frame.dtypes.iloc[k]) else "text")
             for k, name in enumerate(frame.columns)
         ]
-        rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False, name=None)]
+        rows = [[cell_text(value) for value in row] for row in frame.itertuples(index=False, name=None)]
         self._sections.append(_Section(heading, caption, columns=columns, rows=rows))
 
     def add_figure(self, heading: str, figure: Figure, caption: str = "") -> None:
@@ -104,7 +104,7 @@ class Report:
             unfinished.write_text(text, encoding="utf-8")
 
 
-def _cell(value: Any) -> str:
+def cell_text(value: Any) -> str:
     """A value as text: four significant digits, but all digits before the decimal point."""
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return "–"

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from monai_cpic.tensor_train.als import als_completion, degrees_of_freedom
 from monai_cpic.tensor_train.convergence import ConvergenceMonitor, SweepRecord
@@ -20,6 +21,7 @@ from monai_cpic.tensor_train.indices import CrossIndices, check_nested, initial_
 from monai_cpic.tensor_train.modes import Mode, coordinates, mode_sizes, random_multi_indices
 from monai_cpic.tensor_train.sweep import Sweep
 from monai_cpic.tensor_train.tensor_train import TensorTrain, bond_ranks
+from monai_cpic.tensor_train.threads import threads
 
 __all__ = ["cross_approximate"]
 
@@ -41,6 +43,8 @@ def cross_approximate(
     observer: Callable[[SweepRecord], None] | None = None,
 ) -> tuple[TensorTrain, CrossIndices]:
     """Approximate ``batch_size`` fields by tensor trains, differentiable through the values of the last sweep and the completion.
+
+    The matrices are small and are computed with one thread; the field is evaluated with torch's number of threads.
 
     Args:
         field: values ``[B, P]`` at points ``[B, P, D + 1]``; differentiable in whatever it depends on.
@@ -88,38 +92,47 @@ def cross_approximate(
         raise ValueError(f"tol must be positive, got {tol}")
     if dtype not in (torch.float32, torch.float64) or not isinstance(rank, int):
         raise TypeError(f"dtype must be torch.float32 or torch.float64 and rank an int, got {dtype} and {rank!r}")
-    generator = generator or torch.Generator().manual_seed(0)
-    if indices is None:
-        indices = initial_indices(modes, rank, batch_size=batch_size, generator=generator)
-    else:
-        _check_indices(indices, modes, rank, batch_size)
-    sweep = Sweep(field, modes, oversampling, ridge, tol, dtype)
-    monitor = None
-    if observer is not None or tol is not None:
-        monitor = ConvergenceMonitor(field, modes, batch_size, dtype, observer or (lambda record: None))
-    with torch.no_grad():
-        # Within a sweep the points are distinct, so that a single one has nothing to remember.
-        search = Sweep(memoized(field, modes) if passes > 2 else field, modes, oversampling, ridge, tol, dtype)
-        good: CrossIndices | None = None  # where the last sweep within the tolerance started: the final sweep starts there too
-        for _ in range(passes - 1):
-            train, following = search(indices)
-            if monitor is not None and monitor(train, search, tol):
-                good = indices
-                if sum(following.ranks) >= sum(indices.ranks):
+    number = torch.get_num_threads()
+
+    def own(points: Tensor) -> Tensor:
+        with threads(number):
+            return field(points)
+
+    with threads(1):  # the matrices are small
+        generator = generator or torch.Generator().manual_seed(0)
+        if indices is None:
+            indices = initial_indices(modes, rank, batch_size=batch_size, generator=generator)
+        else:
+            _check_indices(indices, modes, rank, batch_size)
+        sweep = Sweep(own, modes, oversampling, ridge, tol, dtype)
+        monitor = None
+        if observer is not None or tol is not None:
+            monitor = ConvergenceMonitor(own, modes, batch_size, dtype, observer or (lambda record: None))
+        with torch.no_grad():
+            # Within a sweep the points are distinct, so that a single one has nothing to remember.
+            search = Sweep(memoized(own, modes) if passes > 2 else own, modes, oversampling, ridge, tol, dtype)
+            good: CrossIndices | None = (
+                None  # where the last sweep within the tolerance started: the final sweep starts there too
+            )
+            for _ in range(passes - 1):
+                train, following = search(indices)
+                if monitor is not None and monitor(train, search, tol):
+                    good = indices
+                    if sum(following.ranks) >= sum(indices.ranks):
+                        break
+                elif good is not None:
                     break
-            elif good is not None:
-                break
-            indices = following
-        indices = good or indices
-    train, indices = sweep(indices)
-    if monitor is not None:
-        monitor(train, sweep, tol)
-    if completion:
-        count = math.ceil(completion * degrees_of_freedom(train.ranks, train.shape))
-        digits = random_multi_indices(modes, count, generator)
-        points = coordinates(modes, digits).expand(batch_size, -1, -1)
-        train = als_completion(train, digits, evaluate(field, points, dtype))
-    return train, indices
+                indices = following
+            indices = good or indices
+        train, indices = sweep(indices)
+        if monitor is not None:
+            monitor(train, sweep, tol)
+        if completion:
+            count = math.ceil(completion * degrees_of_freedom(train.ranks, train.shape))
+            digits = random_multi_indices(modes, count, generator)
+            points = coordinates(modes, digits).expand(batch_size, -1, -1)
+            train = als_completion(train, digits, evaluate(own, points, dtype))
+        return train, indices
 
 
 def _check_indices(indices: CrossIndices, modes: Sequence[Mode], rank: int, batch_size: int) -> None:

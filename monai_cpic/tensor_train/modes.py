@@ -77,7 +77,7 @@ def tt_modes(shape: Sequence[int], channels: int = 1) -> list[Mode]:
     return _modes(digits, len(shape), channels)
 
 
-def qtt_modes(shape: Sequence[int], channels: int = 1, order: str = "axis") -> list[Mode]:
+def qtt_modes(shape: Sequence[int], channels: int = 1, order: str = "axis", radix: int = 2) -> list[Mode]:
     """One mode per prime factor of each axis' size, most significant digit first (the QTT; binary for powers of two).
 
     A size that is not a power of two gets mixed-radix digits, so multi-indices and voxels of the grid correspond one to one.  A
@@ -89,31 +89,37 @@ def qtt_modes(shape: Sequence[int], channels: int = 1, order: str = "axis") -> l
         channels: number of channels; one channel needs no mode.
         order: ``"axis"`` puts all digits of one axis before those of the next; ``"interleaved"`` goes through the axes level by
             level; ``"fused"`` does so with one mode per level (in three dimensions it has eight digits: an octree).
+        radix: consecutive factors of an axis make one mode as long as it has at most so many digits; 4 halves the number of modes
+            of a power of two.  A sweep over fewer modes makes fewer and larger calls, which are faster.
 
     Returns:
         the modes; axes of size 1 have none, unless all sizes are 1.
 
     Raises:
-        ValueError: if the shape is empty, a size or ``channels`` is below 1, or ``order`` is unknown.
+        ValueError: if the shape is empty, a size or ``channels`` is below 1, ``radix`` is below 2, or ``order`` is unknown.
 
     Example:
         >>> [len(mode) for mode in qtt_modes((8, 6), channels=5)]
         [2, 2, 2, 3, 2, 5]
         >>> [len(mode) for mode in qtt_modes((8, 6), channels=5, order="fused")]
         [6, 4, 2, 5]
+        >>> [len(mode) for mode in qtt_modes((32, 12), radix=4)]
+        [2, 4, 4, 3, 4]
     """
     shape = _checked(shape, channels)
     if order not in ("axis", "interleaved", "fused"):
         raise ValueError(f'order must be "axis", "interleaved" or "fused", got {order!r}')
+    if radix < 2:
+        raise ValueError(f"a digit has at least two values, got radix={radix}")
     levels: list[tuple[int, int, int, int]] = []  # (level, axis, stride, radix)
     for axis, size in enumerate(shape):
         stride = size
-        for level, radix in enumerate(_prime_factors(size)):
-            stride //= radix
-            levels.append((level, axis, stride, radix))
+        for level, digits_of_mode in enumerate(_factors(size, radix)):
+            stride //= digits_of_mode
+            levels.append((level, axis, stride, digits_of_mode))
     if order != "axis":
         levels.sort(key=lambda digit: digit[:2])
-    digits = [(axis, stride, radix) for _, axis, stride, radix in levels]
+    digits = [digit[1:] for digit in levels]
     if order != "fused" or not digits:
         return _modes(digits or [(0, 1, 1)], len(shape), channels)
     depths = [level for level, *_ in levels]
@@ -250,12 +256,16 @@ def _checked(shape: Sequence[int], channels: int) -> tuple[int, ...]:
     return shape
 
 
-def _prime_factors(size: int) -> list[int]:
-    """Prime factors of ``size``, largest first."""
-    factors, divisor = [], 2
+def _factors(size: int, largest: int) -> list[int]:
+    """Factors of ``size``, larger primes first; small ones are multiplied with each other up to ``largest``."""
+    factors: list[int] = []
+    divisor = 2
     while size > 1:
         while size % divisor:
             divisor += 1
-        factors.append(divisor)
+        if factors and factors[-1] * divisor <= largest:
+            factors[-1] *= divisor
+        else:
+            factors.append(divisor)
         size //= divisor
     return factors[::-1]

@@ -21,6 +21,7 @@ class ProjectionTestCase:
         mode_sizes: mode sizes of the tensor trains of the tests.
         ranks: their bond ranks.
         n_dims: channels of the fields.
+        scan_sizes: mode sizes of their scan.
 
     Example:
         >>> from monai_cpic.networks import ChannelMeans
@@ -33,6 +34,7 @@ class ProjectionTestCase:
     mode_sizes: Sequence[int] = (4, 3, 6)
     ranks: Sequence[int] = (1, 2, 2, 1)
     n_dims = 3
+    scan_sizes: Sequence[int] = (5, 4)
 
     def projection(self) -> Projection:
         """A new projection of such fields, of at least 6 fields in a training batch."""
@@ -40,7 +42,7 @@ class ProjectionTestCase:
 
     def fields(self, count: int = 6, seed: int = 0) -> SampledField:
         """Random fields, equal in every call."""
-        return random_fields(count, self.mode_sizes, self.ranks, self.n_dims, scan_sizes=(5, 4), seed=seed)
+        return random_fields(count, self.mode_sizes, self.ranks, self.n_dims, self.scan_sizes, seed)
 
     def refreshed(self) -> Projection:
         """A new projection after some training steps and a refresh, in evaluation."""
@@ -83,18 +85,18 @@ class ProjectionTestCase:
         projection = self.projection().train()
         for seed in range(4):
             leaves = _leaves(self.fields(1, seed))
-            features = projection(_field(leaves))
+            features = projection(_field(leaves, len(self.mode_sizes)))
             assert features.shape == (1, projection.features) and bool(features.isfinite().all())
             features.sum().backward()
             assert all(leaf.grad is None or bool(leaf.grad.isfinite().all()) for leaf in leaves)
 
     def test_gradients_in_evaluation_are_those_of_finite_differences(self) -> None:
         projection = self.refreshed()
-        assert torch.autograd.gradcheck(lambda *leaves: projection(_field(leaves)), _leaves(self.fields(2)))
+        assert torch.autograd.gradcheck(lambda *leaves: projection(_field(leaves, len(self.mode_sizes))), _leaves(self.fields(2)))
 
     def test_gradients_in_training_reach_the_field(self) -> None:
         projection, leaves = self.projection().train(), _leaves(self.fields())
-        features = projection(_field(leaves))
+        features = projection(_field(leaves, len(self.mode_sizes)))
         (features * torch.linspace(1.0, 2.0, features.numel()).reshape(features.shape)).square().sum().backward()
         reached = [leaf.grad for leaf in leaves if leaf.grad is not None]
         assert all(bool(gradient.isfinite().all()) for gradient in reached)
@@ -103,17 +105,18 @@ class ProjectionTestCase:
     def test_fields_that_are_all_the_same(self) -> None:
         for projection in (self.projection().train(), self.refreshed()):
             leaves = _leaves(self.fields()[[0] * 6])
-            features = projection(_field(leaves))
+            features = projection(_field(leaves, len(self.mode_sizes)))
             features.sum().backward()
             assert bool(features.isfinite().all())
             assert all(leaf.grad is None or bool(leaf.grad.isfinite().all()) for leaf in leaves)
 
 
 def _leaves(field: SampledField) -> tuple[Tensor, ...]:
-    """Means, maxima, scan (as two cores) and tensor trains, as tensors that collect gradients."""
-    return tuple(part.clone().requires_grad_() for part in (field.means, field.maxima, *field.scan, *field.trains))
+    """Means, maxima, and the cores of tensor trains and scan, as tensors that collect gradients."""
+    return tuple(part.clone().requires_grad_() for part in (field.means, field.maxima, *field.trains, *field.scan))
 
 
-def _field(leaves: Sequence[Tensor]) -> SampledField:
-    means, maxima, first, second, *cores = leaves
-    return SampledField(TensorTrain(cores), means, maxima, TensorTrain([first, second]))
+def _field(leaves: Sequence[Tensor], cores: int) -> SampledField:
+    """The field of some leaves, of which ``cores`` are those of the tensor trains."""
+    means, maxima, *others = leaves
+    return SampledField(TensorTrain(others[:cores]), means, maxima, TensorTrain(others[cores:]))

@@ -36,16 +36,17 @@ from tqdm import tqdm
 from monai_cpic.cohorts import folds
 from monai_cpic.data import LazyVolume, open_volume
 from monai_cpic.networks import (
-    ChannelMeans,
     CPICNet,
+    Decomposition,
     PooledEncoder,
     PositionedEncoder,
     RandomCells,
     ResNetRegressor,
     RidgeReadout,
-    TwoBranchHead,
+    ScanCross,
     VolumeRegressor,
 )
+from monai_cpic.tensor_train import qtt_modes
 from monai_cpic.transforms import FreezeLazyVolumed, LoadLazyVolumed
 
 CHANNELS = 16
@@ -72,17 +73,25 @@ class Method:
     reduced: bool = False
 
 
+def scan_and_cross(cohort: Cohort) -> VolumeRegressor:
+    """The default: a scan and the cross-approximation that it seeds."""
+    return _network(cohort, ScanCross(qtt_modes(cohort.grid, CHANNELS, radix=4)))
+
+
 def random_cells(cohort: Cohort) -> VolumeRegressor:
-    """One random voxel per cell, a normalised encoder, channel means with a linear path, and ridge regression."""
+    """The same network without a cross-approximation, and with a scan of more voxels."""
+    return _network(cohort, RandomCells(cohort.grid, CHANNELS, cohort.cells))
+
+
+def _network(cohort: Cohort, decomposition: Decomposition) -> VolumeRegressor:
+    """A normalised encoder, means and maxima with a linear path, and ridge regression."""
     outputs = len(cohort.names)
     encoder = PooledEncoder(n_dims=CHANNELS, steps=cohort.steps)
-    decomposition = RandomCells(cohort.grid, CHANNELS, cohort.cells)
     return CPICNet(
+        out_channels=outputs,
         encoder=PositionedEncoder(encoder) if cohort.position else encoder,
         decomposition=decomposition,
-        projection=ChannelMeans(CHANNELS),
-        head=TwoBranchHead(CHANNELS, 0, outputs, linear_path=True),
-        readout=RidgeReadout(outputs, 0, decomposition.mode_sizes),
+        readout=RidgeReadout(outputs, 0, CHANNELS, decomposition.scan_sizes),
     )
 
 
@@ -92,6 +101,7 @@ def resnet(cohort: Cohort) -> VolumeRegressor:
 
 
 METHODS = {
+    "C-PIC": Method(scan_and_cross, 5e-3, 16),
     "random cells": Method(random_cells, 5e-3, 16),
     "ResNet-34": Method(resnet, 1e-3, 8, reduced=True),
 }

@@ -5,8 +5,9 @@
 1 449 stroke lesions, 157×189×136 voxels of 1 mm (cohort_stroke_soop in MONAI_CPIC_DATA, else ../shared/data), 1 to 400 000 voxels
 large.  The field has three channels, the means of 3×3×3 voxels at the steps 1, 4 and 16.  Reported are the share of lesions of
 which no voxel was encoded, the number of voxels encoded, and the correlation of the logarithms of the true volume and of its
-estimate, for all lesions and for the smaller half.  Estimates are means of the first channel: over the scan, over the tensor
-train, and over the scan with the tensor train as a control variate.  One thread.
+estimate, for all lesions and for the smaller half.  Estimates are means of the nearest channel (over the scan, over the tensor
+train, and over the scan with the tensor train as a control variate) and of the farthest one over the scan: the cubes of step 16
+are larger than the cells, so that no lesion escapes them.  One thread.
 """
 
 from __future__ import annotations
@@ -38,12 +39,13 @@ from monai_cpic.networks import (
     TTBottleneck,
 )
 from monai_cpic.networks.decompositions.random_cells import DRAWS, cell_counts, points_in_cells
+from monai_cpic.networks.decompositions.scan_cross import DRAWS as SCANS
 from monai_cpic.tensor_train import multi_indices, qtt_modes
 
 DATA = Path(os.environ.get("MONAI_CPIC_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 GRID = (160, 192, 144)  # of small prime factors
 CHANNELS = 3
-MODES = qtt_modes(GRID, CHANNELS)
+MODES = qtt_modes(GRID, CHANNELS, radix=4)
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,19 @@ class Method:
 
     Args:
         decomposition: makes it.
-        cells: of the scan, in each of which an evaluation has several voxels.
+        cells: of the scan.
+        draws: voxels of each cell that an evaluation reads.
     """
 
     decomposition: Callable[[], Decomposition]
     cells: int
+    draws: int
 
 
 METHODS = {
-    "scan of 1024 cells, seeded cross, rank 6": Method(lambda: ScanCross(MODES, rank=6, cells=1024), 1024),
-    "scan of 512 cells, seeded cross, rank 6": Method(lambda: ScanCross(MODES, rank=6, cells=512), 512),
-    "scan of 1024 cells, seeded cross, rank 10": Method(lambda: ScanCross(MODES, rank=10, cells=1024), 1024),
-    "4096 random voxels": Method(lambda: RandomCells(GRID, CHANNELS, cells=1024), 1024),
+    "scan and cross": Method(lambda: ScanCross(MODES), 512, SCANS),
+    "scan and cross, 1024 cells, rank 6": Method(lambda: ScanCross(MODES, rank=6, cells=1024), 1024, SCANS),
+    "4096 random voxels": Method(lambda: RandomCells(GRID, CHANNELS, cells=1024), 1024, DRAWS),
 }
 
 
@@ -83,12 +86,13 @@ def lesion(path: Path) -> LazyVolume:
 
 
 def estimates(bottleneck: TTBottleneck, found: SampledField, volume: LazyVolume, method: Method) -> dict[str, float]:
-    """The share of the grid that a lesion fills, by the first channel."""
-    relative = torch.cat([points_in_cells(cell_counts(GRID, method.cells), seed) for seed in range(DRAWS)])
+    """The share of the grid that a lesion fills."""
+    relative = torch.cat([points_in_cells(cell_counts(GRID, method.cells), seed) for seed in range(method.draws)])
     points = (relative * torch.tensor(volume.shape[1:])).long()
-    scanned = bottleneck.encoder(volume.gather(points, 3, steps=(1, 4, 16)))[:, 0].double()
+    vectors = bottleneck.encoder(volume.gather(points, 3, steps=(1, 4, 16))).double()
+    scanned = vectors[:, 0]
     share = float(torch.tensor(volume.shape[1:]).prod() / torch.tensor(GRID).prod())  # of the grid that the volume fills
-    estimated = {"scan": share * scanned.mean().item()}
+    estimated = {"scan, near": share * scanned.mean().item(), "scan, far": share * vectors[:, -1].mean().item()}
     if isinstance(bottleneck.decomposition, TensorizedDecomposition):
         whole = bottleneck.decomposition.channel_means(found.trains)[0, 0].item()
         fitted = found.trains.evaluate(
@@ -97,8 +101,8 @@ def estimates(bottleneck: TTBottleneck, found: SampledField, volume: LazyVolume,
         spread = fitted - fitted.mean()
         size = spread.square().sum()
         beta = float(((scanned - scanned.mean()) @ spread / size).clamp(0, 1)) if size > 0 else 0.0
-        estimated["tensor train"] = whole
-        estimated["control variate"] = share * scanned.mean().item() + beta * (whole - share * fitted.mean().item())
+        estimated["tensor train, near"] = whole
+        estimated["control variate, near"] = share * scanned.mean().item() + beta * (whole - share * fitted.mean().item())
     return estimated
 
 

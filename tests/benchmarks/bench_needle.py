@@ -30,8 +30,8 @@ from monai_cpic.tensor_train import qtt_modes
 
 NOISE = 0.1
 METHODS: dict[str, Callable[[Sequence[int]], Decomposition]] = {
-    "scan of 1024 cells, seeded cross, rank 6": lambda shape: ScanCross(qtt_modes(shape), rank=6, cells=1024),
-    "scan of 512 cells, seeded cross, rank 6": lambda shape: ScanCross(qtt_modes(shape), rank=6, cells=512),
+    "scan and cross": lambda shape: ScanCross(qtt_modes(shape, radix=4)),
+    "scan and cross, binary modes, rank 6": lambda shape: ScanCross(qtt_modes(shape), rank=6),
     "cross from random starts, rank 10, 3 sweeps": lambda shape: CrossApproximation(qtt_modes(shape), rank=10, passes=3),
     "4096 random voxels": lambda shape: RandomCells(shape, 1, cells=1024),  # an evaluation takes four in each cell
 }

@@ -1,9 +1,10 @@
 """Speed and memory of CPICNet against ResNet-34 on the same scan, and against itself at higher resolutions.
 
-    python tests/benchmarks/bench_network.py [--threads 1] [--network cells|cross] [--json FILE]
+    python tests/benchmarks/bench_network.py [--threads 1] [--network default|cells|cross] [--json FILE]
     python tests/benchmarks/bench_network.py --shape 64 64 16 --edges 32 64 --huge 512  # everything, small: a few minutes
 
-``cells`` is the network of the bundles, ``cross`` that of the paper with 1.5-fold oversampling.  ``--stages`` chooses parts.
+``default`` is CPICNet as it is, a scan and the cross that it seeds; ``cells`` has random cells instead; ``cross`` is the network
+of the paper with 1.5-fold oversampling.  ``--stages`` chooses parts.
 
 Scans of one channel, int16, in ``.npy`` files that the system has in its cache; both networks read them through the same handle,
 ResNet-34 whole.  Batches of one scan.  Seconds are medians of repetitions that take turns in one process, after a warm-up: for
@@ -36,7 +37,15 @@ from monai.transforms import ScaleIntensityRange
 from tqdm import tqdm
 
 from monai_cpic.data import LazyVolume, open_function, open_volume
-from monai_cpic.networks import ResNetRegressor, VolumeRegressor, paper_net, random_cells_net
+from monai_cpic.networks import (
+    CPICNet,
+    PooledEncoder,
+    PositionedEncoder,
+    ResNetRegressor,
+    VolumeRegressor,
+    paper_net,
+    random_cells_net,
+)
 
 T = TypeVar("T")
 
@@ -53,7 +62,7 @@ def main() -> None:
     parser.add_argument("--shape", type=int, nargs=3, default=(512, 512, 32), help="the scan that both networks see")
     parser.add_argument("--edges", type=int, nargs=2, default=(256, 512), help="of the cubes that CPICNet sees with 8 channels")
     parser.add_argument("--huge", type=int, default=8192, help="edge of the cube that no memory holds")
-    parser.add_argument("--network", choices=["cells", "cross"], default="cells")
+    parser.add_argument("--network", choices=["default", "cells", "cross"], default="default")
     parser.add_argument("--stages", nargs="+", choices=["CPICNet", "huge", "against ResNet-34"])
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -97,7 +106,7 @@ class Case:
     Args:
         work: folder of the scan and the checkpoint.
         shape: of the scan and the network's grid.
-        network: ``"cells"``, ``"cross"`` or ``"resnet"``.
+        network: ``"default"``, ``"cells"``, ``"cross"`` or ``"resnet"``.
         n_dims: latent channels.
         kind: of the scan: ``"stored"``, ``"sparse"`` (a file of zeros that takes no room) or ``"function"``.
     """
@@ -138,7 +147,10 @@ class Case:
             return ResNetRegressor(self.shape)
         if self.network == "cross":
             return paper_net(self.shape, n_dims=self.n_dims, oversampling=1.5)
-        return random_cells_net(self.shape, n_dims=self.n_dims)
+        if self.network == "cells":
+            return random_cells_net(self.shape, n_dims=self.n_dims)
+        encoder = PositionedEncoder(PooledEncoder(n_dims=self.n_dims, steps=(1, 4, 16)))
+        return CPICNet(self.shape, encoder=encoder)
 
 
 class Training:

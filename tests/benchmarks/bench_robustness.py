@@ -41,7 +41,8 @@ KINDS: dict[str, Callable[[], Tensor]] = {
 }
 
 NETWORKS: dict[str, Callable[[], CPICNet]] = {
-    "the bundles' default": lambda: random_cells_net(SHAPE, n_dims=8),
+    "the default, scan and cross": lambda: CPICNet(SHAPE),
+    "random cells": lambda: random_cells_net(SHAPE, n_dims=8),
     "cross, 1.5-fold oversampling, aligned": lambda: paper_net(SHAPE, n_dims=8, rank=4, oversampling=1.5),
     "cross, the paper's": lambda: paper_net(SHAPE, n_dims=8, rank=4),
 }

@@ -29,6 +29,7 @@ from tqdm import tqdm
 from monai_cpic.cohorts import OSICCohort
 from monai_cpic.data import LazyVolume, open_volume
 from monai_cpic.data.pyramid.averaging import average
+from monai_cpic.data.pyramid.geometry import level_shape
 from monai_cpic.phantoms import OSICSimulation
 from monai_cpic.phantoms.osic import simulate_visits
 from monai_cpic.phantoms.rendering import Grid, smooth_noise
@@ -194,9 +195,13 @@ def _whole(volume: LazyVolume) -> Tensor:
 def _reduced(volumes: Sequence[LazyVolume], blocks: tuple[int, ...], file: Path) -> Tensor:
     """Means over blocks, ``[N, C, *reduced]``, kept in a file."""
     if not file.exists():
-        rows = [average(_whole(volume), blocks) for volume in tqdm(volumes, desc=f"reducing to {file.name}", disable=None)]
+        channels, *shape = volumes[0].shape
+        # Filled in place: small results that are kept between large ones that are not would fragment the memory.
+        result = torch.empty(len(volumes), channels, *level_shape(shape, blocks))
+        for row, volume in zip(result, tqdm(volumes, desc=f"reducing to {file.name}", disable=None), strict=True):
+            row.copy_(average(_whole(volume), blocks))
         with write_whole(file) as unfinished:
-            torch.save(torch.stack(rows), unfinished)
+            torch.save(result, unfinished)
     return torch.load(file)
 
 

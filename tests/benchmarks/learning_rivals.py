@@ -19,7 +19,7 @@ from torch import Tensor
 
 __all__ = ["RIVALS", "rival_predictions"]
 
-PENALTIES = np.logspace(-2, 5, 22)
+PENALTIES = np.logspace(-4, 5, 28)
 COMPONENTS = (5, 10, 20, 40, 80, 160)
 INNER_FOLDS = 5
 
@@ -46,13 +46,14 @@ def rival_predictions(name: str, cohort: Cohort, known: Tensor) -> Tensor:
 def _features(cohort: Cohort) -> NDArray[np.float64]:
     """The simple features of each scan, then its coordinates in the space that the reduced scans of the cohort span.
 
-    These are ``N`` numbers instead of one for each voxel.  Distances are those between the scans themselves, and so are the
-    principal components of any part of the cohort.
+    These are ``N`` numbers instead of one for each voxel.  Distances are in proportion to those between the scans themselves, and
+    so are the principal components of any part of the cohort; the first one of the cohort has unit variance.
     """
     scans = cohort.reduced.flatten(1).double()
     scans = scans - scans.mean(0)
     squares, axes = torch.linalg.eigh(scans @ scans.mT)
-    return torch.cat([cohort.simple.double(), axes * squares.clamp(min=0).sqrt()], 1).numpy()
+    deviations = (squares.clamp(min=0) / len(scans)).sqrt()
+    return torch.cat([cohort.simple.double(), axes * len(scans) ** 0.5 * deviations / deviations[-1]], 1).numpy()
 
 
 def _simple(simple: int, scans: int) -> Pipeline:
@@ -60,16 +61,17 @@ def _simple(simple: int, scans: int) -> Pipeline:
     return make_pipeline(choose, StandardScaler(), RidgeCV(PENALTIES))
 
 
+# Components keep their proportions, so that the penalty shrinks the small ones more: better than unit variance for each.
+
+
 def _components(simple: int, scans: int) -> GridSearchCV:
     choose = FunctionTransformer(lambda features: features[:, simple:])
-    return _searched(make_pipeline(choose, PCA(svd_solver="full"), StandardScaler(), RidgeCV(PENALTIES)), "pca", scans)
+    return _searched(make_pipeline(choose, PCA(svd_solver="full"), RidgeCV(PENALTIES)), "pca", scans)
 
 
 def _both(simple: int, scans: int) -> GridSearchCV:
-    parts = [("simple", "passthrough", slice(0, simple)), ("pca", PCA(svd_solver="full"), slice(simple, None))]
-    return _searched(
-        make_pipeline(ColumnTransformer(parts), StandardScaler(), RidgeCV(PENALTIES)), "columntransformer__pca", scans
-    )
+    parts = [("simple", StandardScaler(), slice(0, simple)), ("pca", PCA(svd_solver="full"), slice(simple, None))]
+    return _searched(make_pipeline(ColumnTransformer(parts), RidgeCV(PENALTIES)), "columntransformer__pca", scans)
 
 
 def _searched(pipeline: Pipeline, step: str, scans: int) -> GridSearchCV:

@@ -184,12 +184,14 @@ class BundleRun:
 
 
 def _numbers(output_dir: Path) -> dict[str, float]:
-    """All of a run's metrics."""
+    """All of a run's numbers."""
     metrics = json.loads((output_dir / "metrics.json").read_text())
     del metrics["network"]
     nested = {key: value if isinstance(value, dict) else {"": value} for key, value in metrics.items()}
     return {
-        f"{model} {name}": math.nan if value is None else value
+        f"{model} {name} {place}": math.nan if value is None else value
         for model, values in nested.items()
-        for name, value in values.items()
+        for name, given in values.items()
+        if not isinstance(given, str)
+        for place, value in enumerate(given if isinstance(given, list) else [given])
     }

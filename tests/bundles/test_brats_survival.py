@@ -23,13 +23,17 @@ class TestBraTS(BundleTestCase):
     simulation = BraTSSimulation(**SIMULATION)
     inference: ClassVar[dict[str, object]] = {"table": "survival_info.csv"}
 
-    def test_metrics_of_the_network_beside_those_of_the_references(self, trained: Outputs) -> None:
+    def test_metrics_of_the_network_beside_those_of_the_baselines(self, trained: Outputs) -> None:
         metrics, table = trained.metrics, trained.predictions
         assert metrics["network"] == "C-PIC"
         assert metrics["training_patients"] + metrics["evaluated_patients"] == 9  # one is alive
         assert metrics["evaluated_patients"] == metrics["evaluated_deaths"] == len(table)
-        for model in ("c_pic", "covariates_only", "ridge_on_age_and_resection", "ridge_on_age", "mean"):
-            assert list(metrics[model]) == ["rmse_days", "c_index", *CHALLENGE] and metrics[model]["rmse_days"] > 0
+        scores = ["rmse_days", "c_index", *CHALLENGE]
+        both = ("ridge_on_age_and_resection", "cox_on_age_and_resection")
+        for model in ("c_pic", "covariates_only", *both, "ridge_on_age", "mean"):
+            assert list(metrics[model]) == [name for score in scores for name in (score, f"{score}_interval")]
+            assert metrics[model]["rmse_days"] > 0
+        assert metrics["c_pic_minus_best_baseline"]["best_baseline"] in metrics
         error = table["Survival_days"] - table["Survival_days_true"]
         assert metrics["c_pic"]["rmse_days"] == pytest.approx((error**2).mean() ** 0.5)
 
@@ -60,6 +64,7 @@ class TestBraTS(BundleTestCase):
         )
         metrics = Outputs(tmp_path).metrics
         assert metrics["training_patients"] + metrics["evaluated_patients"] == 10
+        assert metrics["cox_on_age_resection_and_tumour_volume"]["rmse_days"] > 0
 
     def test_a_broken_scan_stops_the_run_before_training(self, cohort: Path, tmp_path: Path) -> None:
         broken = shutil.copytree(cohort, tmp_path / "data")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
+import pytest
 from bundle_run import BundleRun, Outputs
 from bundle_tests import BundleTestCase
 
@@ -21,11 +22,14 @@ class TestOSIC(BundleTestCase):
     simulation = OSICSimulation(**SIMULATION)
     inference: ClassVar[dict[str, object]] = {"weeks": [0, 52]}
 
-    def test_metrics_of_the_network_beside_those_of_the_references(self, trained: Outputs) -> None:
+    def test_metrics_of_the_network_beside_those_of_the_baselines(self, trained: Outputs) -> None:
         metrics = trained.metrics
         assert (metrics["network"], metrics["training_patients"], metrics["evaluated_patients"]) == ("C-PIC", 8, 2)
-        for model in ("c_pic", "covariates_only", "constant"):
-            assert metrics[model]["score"] < -4.595 and metrics[model]["pinball_loss"] > 0
+        for model in ("c_pic", "covariates_only", "ridge", "baseline_and_mean_slope", "constant"):
+            low, high = metrics[model]["score_interval"]
+            assert low <= metrics[model]["score"] <= high < -4.595 and metrics[model]["pinball_loss"] > 0
+        difference = metrics["c_pic_minus_best_baseline"]
+        assert difference["score"] == pytest.approx(metrics["c_pic"]["score"] - metrics[difference["best_baseline"]]["score"])
 
     def test_a_prediction_for_each_measured_visit(self, trained: Outputs) -> None:
         assert list(trained.predictions.columns)[:6] == PREDICTION_COLUMNS

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -13,23 +11,7 @@ from ignite.engine import Engine
 
 from monai_cpic.cohorts import BraTSCohort
 from monai_cpic.cohorts.brats.classes import class_table
-from monai_cpic.cohorts.ridge import ridge_prediction
 from monai_cpic.metrics import concordance_index, survival_scores
-
-
-def patients(number: int, alive: int = 0) -> list[dict[str, Any]]:
-    rng = np.random.default_rng(0)
-    return [
-        {
-            "patient": f"P{k}",
-            "age": 60.0,
-            "resection": "GTR" if k % 2 else "NA",
-            "survival_days": float(rng.integers(5, 1700)),
-            "died": k >= alive,
-            "covariates": torch.tensor(rng.normal(size=(1, 3)), dtype=torch.float32),
-        }
-        for k in range(number)
-    ]
 
 
 def test_days() -> None:
@@ -48,19 +30,6 @@ def test_the_living_do_not_count_in_the_error() -> None:
     engine = Engine(lambda _, output: output)
     BraTSCohort().key_metric()["rmse_days"].attach(engine, "rmse_days")
     assert engine.run(outputs).metrics["rmse_days"] == pytest.approx(math.sqrt((30**2 + 40**2) / 2))
-
-
-def test_references_learn_from_those_who_died() -> None:
-    training, new = patients(10, alive=1), patients(3)
-    references = BraTSCohort().references(training, new)
-    assert list(references) == ["ridge on age and resection", "ridge on age", "mean"]
-    mean = np.mean([item["survival_days"] for item in training[1:]])
-    np.testing.assert_allclose(references["mean"], [mean] * 3)
-    known, target = torch.cat([item["covariates"] for item in training[1:]]), [item["survival_days"] for item in training[1:]]
-    expected = ridge_prediction(known, torch.tensor(target), torch.cat([item["covariates"] for item in new]))
-    torch.testing.assert_close(torch.stack(list(references["ridge on age and resection"])), expected)
-    with pytest.raises(ValueError, match="none of 5 training patients died"):
-        BraTSCohort().references(patients(5, alive=5), training)
 
 
 def table(rows: list[tuple[float, float, bool, str]]) -> pd.DataFrame:

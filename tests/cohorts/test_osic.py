@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,6 @@ from hypothesis import strategies as st
 
 from monai_cpic.cohorts import OSICCohort
 from monai_cpic.cohorts.osic.items import _rate
-from monai_cpic.metrics import LaplaceLogLikelihood
 
 HEADER = "Patient,Weeks,FVC,Percent,Age,Sex,SmokingStatus"
 LINES = [
@@ -225,23 +223,6 @@ def test_exclusions_must_exist(write: Write) -> None:
         OSICCohort(exclude=["ID1", "ID2"]).read(folder)
 
 
-def test_constant_prediction_is_the_training_quantiles(write: Write) -> None:
-    cohort = OSICCohort().read(write())
-    prediction = OSICCohort().references(cohort, cohort)["constant"]
-    assert [len(rows) for rows in prediction] == [1, 2]
-    expected = np.quantile([2600, 2900, 2500], [0.2, 0.5, 0.8])
-    np.testing.assert_allclose(prediction[1], np.tile(expected, (2, 1)), rtol=1e-6)
-    metric = LaplaceLogLikelihood()
-    metric(prediction, [item["fvc"] for item in cohort])
-    assert math.isfinite(metric.aggregate())
-
-
-def test_constant_prediction_ignores_weeks_that_were_not_measured(write: Write) -> None:
-    cohort = OSICCohort(weeks=range(50, 62)).read(write())
-    (prediction,) = OSICCohort().references(cohort, cohort[:1])["constant"]
-    torch.testing.assert_close(prediction, torch.tensor([[2520.0, 2550.0, 2580.0]]).expand(12, -1))
-
-
 def test_predictions_table(write: Write) -> None:
     cohort = OSICCohort(weeks=[8, 9]).read(write())
     q = [torch.tensor([[2400.0, 2500.0, 2650.0], [2400.0, 2410.0, 2420.0]])] * 2
@@ -269,3 +250,18 @@ def test_changes_become_millilitres_of_each_patient() -> None:
     expected = [[1700.0, 2150.0, 2300.0], [2000.0, 2000.0, 2000.0], [2970.0, 3000.0, 3030.0]]  # in order, without the rate
     torch.testing.assert_close(result["pred"], torch.tensor(expected, dtype=torch.float64))
     torch.testing.assert_close(result["label"].double(), torch.tensor([1400.0, torch.nan, 3300.0]).double(), equal_nan=True)
+
+
+def test_groups_are_those_of_the_table_of_visits(write: Write) -> None:
+    lines = [f"ID2,{week},2900,70,66,Male,Currently smokes" for week in (0, 26, 27, 53)]
+    items = OSICCohort().read(write([*lines, *LINES[3:]]))
+    groups = OSICCohort().groups(items)
+    assert groups["weeks since baseline"].tolist() == ["27 to 52", "up to 26", "27 to 52", "above 52"]
+    assert groups["baseline, % of normal FVC"].tolist() == ["above 70", *["up to 70"] * 3]
+    assert groups["age"].tolist() == ["above 65"] * 4 and groups["sex"].tolist() == ["male"] * 4
+    assert groups["smoking"].tolist() == ["ex-smoker", *["currently smokes"] * 3]
+
+
+def test_coverage_is_the_share_inside_the_interval() -> None:
+    table = pd.DataFrame({"FVC_measured": [2000.0, 2100.0, 1880.0, np.nan], "q20": 1900.0, "q50": 2000.0, "q80": 2050.0})
+    assert OSICCohort().scores(table)["coverage"] == pytest.approx(1 / 3)

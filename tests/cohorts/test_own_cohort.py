@@ -18,11 +18,23 @@ from monai.engines import SupervisedEvaluator
 from monai.handlers import from_engine
 from torch import Tensor, nn
 
-from monai_cpic.cohorts import Cohort, PatientPredictions, write_evaluation, write_inference
-from monai_cpic.cohorts.ridge import ridge_prediction
+from monai_cpic.cohorts import Baseline, Cohort, PatientPredictions, write_evaluation, write_inference
 from monai_cpic.data import Volume, list_collate, open_volume
 from monai_cpic.handlers import History, PrepareRows
 from monai_cpic.networks import VolumeRegressor
+
+
+class MeanAge(Baseline):
+    """Everyone is as old as the training patients are on average."""
+
+    name = "mean age"
+
+    def fit(self, training: Sequence[Mapping[str, Any]]) -> None:
+        self.age = 10 * torch.cat([item["label"] for item in training]).mean(0, keepdim=True)
+
+    def predict(self, patients: Sequence[Mapping[str, Any]]) -> list[Tensor]:
+        assert not any("label" in item for item in patients), "a baseline does not see the true values"
+        return [self.age] * len(patients)
 
 
 class Ages(Cohort):
@@ -60,13 +72,11 @@ class Ages(Cohort):
     def scores(self, table: pd.DataFrame) -> dict[str, float]:
         return {"error": (table["age"] - table["true"]).abs().mean()}
 
-    def references(
-        self, training: Sequence[Mapping[str, Any]], patients: Sequence[Mapping[str, Any]]
-    ) -> dict[str, Sequence[Tensor]]:
-        (known, target), (new, _) = (
-            [torch.cat([item[key] for item in items]) for key in ("covariates", "label")] for items in (training, patients)
-        )
-        return {"ridge on height": list(10 * ridge_prediction(known, target[:, 0], new))}
+    def baselines(self) -> Sequence[Baseline]:
+        return [MeanAge()]
+
+    def groups(self, patients: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+        return pd.DataFrame({"size": ["tall" if patient["covariates"][0, 0] > 1.95 else "short" for patient in patients]})
 
 
 class Sees(VolumeRegressor):
@@ -105,7 +115,10 @@ def predicted(patients: Sequence[dict[str, Any]], error: float) -> PatientPredic
     return predictions
 
 
-def test_a_cohort_of_ones_own_goes_through_the_evaluation(ages: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_a_cohort_of_ones_own_goes_through_the_evaluation(
+    ages: list[dict[str, Any]], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("monai_cpic.cohorts.evaluation"), "propagate", True)
     training, evaluated, history = ages[:3], ages[3:], History()
     history.rows = [{"epoch": 1, "loss": 2.0}]
     network = Sees("C-PIC", torch.tensor([[1, 2, 3], [5, 4, 3], [6, 0, 0]]))
@@ -119,20 +132,32 @@ def test_a_cohort_of_ones_own_goes_through_the_evaluation(ages: list[dict[str, A
         "evaluated_patients",
         "c_pic",
         "covariates_only",
-        "ridge_on_height",
+        "mean_age",
+        "c_pic_minus_best_baseline",
     ]
     assert (metrics["network"], metrics["training_patients"], metrics["evaluated_patients"]) == ("C-PIC", 3, 2)
     assert metrics["c_pic"]["error"] == pytest.approx(3) and metrics["covariates_only"]["error"] == pytest.approx(5)
+    assert metrics["mean_age"]["error"] == pytest.approx(25) and metrics["mean_age"]["error_interval"] == pytest.approx([20, 30])
+    difference = metrics["c_pic_minus_best_baseline"]
+    assert difference["best_baseline"] == "covariates_only" and difference["error"] == pytest.approx(-2)
+    sentence = (
+        "error: C-PIC is 2 better than the best baseline, covariates only (95 % interval 2 better to 2 better; 2 patients)."
+    )
+    files = f"{tmp_path / 'run'} holds baselines.csv, metrics.json, predictions.csv, report.html."
+    assert list(dict.fromkeys(caplog.messages))[-2:] == [files, sentence]
+    baselines = pd.read_csv(tmp_path / "run" / "baselines.csv")
+    assert baselines["model"].tolist() == ["covariates only"] * 2 + ["mean age"] * 2
+    assert baselines["age"].tolist() == pytest.approx([65, 75, 50, 50])
     assert pd.read_csv(tmp_path / "run" / "predictions.csv")["age"].tolist() == pytest.approx([73, 83])
     page = (tmp_path / "run" / "report.html").read_text()
+    short, tall = (page.index(f"size: {name}") for name in ("short", "tall"))
+    assert page.index("Scores by group") < short < tall
+    assert sentence in page and "25 (20 to 30)" in page
     assert page.count("data:image/png") == 3  # curve, two scans
     assert "C-PIC: 3 training patients, 2 evaluated" in page and "2 of 120 voxels were encoded, and 1 in the padding" in page
 
 
-def test_a_run_names_its_network_and_in_the_end_its_files(
-    ages: list[dict[str, Any]], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, logger="monai_cpic")
+def test_a_run_names_the_network_that_it_ran(ages: list[dict[str, Any]], tmp_path: Path) -> None:
     predictions, network = predicted(ages[3:], 3.0), Sees("ResNet-34", None)
     metrics = write_evaluation(tmp_path, Ages(), ages[:3], predictions, predictions, network, History())
     assert metrics["network"] == "ResNet-34" and "resnet_34" in metrics and "c_pic" not in metrics
@@ -141,7 +166,6 @@ def test_a_run_names_its_network_and_in_the_end_its_files(
     metrics = write_inference(tmp_path, Ages(), predictions, network)
     assert metrics == {"network": "ResNet-34", "predicted_patients": 2} == json.loads((tmp_path / "metrics.json").read_text())
     assert "ResNet-34: 2 patients predicted" in (tmp_path / "report.html").read_text()
-    assert caplog.messages[-1] == f"{tmp_path} holds metrics.json, predictions.csv, report.html."
 
 
 def test_a_cohort_of_ones_own_goes_through_an_engine(ages: list[dict[str, Any]]) -> None:

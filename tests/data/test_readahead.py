@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,3 +78,20 @@ def test_a_map_that_begins_late_in_its_file(tmp_path: Path) -> None:
         patch.setattr(mapped, "missing", lambda path, positions: True)
         blocks = late.blocks(np.array([[26, 35, 46]]), (3, 4, 3))
     np.testing.assert_array_equal(blocks[:, 0], values[:, 26:29, 35:39, 46:49])
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="the system does not say what is mapped")
+def test_pages_of_the_files_used_last_stay_mapped_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / f"{number}.npy" for number in range(3)]
+    for path in paths:
+        np.save(path, np.zeros((1, 64, 64, 64), np.uint8))
+    monkeypatch.setattr(mapped, "KEPT", sum(path.stat().st_size for path in paths[:2]))
+    for path in paths:
+        open_volume(path).gather(torch.full((1, 3), 32), 64)
+    assert [resident(path) > 0 for path in paths] == [False, True, True]
+
+
+def resident(path: Path) -> int:
+    """KiB of a file that are mapped in this process."""
+    entries = re.findall(rf"{re.escape(str(path))}\n(?:.*\n)*?Rss: +(\d+) kB", Path("/proc/self/smaps").read_text())
+    return sum(int(entry) for entry in entries)

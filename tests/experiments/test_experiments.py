@@ -39,7 +39,8 @@ def test_jobs_are_all_rows_of_each_fold_and_seed(tmp_path: Path) -> None:
 
 def test_a_table_has_our_figures_and_the_papers_beside_them() -> None:
     def result(network: str, key: str, score: float, epoch: float) -> dict[str, Any]:
-        references = {"covariates_only": {"score": -7.0}, "constant": {"score": None}}
+        scores = {"covariates_only": -7.0, "ridge": -6.75, "baseline_and_mean_slope": -6.5, "constant": None}
+        references = {name: {"score": score} for name, score in scores.items()}
         metrics = {"network": network, key: {"score": score}, **references}
         return {"metrics": metrics, "epoch": epoch, "prediction": 0.5, "memory": 0.25, "parameters": 1234}
 
@@ -54,6 +55,8 @@ def test_a_table_has_our_figures_and_the_papers_beside_them() -> None:
         "| C-PIC | 64×64×8 | -6.10 ± 0.14 (-6.73) | 25.0 (51480) | 0.25 (11) | 0.50 (25.2) | 1 (1.3e+02) | 0.25 (3.5) "
         "| 1 (0.5) | 1,234 (87,000) |",
         "| covariates only |  | -7.00 ± 0.00 |  |  |  |  |  |  |  |",
+        "| ridge |  | -6.75 ± 0.00 |  |  |  |  |  |  |  |",
+        "| baseline and mean slope |  | -6.50 ± 0.00 |  |  |  |  |  |  |  |",
         "| constant |  | not defined |  |  |  |  |  |  |  |",
     ]
 
@@ -80,8 +83,8 @@ def test_a_table_from_start_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert main([*command, *few, "max_epochs=1", "--job", "0", "--jobs", "2"]) == 0
     assert main([*command, *few, "max_epochs=1", "--job", "1", "--jobs", "2"]) == 0
     lines = capsys.readouterr().out.strip().splitlines()
-    assert "16×16×8" in lines[-3] and " ± " in lines[-3], "two folds"
-    assert lines[-2].startswith("| covariates only |") and lines[-1].startswith("| constant |")
+    assert "16×16×8" in lines[-5] and " ± " in lines[-5], "two folds"
+    assert lines[-4].startswith("| covariates only |") and lines[-1].startswith("| constant |")
     results = sorted((tmp_path / "runs").glob("*/*/result.json"))
     written = [path.stat().st_mtime_ns for path in results]
     assert len(results) == 2

@@ -22,7 +22,7 @@ OSIC: list[tuple[str, Any, str]] = [
     ("oversampling", 1.0, "oversampling: 1.0 (given), 1.5 (in the model)"),
     ("quantiles", [0.1, 0.5, 0.9], "quantiles: [0.1, 0.5, 0.9] (given), [0.2, 0.5, 0.8] (in the model)"),
     ("float64", True, "float64: True (given), False (in the model)"),
-    ("encoder", "@pooled", "encoder: '@pooled' (given), '@positioned' (in the model)"),
+    ("encoder", "@positioned", "encoder: '@positioned' (given), '@pooled' (in the model)"),
     ("decomposition", "@cross", "decomposition: '@cross' (given), '@scan_cross' (in the model)"),
     ("readout", "$None", "readout: None (given), '@stacked' (in the model)"),
     ("fold", 1, "fold: 1 (given), 0 (in the model)"),

@@ -17,9 +17,14 @@ SHAPES = st.lists(st.integers(1, 12), min_size=1, max_size=5).filter(lambda shap
 
 
 @settings(max_examples=60, deadline=None)
-@given(shape=SHAPES, channels=st.integers(1, 4), kind=st.sampled_from(["tt", "axis", "interleaved", "fused"]))
-def test_multi_indices_and_points_correspond_one_to_one(shape: list[int], channels: int, kind: str) -> None:
-    modes = tt_modes(shape, channels) if kind == "tt" else qtt_modes(shape, channels, order=kind)
+@given(
+    shape=SHAPES,
+    channels=st.integers(1, 4),
+    kind=st.sampled_from(["tt", "axis", "interleaved", "fused"]),
+    radix=st.integers(2, 9),
+)
+def test_multi_indices_and_points_correspond_one_to_one(shape: list[int], channels: int, kind: str, radix: int) -> None:
+    modes = tt_modes(shape, channels) if kind == "tt" else qtt_modes(shape, channels, order=kind, radix=radix)
     digits = torch.tensor(list(itertools.product(*(range(n) for n in mode_sizes(modes)))))
     found = coordinates(modes, digits)
     expected = torch.tensor(list(itertools.product(*(range(n) for n in [*shape, channels]))))
@@ -35,6 +40,14 @@ def test_multi_indices_and_points_correspond_one_to_one(shape: list[int], channe
 def test_powers_of_two_give_binary_modes(shape: list[int]) -> None:
     modes = qtt_modes(shape)
     assert mode_sizes(modes) == [2] * int(math.log2(math.prod(shape)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(size=st.integers(2, 600), radix=st.integers(2, 16))
+def test_modes_have_at_most_radix_digits_or_a_prime_number(size: int, radix: int) -> None:
+    sizes = mode_sizes(qtt_modes((size,), radix=radix))
+    assert math.prod(sizes) == size
+    assert all(n <= radix or all(n % k for k in range(2, n)) for n in sizes)
 
 
 def test_axis_order_is_row_major() -> None:
@@ -54,6 +67,8 @@ def test_impossible_grids_are_refused(make: Callable[..., list[Mode]], shape: tu
 def test_unknown_order_and_bad_tables_are_refused() -> None:
     with pytest.raises(ValueError, match="diagonal"):
         qtt_modes((4,), order="diagonal")
+    with pytest.raises(ValueError, match="radix=1"):
+        qtt_modes((4,), radix=1)
     with pytest.raises(ValueError, match="int64 table"):
         Mode(torch.zeros(2, 3))
     with pytest.raises(ValueError, match="digits"):

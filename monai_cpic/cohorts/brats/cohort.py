@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from ignite.metrics import Metric, RootMeanSquaredError
@@ -20,12 +21,20 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from monai_cpic.cohorts.base import Cohort
+from monai_cpic.cohorts.baselines import Baseline
+from monai_cpic.cohorts.baselines.survival import (
+    CoxSurvival,
+    MeanSurvival,
+    RidgeSurvival,
+    age,
+    age_and_resection,
+    age_resection_and_tumour,
+)
 from monai_cpic.cohorts.brats.classes import class_table
 from monai_cpic.cohorts.brats.figures import predicted_against_true_days
 from monai_cpic.cohorts.brats.items import COVARIATES, FIVE_YEARS, patient_item
 from monai_cpic.cohorts.brats.scans import MODALITIES, checked_scans, count_unlisted
 from monai_cpic.cohorts.brats.survival_table import check_survival, read_survival_lines
-from monai_cpic.cohorts.ridge import ridge_prediction
 from monai_cpic.cohorts.tables import known_exclusions
 from monai_cpic.data import LazyVolume
 from monai_cpic.metrics import concordance_index, survival_scores
@@ -41,8 +50,8 @@ class BraTSCohort(Cohort):
     Items have ``patient`` (name), ``image`` (paths, one for each channel), ``age`` (years), ``resection``, ``survival_days``
     (float, NaN if unknown), ``died`` (bool, False if the survival is a lower bound or unknown), ``covariates`` (float32
     ``[1, 3]``, see the attribute ``covariates``) and ``label`` (float32 ``[1, 2]``: survival in units of five years, and 1 if the
-    patient died, else 0).  Scans are opened when the cohort is read, so that broken scans are reported before the training
-    starts.
+    patient died, else 0); with ``segmentation`` also the segmentation's path, under this name.  Scans are opened when the cohort
+    is read, so that broken scans are reported before the training starts.
 
     A network predicts ``[R, 1]``, the survival in units of five years; negative predictions are set to 0.
 
@@ -67,6 +76,7 @@ class BraTSCohort(Cohort):
 
     title = "Survival from brain MRI"
     covariates = COVARIATES
+    targets = ("survival_days", "died", "label")
     higher_is_better = False
     scores_caption = (
         "RMSE in days over all patients who died; concordance index over all patients; the challenge's scores over patients "
@@ -88,6 +98,7 @@ class BraTSCohort(Cohort):
             raise ValueError(f"modalities must be a list of some of {', '.join(MODALITIES)}, each once, got {modalities!r}.")
         self.table_name = table
         self.channels = (*modalities, *(["seg"] if segmentation else []))
+        self.segmentation = segmentation
         self.alive = alive
         self.exclude = exclude
         self.survival_known = survival_known
@@ -99,7 +110,8 @@ class BraTSCohort(Cohort):
         survival = check_survival(table, lines[~lines["Brats20ID"].isin(excluded)], self.alive, self.survival_known)
         count_unlisted(folder, table, lines["Brats20ID"])
         scans = checked_scans(folder, table, survival["Brats20ID"].tolist(), self.channels)
-        return [patient_item(row, scan) for row, scan in zip(survival.to_dict("records"), scans, strict=True)]
+        items = [patient_item(row, scan) for row, scan in zip(survival.to_dict("records"), scans, strict=True)]
+        return [{**item, "segmentation": item["image"][-1]} for item in items] if self.segmentation else items
 
     def in_units(self, data: Mapping[str, Any]) -> dict[str, Any]:
         unit = torch.tensor([FIVE_YEARS, 1.0]).to(data["label"])
@@ -125,13 +137,15 @@ class BraTSCohort(Cohort):
         return pd.DataFrame(rows)
 
     def scores(self, table: pd.DataFrame) -> dict[str, float]:
-        known = table.dropna(subset="Survival_days_true")
-        dead = known[known["died"].astype(bool)]
-        resected = dead[dead["Extent_of_Resection"] == "GTR"]
+        days, true = _days(table)
+        died = torch.tensor(table["died"].to_numpy(bool))
+        known = ~true.isnan()
+        dead = known & died
+        resected = dead & torch.tensor((table["Extent_of_Resection"] == "GTR").to_numpy(bool))
         return {
-            "rmse_days": survival_scores(*_days(dead))["MSE"] ** 0.5,
-            "c_index": concordance_index(*_days(known), torch.tensor(known["died"].to_numpy(bool))),
-            **survival_scores(*_days(resected)),
+            "rmse_days": (days - true)[dead].square().mean().sqrt().item(),
+            "c_index": concordance_index(days[known], true[known], died[known]),
+            **survival_scores(days[resected], true[resected]),
         }
 
     def counts(self, table: pd.DataFrame) -> dict[str, int]:
@@ -139,18 +153,27 @@ class BraTSCohort(Cohort):
         resected = died & (table["Extent_of_Resection"] == "GTR")
         return {"deaths": int(died.sum()), "deaths_after_gross_total_resection": int(resected.sum())}
 
-    def references(
-        self, training: Sequence[Mapping[str, Any]], patients: Sequence[Mapping[str, Any]]
-    ) -> dict[str, Sequence[Tensor]]:
-        dead = [item for item in training if item["died"]]
-        if not dead:
-            raise ValueError(f"none of {len(training)} training patients died: there is no survival to learn from.")
-        known, new = (torch.cat([item["covariates"] for item in items]) for items in (dead, patients))
-        days = torch.tensor([item["survival_days"] for item in dead], dtype=torch.float64)
-        columns = {"ridge on age and resection": list(range(len(COVARIATES))), "ridge on age": [0], "mean": []}
-        return {
-            name: list(ridge_prediction(known[:, chosen], days, new[:, chosen]).clamp(min=0)) for name, chosen in columns.items()
-        }
+    def baselines(self) -> Sequence[Baseline]:
+        with_tumour: list[Baseline] = [
+            RidgeSurvival("ridge on age, resection and tumour volume", age_resection_and_tumour),
+            CoxSurvival("Cox on age, resection and tumour volume", age_resection_and_tumour),
+        ]
+        return [
+            *(with_tumour if self.segmentation else []),
+            RidgeSurvival("ridge on age and resection", age_and_resection),
+            CoxSurvival("Cox on age and resection", age_and_resection),
+            RidgeSurvival("ridge on age", age),
+            MeanSurvival(),
+        ]
+
+    def groups(self, patients: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+        age = [item["age"] for item in patients]
+        return pd.DataFrame(
+            {
+                "age": pd.cut(age, [0, 60, np.inf], labels=["up to 60", "above 60"]),
+                "extent of resection": [item["resection"] for item in patients],
+            }
+        )
 
     def report_evaluation(self, report: Report, table: pd.DataFrame, network: str) -> None:
         dead = table.dropna(subset="Survival_days_true")

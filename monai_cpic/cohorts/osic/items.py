@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-__all__ = ["CHANGE_UNIT", "COVARIATES", "RATE_UNIT", "patient_item"]
+__all__ = ["CHANGE_UNIT", "COVARIATES", "QUANTILES", "RATE_UNIT", "patient_item"]
 
 COVARIATES = (
     "weeks since baseline / 52",
@@ -25,6 +25,7 @@ COVARIATES = (
 )
 """The columns of ``covariates``. Scales are fixed, not fitted, so that a prediction needs only its own patient."""
 
+QUANTILES = (0.2, 0.5, 0.8)
 CHANGE_UNIT = 300.0  # ml: typical changes since the baseline are about 1 in this unit
 RATE_UNIT = 200.0  # ml per year: about the standard deviation of the patients' rates
 

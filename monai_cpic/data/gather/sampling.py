@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -53,6 +53,7 @@ class Sampling:
     shape: tuple[int, ...]
     mode: str | int = "bilinear"
     padding_mode: str = "border"
+    _exact: ExactGrid | None = field(init=False, repr=False)  # the grid, if it needs no interpolation
 
     @staticmethod
     @lru_cache(maxsize=256)
@@ -70,15 +71,11 @@ class Sampling:
         matrix = np.asarray(self.matrix, np.float64)
         if matrix.shape != (len(self.shape) + 1,) * 2:
             raise ValueError(f"matrix {matrix.shape} does not fit the {len(self.shape)}-D grid {self.shape}")
-        if requires_interp(matrix) is not None:  # a shift, flip or permutation, to MONAI's tolerance
-            matrix = np.round(matrix)
+        exact = requires_interp(matrix) is not None  # a shift, flip or permutation, to MONAI's tolerance
+        matrix = np.round(matrix) if exact else matrix
         object.__setattr__(self, "matrix", matrix)
-
-    @cached_property
-    def _exact(self) -> ExactGrid | None:
-        """The grid if it needs no interpolation."""
-        exact = requires_interp(self.matrix) is not None
-        return ExactGrid.of(self.matrix, self.shape, self.padding_mode == "zeros") if exact else None
+        grid = ExactGrid.of(matrix, self.shape, self.padding_mode == "zeros") if exact else None
+        object.__setattr__(self, "_exact", grid)
 
     def patches(self, source: Source, starts: NDArray[Any], size: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         """Read patches.
@@ -96,7 +93,8 @@ class Sampling:
         if not len(starts):
             return torch.empty(0, source.shape[0], *size, dtype=dtype)
         read: Callable[[NDArray[Any]], Tensor]
-        if (exact := self._exact) is not None:
+        exact = self._exact
+        if exact is not None:
             numbers = np.float32 if dtype == torch.float32 else np.float64
             read = lambda starts: torch.from_numpy(exact.patches(source, starts, size, numbers))  # noqa: E731
         else:

@@ -106,8 +106,10 @@ class MappedSource(StridedSource):
         if not hasattr(mmap, "MADV_DONTNEED"):
             return
         mapped = self._map()._mmap
-        _read.pop(mapped, None)
+        known = _read.pop(mapped, None)
         _read[mapped] = len(mapped)
+        if known is not None:
+            return
         excess = sum(_read.values()) - KEPT
         for used, size in list(_read.items()):
             if excess <= 0:

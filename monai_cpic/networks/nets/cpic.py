@@ -84,7 +84,7 @@ class CPICNet(VolumeRegressor):
             patches = PooledEncoder(in_channels, spatial_dims=len(grid), steps=NEAR_AND_FAR)
             encoder = PositionedEncoder(patches, spatial_dims=len(grid))
         if decomposition is None:
-            decomposition = ScanCross(qtt_modes(grid, encoder.n_dims))
+            decomposition = ScanCross(qtt_modes(grid, encoder.n_dims, radix=4))
         self.bottleneck = TTBottleneck(encoder, decomposition, checkpointing)
         if projection is None:
             projection = JoinedProjection([ChannelMeans(encoder.n_dims), ChannelMaxima(encoder.n_dims)])

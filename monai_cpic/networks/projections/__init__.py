@@ -6,6 +6,7 @@ from monai_cpic.networks.projections.channel_means import ChannelMeans
 from monai_cpic.networks.projections.convex_solver import ConvexSolver
 from monai_cpic.networks.projections.joined import JoinedProjection
 from monai_cpic.networks.projections.normalised import NormalisedProjection
+from monai_cpic.networks.projections.octant_means import OctantMeans
 from monai_cpic.networks.projections.principal_components import TTProjection
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "ConvexSolver",
     "JoinedProjection",
     "NormalisedProjection",
+    "OctantMeans",
     "Projection",
     "TTProjection",
 ]

@@ -89,8 +89,8 @@ class TTProjection(Projection):
         if self.training:
             if field.means.requires_grad and not trains.cores[0].requires_grad:
                 raise ValueError(
-                    "the tensor trains have no gradient, so their projection would teach the encoder nothing: build ScanCross with "
-                    "gradient=True"
+                    "the tensor trains have no gradient, so their projection would teach the encoder nothing: build "
+                    "ScanCross with gradient=True"
                 )
             joint = self._update(joint_trains(trains))
         elif self.scale == 0:

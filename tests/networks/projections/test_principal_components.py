@@ -109,6 +109,13 @@ def test_degenerate_batches_give_finite_features() -> None:
         assert features.isfinite().all() and all(gradient(core).isfinite().all() for core in cores)
 
 
+def test_trains_without_a_gradient_teach_an_encoder_nothing_and_are_refused() -> None:
+    trains, means = low_rank_trains(3), torch.zeros(3, 1, dtype=torch.float64, requires_grad=True)
+    with pytest.raises(ValueError, match="gradient=True"):
+        projection()(sampled(trains, means))
+    assert projection()(sampled(trains)).isfinite().all(), "a frozen encoder has no gradient at all"
+
+
 def test_limits_are_named() -> None:
     module = projection(capacity=4)
     with pytest.raises(ValueError, match="bank of 4"):
