@@ -3,7 +3,7 @@
     python bundles/generate.py
 
 A bundle's folder has to hold whole files, which ``monai.bundle`` can run from anywhere.  What the bundles share is written
-once, in ``templates/*.yaml.j2``, with a block wherever they differ; ``templates/<bundle>/*.yaml.j2`` fill these blocks.
+once, in ``templates/*.j2``, with a block wherever they differ; ``templates/<bundle>/*.yaml.j2`` fill these blocks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 FOLDER = Path(__file__).resolve().parent
 BUNDLES = ("osic_fvc", "brats_survival")
-CONFIGS = ("train.yaml", "evaluate.yaml", "inference.yaml", "multi_gpu_train.yaml", "paper.yaml")
+CONFIGS = ("train.yaml", "evaluate.yaml", "inference.yaml", "multi_gpu_train.yaml", "paper.yaml", "logging.conf")
 
 
 def generated() -> dict[Path, str]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["staged", "write_whole"]
+__all__ = ["remove_unfinished", "staged", "write_whole"]
+
+_PREFIX = ".unfinished-"
 
 
 @contextlib.contextmanager
@@ -20,7 +23,7 @@ def staged(target: Path) -> Iterator[Path]:
         target: the file or folder that will be written.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unfinished-") as folder:
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=_PREFIX) as folder:
         yield Path(folder) / target.name
 
 
@@ -43,3 +46,13 @@ def write_whole(target: Path) -> Iterator[Path]:
     with staged(target) as unfinished:
         yield unfinished
         unfinished.replace(target)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes were preparing in a folder; nobody may be writing there.
+
+    Args:
+        folder: the folder of the targets.
+    """
+    for unfinished in folder.glob(f"{_PREFIX}*"):
+        shutil.rmtree(unfinished)

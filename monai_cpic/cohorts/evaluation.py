@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from monai_cpic.reporting.report import Report
 from monai_cpic.staging import write_whole
 
 __all__ = ["write_evaluation", "write_inference"]
+
+logger = logging.getLogger(__name__)
 
 SCANS_SHOWN = 2
 
@@ -131,7 +134,7 @@ def _write_run(
     metrics: Mapping[str, Any],
     report: Report,
 ) -> None:
-    """Add figures of the encoded voxels of the first scans to the report, and write the three files."""
+    """Add figures of the encoded voxels of the first scans to the report, write the three files, and say where the run's files are."""
     for item in predictions.items[:SCANS_SHOWN]:
         points = network.sampled_points(item["image"])
         if points is None:  # it sees every voxel
@@ -144,7 +147,9 @@ def _write_run(
             f"{inside} of {shape.prod().item()} voxels were encoded, and {len(points) - inside} in the padding.",
         )
     output = Path(output_dir)
-    output.mkdir(parents=True, exist_ok=True)
-    table.to_csv(output / "predictions.csv", index=False)
+    with write_whole(output / "predictions.csv") as unfinished:
+        table.to_csv(unfinished, index=False)
     write_metrics(output / "metrics.json", metrics)
     report.write(output / "report.html")
+    names = sorted(path.name for path in output.iterdir() if path.is_file() and not path.name.startswith("."))
+    logger.info("%s holds %s.", output.resolve(), ", ".join(names))

@@ -53,8 +53,6 @@ def predict(dataset_dir: str, model: str, output_dir: str) -> dict[str, float]:
         dataset_dir=dataset_dir,
         model=model,
         output_dir=output_dir,
-        spatial_shape=GRID,
-        voxels="native",
         weeks=[0, 12, 52],
         threads=torch.get_num_threads(),
     )
@@ -95,23 +93,25 @@ def voxels_read(network: CPICNet, volume: LazyVolume) -> dict[str, float]:
 
 
 def untrained_model(path: Path) -> None:
-    """A checkpoint of the bundle's network, after one step on noise."""
+    """The bundle's network after one step on noise, for native voxels."""
     import torch
     from monai.bundle import ConfigParser
 
+    from monai_cpic.model_files import TrainingRecord, write_model
+
     parser = ConfigParser()
-    parser.read_config(str(BUNDLE / "configs" / "inference.yaml"))
-    parser["spatial_shape"] = GRID
+    parser.read_config(str(BUNDLE / "configs" / "train.yaml"))
+    parser.update({"spatial_shape": GRID, "voxels": "native"})
     network = parser.get_parsed_content("network_def")
     network(torch.rand(2, 1, 64, 64, 32), torch.zeros(2, 8))
-    torch.save(network.state_dict(), path)
+    write_model(path, network, TrainingRecord(parser.get_parsed_content("settings"), {}, fold=0, seed=0, patients=[]))
 
 
 def main() -> None:
     """Run both measurements and print them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--model")
+    parser.add_argument("--model", help="of a training with native voxels; default: an untrained network")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:

@@ -19,6 +19,9 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 
+from monai_cpic.handlers import checkpoints
+from monai_cpic.model_files import read_model, write_model
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -93,9 +96,9 @@ class BundleRun:
     def _words(self, names: Sequence[str], dataset_dir: Path, output_dir: Path, options: Mapping[str, object]) -> list[str]:
         """The command line after ``run``."""
         files = [str(self.root / "configs" / f"{name}.yaml") for name in names]
-        given = {"dataset_dir": dataset_dir, "output_dir": output_dir, **self.network, **options}
+        given = {"dataset_dir": dataset_dir, "output_dir": output_dir, **options}
         if "train" in names:
-            given = {"simulation": dict(self.simulation), **given}
+            given = {"simulation": dict(self.simulation), **self.network, **given}
         words = ["--config_file", str(files), "--bundle_root", str(self.root)]
         return words + [word for name, value in given.items() for word in (f"--{name}", str(value))]
 
@@ -119,8 +122,7 @@ class BundleRun:
                 augmentation="[]",  # whose random numbers are each process's own
             )
         assert _numbers(two) == pytest.approx(_numbers(one), rel=1e-5, nan_ok=True)
-        (checkpoint,) = one.glob("checkpoint_*.pt")
-        histories = [torch.load(folder / checkpoint.name)["history"]["rows"] for folder in (one, two)]
+        histories = [torch.load(next(iter(checkpoints(folder).values())))["history"]["rows"] for folder in (one, two)]
         assert [row["loss"] for row in histories[1]] == pytest.approx([row["loss"] for row in histories[0]], rel=1e-5)
 
     def interrupt_and_resume(self, dataset_dir: Path, output_dir: Path) -> Outputs:
@@ -134,18 +136,19 @@ class BundleRun:
         """Its configuration after those of training and inference, at a low rank."""
         model = output_dir / "model.pt"
         self("train", "paper", dataset_dir=cohort, output_dir=output_dir, max_epochs=2, val_interval=1, rank=4)
-        state = torch.load(model)
+        state = read_model(model).weights
         assert (
             state["bottleneck.encoder.layers.0.weight"].dtype == torch.float64 and state["projection.coefficients"].shape[1] == 4
         )
         folder = output_dir / "inference"
-        self("inference", "paper", dataset_dir=cohort, output_dir=folder, model=model, rank=4, **inference)
+        self("inference", dataset_dir=cohort, output_dir=folder, model=model, **inference)
         assert (folder / "predictions.csv").is_file()
 
     def pass_monais_own_checks(self, cohort: Path, tmp_path: Path, **options: Any) -> None:
         """Properties, metadata, the network's input and output, and a plain refusal of TorchScript, which cannot read scans."""
         configs = self.root / "configs"
         metadata = str(configs / "metadata.json")
+        options = {"model": str(tmp_path / "model.pt"), **options}
         for name, kind in (("train", "train"), ("inference", "infer")):
             workflow = ConfigWorkflow(
                 str(configs / f"{name}.yaml"),
@@ -154,25 +157,29 @@ class BundleRun:
                 workflow_type=kind,
                 bundle_root=str(self.root),
                 dataset_dir=str(cohort),
-                model="untrained",
-                simulation=self.simulation,
-                **options,
+                output_dir=str(tmp_path),
+                **(options if kind == "infer" else {"simulation": self.simulation}),
             )
             workflow.initialize()
             assert not workflow.check_properties()
+            if kind == "train":
+                parsed = workflow.parser.get_parsed_content
+                write_model(options["model"], parsed("network_def"), parsed("record"))
+                workflow.finalize()
         verify_metadata(metadata, str(REPOSITORY / "tests" / "bundles" / "metadata_schema.json"))
-        for name in ("train", "inference"):
-            verify_net_in_out("network_def", metadata, str(configs / f"{name}.yaml"), device="cpu")
-        torch.save(workflow.parser.get_parsed_content("network_def").state_dict(), tmp_path / "model.pt")
+        for name, model in (("train", {}), ("inference", {"model": options["model"]})):
+            verify_net_in_out("network_def", metadata, str(configs / f"{name}.yaml"), device="cpu", **model)
         with pytest.raises(RuntimeError, match=r"deploy the weights \(model.pt\) with the bundle's inference.yaml"):
             ckpt_export(
                 "network_def",
                 filepath=str(tmp_path / "model.ts"),
-                ckpt_file=str(tmp_path / "model.pt"),
+                ckpt_file=options["model"],
+                key_in_ckpt="network",
                 meta_file=metadata,
                 config_file=str(configs / "inference.yaml"),
                 use_trace=True,
                 bundle_root=str(self.root),
+                model=options["model"],
             )
 
 

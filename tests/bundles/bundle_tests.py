@@ -55,8 +55,16 @@ class BundleTestCase:
         pd.testing.assert_frame_equal(resumed.predictions, trained.predictions)
 
     def test_evaluation_gives_the_metrics_of_the_training(self, trained: Outputs, cohort: Path, tmp_path: Path) -> None:
-        self.bundle("train", "evaluate", dataset_dir=cohort, output_dir=tmp_path, model_dir=trained.folder)
+        self.bundle("evaluate", dataset_dir=cohort, output_dir=tmp_path, model=trained.model)
         assert Outputs(tmp_path).metrics == trained.metrics
+
+    def test_another_fold_or_cohort_is_refused(self, trained: Outputs, cohort: Path, tmp_path: Path) -> None:
+        resumed = {"max_epochs": 2, "val_interval": 1, "resume": True}
+        said = self.bundle.refusal("train", dataset_dir=cohort, output_dir=trained.folder, fold=1, **resumed)
+        assert "fold: 1 (now), 0 (saved)" in said and "patients: " in said and "to start anew" in said
+        some = list(pd.read_csv(cohort / self.simulation.table).iloc[:, 0].unique()[:2])
+        said = self.bundle.refusal("evaluate", dataset_dir=cohort, output_dir=tmp_path, model=trained.model, exclude=some)
+        assert "patients: this cohort's training part lacks" in said and "dataset_dir and exclude" in said
 
     def test_two_processes_train_as_one(self, cohort: Path, tmp_path: Path) -> None:
         self.bundle.train_in_processes_as_in_one(cohort, tmp_path)

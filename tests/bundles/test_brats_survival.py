@@ -72,7 +72,7 @@ class TestBraTS(BundleTestCase):
         scan.write_bytes(scan.read_bytes()[:-100])
         said = self.bundle.refusal("train", dataset_dir=broken, output_dir=tmp_path / "runs", max_epochs=1)
         assert "is truncated" in said and scan.name in said
-        assert not list(tmp_path.glob("runs/*")), "training began"
+        assert not list(tmp_path.glob("runs/*.pt")), "training began"
 
     def test_real_brain_under_the_names_of_brats(self, cohort: Path, real_data: Path, tmp_path: Path) -> None:
         """Trained on the simulated cohort, on the grid of the real scan; any of them is padded virtually."""
@@ -84,7 +84,7 @@ class TestBraTS(BundleTestCase):
             (tmp_path / patient / f"{patient}_{names[path.name.split('_')[0]]}.nii.gz").symlink_to(path)
         options = {"spatial_shape": "[256,256,256]", "segmentation": True}
         self.bundle("train", dataset_dir=cohort, output_dir=tmp_path, max_epochs=1, val_interval=1, **options)
-        self.bundle("inference", dataset_dir=tmp_path, output_dir=tmp_path / "real", model=tmp_path / "model.pt", **options)
+        self.bundle("inference", dataset_dir=tmp_path, output_dir=tmp_path / "real", model=tmp_path / "model.pt")
         (predicted,) = pd.read_csv(tmp_path / "real" / "predictions.csv").to_dict("records")
         assert predicted["Brats20ID"] == patient and 0 <= predicted["Survival_days"] < 5000
         assert Outputs(tmp_path / "real").pictures == 1

@@ -11,7 +11,7 @@ import torch
 from ignite.metrics import Metric
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
-from monai.handlers import CheckpointSaver, MeanSquaredError, ValidationHandler
+from monai.handlers import MeanSquaredError, ValidationHandler
 from monai.transforms import Compose, RandScaleIntensityd
 from monai.utils import set_determinism
 
@@ -22,12 +22,14 @@ from monai_cpic.handlers import (
     RandomState,
     RefreshHandler,
     SeedTransforms,
-    latest_checkpoint,
+    TrainingSaver,
     resume_training,
 )
+from monai_cpic.model_files import TrainingRecord
 from monai_cpic.networks import CPICNet, ResNetRegressor, RidgeReadout, TTProjection, paper_net
 
 SHAPE = (8, 8, 8)
+RECORD = TrainingRecord(settings={}, units={}, fold=0, seed=0, patients=[])
 
 
 def small_net(covariates: int = 0) -> CPICNet:
@@ -76,9 +78,9 @@ def training(
         "trainer": trainer,
         "random_state": RandomState(),
     }
-    CheckpointSaver(str(folder), state, file_prefix="checkpoint", save_interval=2, n_saved=1).attach(trainer)
+    TrainingSaver(folder, state, RECORD, interval=2).attach(trainer)
     if resume:
-        resume_training(trainer, state, folder)
+        resume_training(trainer, state, folder, RECORD)
     trainer.run()
     return trainer, network, history
 
@@ -111,15 +113,6 @@ def test_refreshed_basis_comes_from_all_training_volumes(items: list[dict[str, A
     with torch.no_grad():
         features = network.features([item["image"] for item in items])
     torch.testing.assert_close(features.mean(0), torch.zeros(3, dtype=torch.double), atol=1e-6, rtol=0)
-
-
-def test_latest_checkpoint_is_found_by_number(tmp_path: Path) -> None:
-    for epoch in (5, 10, 9):
-        (tmp_path / f"checkpoint_epoch={epoch}.pt").touch()
-    (tmp_path / "model.pt").touch()
-    assert latest_checkpoint(tmp_path).endswith("checkpoint_epoch=10.pt")
-    with pytest.raises(FileNotFoundError, match="nothing to resume"):
-        latest_checkpoint(tmp_path / "elsewhere")
 
 
 def test_a_ridge_readout_is_fitted_to_the_rows_whose_target_is_known(items: list[dict[str, Any]]) -> None:
