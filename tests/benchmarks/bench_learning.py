@@ -19,6 +19,7 @@ import argparse
 import itertools
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from monai_cpic.cohorts import folds
 from monai_cpic.data import LazyVolume, open_volume
 from monai_cpic.networks import (
     CPICNet,
+    Curriculum,
     Decomposition,
     PooledEncoder,
     PositionedEncoder,
@@ -49,7 +51,8 @@ from monai_cpic.networks import (
 from monai_cpic.tensor_train import qtt_modes
 from monai_cpic.transforms import FreezeLazyVolumed, LoadLazyVolumed
 
-CHANNELS = 16
+CHANNELS, CELLS = 16, 512
+CELLS_ALONE = 0.7  # share of the budget in which a curriculum's random cells teach
 SHOWN = 100  # scans of the training whose R² is reported
 
 
@@ -74,8 +77,18 @@ class Method:
 
 
 def scan_and_cross(cohort: Cohort) -> VolumeRegressor:
-    """The default: a scan and the cross-approximation that it seeds."""
-    return _network(cohort, ScanCross(qtt_modes(cohort.grid, CHANNELS, radix=4)))
+    """A scan and the cross-approximation that it seeds."""
+    return _network(cohort, _scan_cross(cohort))
+
+
+def cells_then_cross(cohort: Cohort) -> VolumeRegressor:
+    """The default of the bundles: random cells teach first; :func:`train` ends their part."""
+    first = RandomCells(cohort.grid, CHANNELS, CELLS)
+    return _network(cohort, Curriculum(first, _scan_cross(cohort), steps=sys.maxsize))
+
+
+def _scan_cross(cohort: Cohort) -> ScanCross:
+    return ScanCross(qtt_modes(cohort.grid, CHANNELS, radix=4), cells=CELLS)
 
 
 def random_cells(cohort: Cohort) -> VolumeRegressor:
@@ -101,7 +114,8 @@ def resnet(cohort: Cohort) -> VolumeRegressor:
 
 
 METHODS = {
-    "C-PIC": Method(scan_and_cross, 5e-3, 16),
+    "C-PIC": Method(cells_then_cross, 5e-3, 16),
+    "scan and cross throughout": Method(scan_and_cross, 5e-3, 16),
     "random cells": Method(random_cells, 5e-3, 16),
     "ResNet-34": Method(resnet, 1e-3, 8, reduced=True),
 }
@@ -176,6 +190,8 @@ def train(
     """
     optimizer = torch.optim.AdamW(network.parameters(), lr=method.rate, weight_decay=0.1)
     network.train()
+    decomposition = network.bottleneck.decomposition if isinstance(network, CPICNet) else None
+    curriculum = decomposition if isinstance(decomposition, Curriculum) else None
     start, epochs, seen, voxels = time.process_time(), 0, 0, 0
     with tqdm(total=round(seconds), unit="s", leave=False, disable=None) as bar:
         while True:
@@ -185,6 +201,8 @@ def train(
                 if done >= 1:
                     return Training(epochs, voxels / seen if voxels else None)
                 bar.update(round(done * seconds) - bar.n)
+                if curriculum is not None and done > CELLS_ALONE:
+                    curriculum.steps = 0
                 if len(rows) == 1:
                     continue  # a batch of one has no statistics; another epoch puts this scan elsewhere
                 for group in optimizer.param_groups:
