@@ -134,7 +134,7 @@ def _write_run(
     metrics: Mapping[str, Any],
     report: Report,
 ) -> None:
-    """Add figures of the encoded voxels of the first scans to the report, write the three files, and say where the run's files are."""
+    """Add figures of the encoded voxels of the first scans to the report, write the files, and say where those of the run are."""
     for item in predictions.items[:SCANS_SHOWN]:
         points = network.sampled_points(item["image"])
         if points is None:  # it sees every voxel
@@ -142,7 +142,7 @@ def _write_run(
         shape = torch.tensor(item["image"].shape[1:])
         inside = int((points.cpu() < shape).all(1).sum())
         report.add_figure(
-            f"Where the network looked: {item['patient']}",
+            f"Voxels that were encoded: {item['patient']}",
             cohort.sampled_voxels(item["image"], points),
             f"{inside} of {shape.prod().item()} voxels were encoded, and {len(points) - inside} in the padding.",
         )
