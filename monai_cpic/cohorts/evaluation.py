@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,6 @@ from monai_cpic.reporting.report import Report
 from monai_cpic.staging import write_whole
 
 __all__ = ["write_evaluation", "write_inference"]
-
-logger = logging.getLogger(__name__)
 
 SCANS_SHOWN = 2
 
@@ -89,6 +86,7 @@ def write_evaluation(
     others = {name: other for name, other in comparison.tables.items() if name != network.name}
     with write_whole(Path(output_dir) / "baselines.csv") as unfinished:
         pd.concat(others, names=["model"]).reset_index("model").to_csv(unfinished, index=False)
+    _say_where(output_dir)
     logger.info(comparison.sentence())
     return metrics
 
@@ -113,6 +111,7 @@ def write_inference(
     report = Report(cohort.title, f"{network.name}: {len(patients)} patients predicted")
     cohort.report_predictions(report, table)
     _write_run(output_dir, cohort, predictions, network, table, metrics, report)
+    _say_where(output_dir)
     return metrics
 
 
@@ -134,7 +133,7 @@ def _write_run(
     metrics: Mapping[str, Any],
     report: Report,
 ) -> None:
-    """Add figures of the encoded voxels of the first scans to the report, write the files, and say where those of the run are."""
+    """Add figures of the encoded voxels of the first scans to the report, and write the three files."""
     for item in predictions.items[:SCANS_SHOWN]:
         points = network.sampled_points(item["image"])
         if points is None:  # it sees every voxel
@@ -151,5 +150,10 @@ def _write_run(
         table.to_csv(unfinished, index=False)
     write_metrics(output / "metrics.json", metrics)
     report.write(output / "report.html")
-    names = sorted(path.name for path in output.iterdir() if path.is_file() and not path.name.startswith("."))
-    logger.info("%s holds %s.", output.resolve(), ", ".join(names))
+
+
+def _say_where(output_dir: str | Path) -> None:
+    """Name the files of the run in the log."""
+    folder = Path(output_dir).resolve()
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    logger.info("%s holds %s.", folder, ", ".join(names))

@@ -143,7 +143,8 @@ def test_a_cohort_of_ones_own_goes_through_the_evaluation(
     sentence = (
         "error: C-PIC is 2 better than the best baseline, covariates only (95 % interval 2 better to 2 better; 2 patients)."
     )
-    assert caplog.messages[-1] == sentence
+    files = f"{tmp_path / 'run'} holds baselines.csv, metrics.json, predictions.csv, report.html."
+    assert list(dict.fromkeys(caplog.messages))[-2:] == [files, sentence]
     baselines = pd.read_csv(tmp_path / "run" / "baselines.csv")
     assert baselines["model"].tolist() == ["covariates only"] * 2 + ["mean age"] * 2
     assert baselines["age"].tolist() == pytest.approx([65, 75, 50, 50])
@@ -156,10 +157,7 @@ def test_a_cohort_of_ones_own_goes_through_the_evaluation(
     assert "C-PIC: 3 training patients, 2 evaluated" in page and "2 of 120 voxels were encoded, and 1 in the padding" in page
 
 
-def test_a_run_names_its_network_and_in_the_end_its_files(
-    ages: list[dict[str, Any]], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, logger="monai_cpic")
+def test_a_run_names_the_network_that_it_ran(ages: list[dict[str, Any]], tmp_path: Path) -> None:
     predictions, network = predicted(ages[3:], 3.0), Sees("ResNet-34", None)
     metrics = write_evaluation(tmp_path, Ages(), ages[:3], predictions, predictions, network, History())
     assert metrics["network"] == "ResNet-34" and "resnet_34" in metrics and "c_pic" not in metrics
@@ -168,7 +166,6 @@ def test_a_run_names_its_network_and_in_the_end_its_files(
     metrics = write_inference(tmp_path, Ages(), predictions, network)
     assert metrics == {"network": "ResNet-34", "predicted_patients": 2} == json.loads((tmp_path / "metrics.json").read_text())
     assert "ResNet-34: 2 patients predicted" in (tmp_path / "report.html").read_text()
-    assert caplog.messages[-1] == f"{tmp_path} holds metrics.json, predictions.csv, report.html."
 
 
 def test_a_cohort_of_ones_own_goes_through_an_engine(ages: list[dict[str, Any]]) -> None:

@@ -2,9 +2,9 @@
 
     python tests/handlers/kill_at_save.py FOLDER [--kills 50]
 
-Each training goes on from the last checkpoint, and after each epoch writes a checkpoint, the model and the metrics.  Once it
-writes, it is killed (SIGKILL) after a random part of the time that writing takes.  Prints how many kills left a file that could
-not be read or nothing to go on from, and how many hit the middle of a file.
+Each training goes on from the last checkpoint, and after each epoch, which takes no time, writes a checkpoint, the model and the
+metrics.  It is killed (SIGKILL) at a random time after its first epoch.  Prints how many kills left a file that could not be read
+or nothing to go on from, and how many hit the middle of a file.
 """
 
 from __future__ import annotations
@@ -53,8 +53,9 @@ def unfinished(folder: Path) -> set[str]:
 
 
 def killed_at_save(folder: Path, after: float) -> bool:
-    """Start a training, kill it ``after`` seconds of writing, and say whether it was writing."""
-    there, left = set(checkpoints(folder)), unfinished(folder)
+    """Start a training, kill it ``after`` seconds of saving, and say whether it was writing."""
+    metrics = folder / "metrics.json"
+    before = metrics.read_text() if metrics.exists() else ""
     child = os.fork()
     if not child:
         signal.alarm(60)  # whatever becomes of its parent
@@ -63,7 +64,7 @@ def killed_at_save(folder: Path, after: float) -> bool:
         finally:
             os._exit(1)
     try:
-        while set(checkpoints(folder)) <= there or unfinished(folder) <= left:  # until an epoch is saved, and it writes the next
+        while not metrics.exists() or metrics.read_text() == before:  # until it has written all files once
             if os.waitpid(child, os.WNOHANG)[0]:
                 raise SystemExit("the training ended by itself")
         time.sleep(after)
@@ -96,7 +97,7 @@ def main() -> None:
     chance = random.Random(0)
     hit = unreadable = 0
     for _ in range(arguments.kills):
-        hit += killed_at_save(arguments.folder, chance.uniform(0, 0.01))
+        hit += killed_at_save(arguments.folder, chance.uniform(0, 0.1))
         unreadable += not readable(arguments.folder)
     print(json.dumps({"kills": arguments.kills, "unreadable": unreadable, "in_the_middle_of_a_file": hit}))
 

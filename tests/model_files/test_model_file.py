@@ -33,7 +33,7 @@ def test_the_network_and_the_preprocessing_are_rebuilt_as_trained(
     bundle: str, further: list[str], given: dict[str, Any], tmp_path: Path
 ) -> None:
     path = untrained(tmp_path / "model.pt", bundle, *further, **given)
-    trained = configured(bundle, "train", *further, **SMALL[bundle], **given)
+    trained = configured(bundle, "train", *further, **{**SMALL[bundle], **given})
     predicting = configured(bundle, "inference", model=str(path))
     network, rebuilt = trained.get_parsed_content("network_def"), predicting.get_parsed_content("network")
     assert str(rebuilt) == str(network)
