@@ -103,12 +103,20 @@ class RidgeReadout(Readout):
 
         Returns:
             The prediction for each row when its patient is left out, ``[R, out_channels]``.
+
+        Raises:
+            ValueError: if there are fewer than three patients, a target is NaN or infinite, or the number of covariates differs
+                from that of the constructor.
         """
         scan, target = field.scan.to(self.constant.device), target.to(self.constant)
         places = torch.arange(len(field)) if rows is None else rows.cpu()
         groups = (places if patients is None else patients).to(target.device)
         if len(groups.unique()) < self.fewest:
             raise ValueError(f"ridge regression needs three patients or more, got {len(groups.unique())}")
+        if not target.isfinite().all():
+            raise ValueError(
+                f"{int((~target.isfinite()).any(1).sum())} of {len(target)} rows have no finite target: leave them out"
+            )
         together = (groups[:, None] == groups).to(target)
         self._normalise(field)
         features, others = self._known(field, covariates, places).split([len(self.centre), len(self.slope) - len(self.centre)], 1)
@@ -147,8 +155,11 @@ class RidgeReadout(Readout):
         """Normalised means and maxima, then the covariates, of each row."""
         features = (torch.cat([field.means, field.maxima], 1).to(self.centre) - self.centre) / self.scale
         features = features if rows is None else features[rows.to(features.device)]
-        others = features.new_zeros(len(features), len(self.slope) - len(self.centre))
-        return torch.cat([features, others if covariates is None else covariates.to(features)], 1)
+        number = len(self.slope) - len(self.centre)
+        if covariates is not None and covariates.shape[1] != number:
+            raise ValueError(f"the readout takes {number} covariates, got {covariates.shape[1]}")
+        others = features.new_zeros(len(features), number) if covariates is None else covariates.to(features)
+        return torch.cat([features, others], 1)
 
 
 def _weights(covariates: bool) -> list[tuple[float, float, float]]:
