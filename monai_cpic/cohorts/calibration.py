@@ -79,11 +79,17 @@ class IntervalCalibration:
             coverage: the share that the interval must contain, such as 0.6 for the quantiles 0.2 and 0.8.
 
         Raises:
-            ValueError: as :func:`conformal_quantile`, and when too many intervals have no width that could be scaled.
+            ValueError: as :func:`conformal_quantile`, when predicted quantiles are NaN or not in order, and when too many
+                intervals have no width that could be scaled.
         """
         errors = []
-        for quantiles, values in zip(outputs, measured, strict=True):
+        for number, (quantiles, values) in enumerate(zip(outputs, measured, strict=True)):
             low, median, high = quantiles.double().unbind(1)
+            ordered = (low <= median) & (median <= high)
+            if not ordered.all():
+                raise ValueError(
+                    f"patient {number}: quantiles {quantiles[~ordered][0].tolist()} are NaN or not in order: sort them."
+                )
             error = values.double() - median
             width = torch.where(error < 0, median - low, high - median)
             errors.append(torch.where(error == 0, 0.0, error.abs() / width))

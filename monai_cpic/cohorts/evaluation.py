@@ -141,7 +141,7 @@ def _write_run(
         shape = torch.tensor(item["image"].shape[1:])
         inside = int((points.cpu() < shape).all(1).sum())
         report.add_figure(
-            f"Where the network looked: {item['patient']}",
+            f"Voxels that were encoded: {item['patient']}",
             cohort.sampled_voxels(item["image"], points),
             f"{inside} of {shape.prod().item()} voxels were encoded, and {len(points) - inside} in the padding.",
         )

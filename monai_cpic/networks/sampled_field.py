@@ -22,7 +22,7 @@ class SampledField:
     Attributes:
         trains: the fields as tensor trains.
         means: of each channel over the volume, ``[B, n_dims]``, the best estimate from the points that were encoded.
-        maxima: of each channel over the points that were encoded, ``[B, n_dims]``.  A decomposition that encodes more points in
+        maxima: of each channel over the points that were encoded, ``[B, n_dims]``.  A decomposition that scans more points in
             evaluation takes maxima of equally many as in training, since a maximum grows with their number.
         scan: vectors at points that are spread evenly over the grid, as tensor trains of a single mode, for readouts that are
             linear in the field; ``trains`` where a decomposition has no scan.

@@ -33,7 +33,12 @@ def threads(count: int) -> Iterator[None]:
 
 
 def backward_in_one_thread(values: Tensor) -> Tensor:
-    """The same values; from them on the backward pass computes with one thread, to its end."""
+    """The same values; from them on the backward pass computes with one thread, to its end.
+
+    Those on an accelerator are returned as they are: their backward pass runs in a thread of its own, which has its own number.
+    """
+    if not values.is_cpu:
+        return values
     found: Tensor = _Backward.apply(values)  # type: ignore[no-untyped-call]  # torch does not declare it
     return found
 

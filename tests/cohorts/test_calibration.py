@@ -77,3 +77,9 @@ def test_an_interval_without_width() -> None:
     assert IntervalCalibration.fit(outputs, [torch.tensor([3.0])] * 3, 0.5).factor == 0
     with pytest.raises(ValueError, match="no factor gives a coverage of 0.5"):
         IntervalCalibration.fit(outputs, [torch.tensor([4.0])] * 3, 0.5)
+
+
+@pytest.mark.parametrize("quantiles", [[3.0, 2.0, 1.0], [1.0, 2.0, math.nan]])
+def test_quantiles_that_are_not_in_order(quantiles: list[float]) -> None:
+    with pytest.raises(ValueError, match="patient 1: quantiles .* NaN or not in order"):
+        IntervalCalibration.fit([torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([quantiles])], [torch.ones(1)] * 2, 0.5)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from monai_cpic.data import open_volume
+from monai_cpic.data import Sampling, open_volume
 from monai_cpic.data.sources import mapped
 from monai_cpic.data.sources.readahead import announce, missing
 
@@ -66,6 +68,12 @@ def test_values_of_a_file_in_no_cache(tmp_path: Path, order: Literal["C", "F"], 
     centres = torch.randint(-5, 60, (100, 3))
     assert torch.equal(volume.gather(centres, (5, 4, 3)), open_volume(values).gather(centres, (5, 4, 3)))
     assert volume.gather(centres[:0], 3).shape == (0, 2, 3, 3, 3)
+    shift = np.eye(4)
+    shift[:3, 3] = 2
+    within, beyond = torch.full((1, 3), 10), torch.zeros(1, 3, dtype=torch.int64)  # of a crop, which is read in two parts
+    for asked in (within, beyond, torch.cat([within, beyond])):
+        crops = [open_volume(stored).sampled(Sampling(shift, (20, 20, 20))) for stored in (tmp_path / "scan.npy", values)]
+        assert torch.equal(crops[0].gather(asked, 3), crops[1].gather(asked, 3))
     assert answers  # what they are depends on the file system
 
 
@@ -89,6 +97,21 @@ def test_pages_of_the_files_used_last_stay_mapped_up_to_a_limit(tmp_path: Path, 
     for path in paths:
         open_volume(path).gather(torch.full((1, 3), 32), 64)
     assert [resident(path) > 0 for path in paths] == [False, True, True]
+
+
+def test_threads_read_and_release_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / f"{number}.npy" for number in range(9)]
+    for path in paths:
+        np.save(path, np.ones((1, 8, 8, 8), np.uint8))
+    monkeypatch.setattr(mapped, "KEPT", 2 * paths[0].stat().st_size)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            volumes = [open_volume(path) for path in paths * 60]
+            assert all(patch.eq(1).all() for patch in pool.map(lambda volume: volume.gather(torch.full((1, 3), 4), 3), volumes))
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def resident(path: Path) -> int:

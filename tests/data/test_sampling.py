@@ -14,7 +14,7 @@ from monai.utils import LazyAttr
 from scipy import ndimage
 from torch import Tensor
 
-from monai_cpic.data import ArraySource, LazyVolume, Sampling, open_volume
+from monai_cpic.data import ArraySource, LazyVolume, Sampling, open_function, open_volume
 from monai_cpic.testing.dense import dense_patches, points_around
 
 
@@ -197,6 +197,19 @@ def test_many_patches_are_read_in_chunks(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_no_patches(name: str) -> None:
     volume: LazyVolume = open_volume(torch.rand(2, 20, 17, 13)).sampled(Sampling(*{**EXACT, **INTERPOLATED}[name]))
     assert volume.gather(torch.zeros(0, 3, dtype=torch.int64), 4).shape == (0, 2, 4, 4, 4)
+
+
+@pytest.mark.parametrize("padding_mode", ["border", "zeros"])
+def test_a_source_is_not_asked_for_nothing(padding_mode: str) -> None:
+    def function(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        assert len(x)
+        return x + y + z
+
+    shift = np.eye(4)
+    shift[:3, 3] = 2
+    volume = open_function(function, (1, 9, 9, 9)).sampled(Sampling(shift, (5, 5, 5), padding_mode=padding_mode))
+    assert volume.gather(torch.tensor([[2, 2, 2]]), 3)[0, 0, 1, 1, 1] == 12
+    assert volume.gather(torch.tensor([[0, 0, 0]]), 3)[0, 0, 0, 0, 0] == 6
 
 
 def test_the_order_of_the_axes_in_memory_does_not_matter() -> None:

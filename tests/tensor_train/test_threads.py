@@ -78,3 +78,8 @@ def test_a_field_is_evaluated_with_the_threads_of_the_caller(fails: bool) -> Non
         cross_approximate(field, qtt_modes((8, 8)), 2)
     assert set(seen) == {3}
     assert torch.get_num_threads() == 3
+
+
+def test_values_on_an_accelerator_are_left_alone() -> None:
+    values = torch.ones(2, device="meta", requires_grad=True)  # stands in for one
+    assert backward_in_one_thread(values) is values

@@ -59,8 +59,10 @@ class ExactGrid:
         else:
             whole = ((corners >= begin) & (corners <= end - edges + 1)).all(1)
             stored = np.empty((source.shape[0], len(corners), *edges), dtype)
-            stored[:, whole] = source.scaled(source.blocks(corners[whole], edges), dtype)
-            stored[:, ~whole] = self._at_border(source, corners[~whole], edges, dtype)
+            if whole.any():  # a source is never asked for nothing, which a function may not answer
+                stored[:, whole] = source.scaled(source.blocks(corners[whole], edges), dtype)
+            if not whole.all():
+                stored[:, ~whole] = self._at_border(source, corners[~whole], edges, dtype)
         # An axis of one voxel is not flipped: numpy would keep its negative stride, which torch refuses.
         flips = tuple(slice(None, None, int(sign) if edge > 1 else 1) for sign, edge in zip(self.signs, edges, strict=True))
         back = [1, 0, *(2 + self.columns.index(axis) for axis in range(len(size)))]

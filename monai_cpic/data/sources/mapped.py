@@ -106,17 +106,18 @@ class MappedSource(StridedSource):
         if not hasattr(mmap, "MADV_DONTNEED"):
             return
         mapped = self._map()._mmap
-        known = _read.pop(mapped, None)
-        _read[mapped] = len(mapped)
-        if known is not None:
+        known = _read.pop(mapped, False)
+        _read[mapped] = True
+        if known:
             return
-        excess = sum(_read.values()) - KEPT
-        for used, size in list(_read.items()):
+        maps = [used for used in (reference() for reference in _read.keyrefs()) if used is not None]  # other threads read, too
+        excess = sum(map(len, maps)) - KEPT
+        for used in maps:
             if excess <= 0:
                 break
             used.madvise(mmap.MADV_DONTNEED)
-            del _read[used]
-            excess -= size
+            _read.pop(used, None)
+            excess -= len(used)
 
     def _map(self) -> Any:
         return _mapped(self.path, self.stored_dtype, self.stored_shape, self.offset, self._version())
@@ -130,8 +131,8 @@ class MappedSource(StridedSource):
         return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-# The maps of which this process has read pages, and their sizes; the last used is the last.
-_read: WeakKeyDictionary[mmap.mmap, int] = WeakKeyDictionary()
+# The maps of which this process has read pages; the last used is the last.
+_read: WeakKeyDictionary[mmap.mmap, bool] = WeakKeyDictionary()
 
 
 def _dot(indices: Sequence[NDArray[Any]] | NDArray[Any], strides: Sequence[int]) -> NDArray[Any]:

@@ -24,13 +24,13 @@ def missing(path: str, positions: NDArray[Any]) -> bool:
 
     Args:
         path: the file.
-        positions: of the bytes, int64 ``[N]``; a few of them are looked up.
+        positions: of the bytes, int64 ``[N]``, or none; a few of them are looked up.
     """
     if not hasattr(os, "RWF_NOWAIT"):
         return False
     file = os.open(path, os.O_RDONLY)
     try:
-        for position in positions[:: -(-len(positions) // PROBES)].tolist():
+        for position in positions[:: max(1, -(-len(positions) // PROBES))].tolist():
             os.preadv(file, [bytearray(1)], position, os.RWF_NOWAIT)
     except BlockingIOError:
         return True

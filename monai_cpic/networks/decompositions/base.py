@@ -58,10 +58,15 @@ class TensorizedDecomposition(Decomposition):
         modes: the tensorization of grid and channels, :func:`~monai_cpic.tensor_train.qtt_modes` or
             :func:`~monai_cpic.tensor_train.tt_modes` of ``(spatial_shape, n_dims)``.
         rank: bond rank of the tensor trains.
+
+    Raises:
+        ValueError: if ``rank`` is below 1.
     """
 
     def __init__(self, modes: Sequence[Mode], rank: int) -> None:
         super().__init__()
+        if rank < 1:
+            raise ValueError(f"rank must be at least 1, got {rank}")
         self.modes = list(modes)
         *spatial_shape, self.n_dims = grid_shape(self.modes)
         self.spatial_shape = tuple(spatial_shape)

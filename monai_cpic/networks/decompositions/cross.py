@@ -25,6 +25,9 @@ class CrossApproximation(TensorizedDecomposition):
     step yet, and every volume in evaluation, starts from the same seeded random index sets (cold start), so that a prediction
     depends on the weights and the scan alone.
 
+    The maxima are over all points of a step.  A cold start has about ``passes`` times as many as a warm one, so that maxima in
+    evaluation are larger: refresh their statistics (:meth:`~monai_cpic.networks.CPICNet.refresh`) before.
+
     Args:
         modes: the tensorization of grid and channels, see :class:`TensorizedDecomposition`.
         rank: bond rank of the tensor trains.

@@ -25,7 +25,7 @@ class Curriculum(Decomposition):
         steps: number of training steps with ``first``.
 
     Raises:
-        ValueError: if the two have different grids or channels.
+        ValueError: if the two have different grids or channels, or ``steps`` is negative.
 
     Example:
         >>> from monai_cpic.networks import RandomCells, ScanCross
@@ -42,6 +42,8 @@ class Curriculum(Decomposition):
                 f"both decompositions of a curriculum need one grid and one number of channels, got {first.spatial_shape} with "
                 f"{first.n_dims} and {then.spatial_shape} with {then.n_dims}"
             )
+        if steps < 0:
+            raise ValueError(f"steps must not be negative, got {steps}")
         self.first = first
         self.then = then
         self.steps = steps

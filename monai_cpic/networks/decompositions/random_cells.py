@@ -28,6 +28,9 @@ class RandomCells(Decomposition):
         spatial_shape: the grid, ``D`` sizes.
         n_dims: channels of the latent field.
         cells: largest number of cells, see :func:`cell_counts`.
+
+    Raises:
+        ValueError: if ``cells`` is below 1.
     """
 
     def __init__(self, spatial_shape: Sequence[int], n_dims: int, cells: int = 1024) -> None:
@@ -49,10 +52,15 @@ class RandomCells(Decomposition):
 def cell_counts(shape: Sequence[int], points: int) -> list[int]:
     """The number of cells along each axis: powers of two, at most ``points`` cells in all, with edges as equal as possible.
 
+    Raises:
+        ValueError: if ``points`` is below 1.
+
     Example:
         >>> cell_counts((512, 512, 32), 1024)
         [32, 32, 1]
     """
+    if points < 1:
+        raise ValueError(f"there must be at least one cell, got {points}")
     counts = [1] * len(shape)
     while 2 * math.prod(counts) <= points:
         edges = [size / count for size, count in zip(shape, counts, strict=True)]

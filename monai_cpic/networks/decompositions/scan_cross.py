@@ -40,6 +40,9 @@ class ScanCross(TensorizedDecomposition):
         gradient: whether the tensor trains have a gradient in training, through the last sweep, as a projection of them such as
             :class:`~monai_cpic.networks.TTProjection` needs it.  Means and maxima always have one.
 
+    Raises:
+        ValueError: if ``rank`` or ``cells`` is below 1.
+
     Example:
         >>> from monai_cpic.networks import CPICNet, PooledEncoder
         >>> from monai_cpic.tensor_train import qtt_modes

@@ -19,6 +19,9 @@ class JoinedProjection(Projection):
     Args:
         projections: at least one.
 
+    Raises:
+        ValueError: if there is none.
+
     Example:
         >>> from monai_cpic.networks import ChannelMaxima, ChannelMeans
         >>> JoinedProjection([ChannelMeans(n_dims=16), ChannelMaxima(n_dims=16)]).features
@@ -27,6 +30,8 @@ class JoinedProjection(Projection):
 
     def __init__(self, projections: Sequence[Projection]) -> None:
         super().__init__()
+        if not projections:
+            raise ValueError("there is no projection to join")
         self.projections = nn.ModuleList(projections)
         self.features = sum(projection.features for projection in projections)
         self.capacity = min(projection.capacity for projection in projections)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from monai_cpic.networks.kept_trains import KeptTrains
 from monai_cpic.networks.readouts.base import Readout
@@ -103,13 +103,21 @@ class RidgeReadout(Readout):
 
         Returns:
             The prediction for each row when its patient is left out, ``[R, out_channels]``.
+
+        Raises:
+            ValueError: if there are fewer than three patients, a target is NaN or infinite, or the number of covariates differs
+                from that of the constructor.
         """
         scan, target = field.scan.to(self.constant.device), target.to(self.constant)
         places = torch.arange(len(field)) if rows is None else rows.cpu()
         groups = (places if patients is None else patients).to(target.device)
         if len(groups.unique()) < self.fewest:
             raise ValueError(f"ridge regression needs three patients or more, got {len(groups.unique())}")
-        together = (groups[:, None] == groups).to(target)
+        if not target.isfinite().all():
+            raise ValueError(
+                f"{int((~target.isfinite()).any(1).sum())} of {len(target)} rows have no finite target: leave them out"
+            )
+        members = _members(groups)
         self._normalise(field)
         features, others = self._known(field, covariates, places).split([len(self.centre), len(self.slope) - len(self.centre)], 1)
         kernels, units = zip(
@@ -121,7 +129,7 @@ class RidgeReadout(Readout):
         best = torch.inf
         for weights in _weights(others.shape[1] > 0):
             kernel = torch.stack([weight * each for weight, each in zip(weights, kernels, strict=True)]).sum(0)
-            for penalty, residual, dual in _left_out(kernel, target - target.mean(0), together):
+            for penalty, residual, dual in _left_out(kernel, target - target.mean(0), members):
                 error = residual.square().mean().item()
                 if error < best:
                     best, chosen, left_out = error, dual, target - residual
@@ -147,8 +155,11 @@ class RidgeReadout(Readout):
         """Normalised means and maxima, then the covariates, of each row."""
         features = (torch.cat([field.means, field.maxima], 1).to(self.centre) - self.centre) / self.scale
         features = features if rows is None else features[rows.to(features.device)]
-        others = features.new_zeros(len(features), len(self.slope) - len(self.centre))
-        return torch.cat([features, others if covariates is None else covariates.to(features)], 1)
+        number = len(self.slope) - len(self.centre)
+        if covariates is not None and covariates.shape[1] != number:
+            raise ValueError(f"the readout takes {number} covariates, got {covariates.shape[1]}")
+        others = features.new_zeros(len(features), number) if covariates is None else covariates.to(features)
+        return torch.cat([features, others], 1)
 
 
 def _weights(covariates: bool) -> list[tuple[float, float, float]]:
@@ -170,22 +181,38 @@ def _unit(kernel: Tensor) -> tuple[Tensor, Tensor]:
     return kernel / unit, unit
 
 
-def _left_out(kernel: Tensor, target: Tensor, together: Tensor) -> list[tuple[float, Tensor, Tensor]]:
+def _members(groups: Tensor) -> Tensor:
+    """The rows of each group, ``[G, S]``; groups smaller than ``S`` are filled up with the number of rows, which no row has."""
+    _, group, sizes = groups.unique(return_inverse=True, return_counts=True)
+    order = group.argsort(stable=True)
+    position = torch.arange(len(groups), device=groups.device) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+    members = order.new_full((len(sizes), int(sizes.max())), len(groups))
+    members[group[order], position] = order
+    return members
+
+
+def _left_out(kernel: Tensor, target: Tensor, members: Tensor) -> list[tuple[float, Tensor, Tensor]]:
     """For each penalty, the errors ``[R, O]`` of rows that are left out, and the dual weights ``[R, O]`` of the fit to all rows.
 
     Args:
         kernel: centred, ``[R, R]``.
         target: centred, ``[R, O]``.
-        together: 1 where two rows are left out together, else 0, ``[R, R]``.
+        members: the rows that are left out together, see :func:`_members`.
     """
     values, vectors = torch.linalg.eigh(kernel)
     values, rotated = values.clamp(min=0), vectors.mT @ target
+    own = nn.functional.pad(vectors, (0, 0, 0, 1))[members]  # [G, S, R], of zeros where there is no row
+    there = (members < len(target)).to(target)
+    mean = there[:, :, None] * there[:, None] / len(target)
+    unit = torch.eye(members.shape[1], dtype=target.dtype, device=target.device)
     result = []
     for penalty in PENALTIES:
         weights = vectors @ (rotated / (values + penalty)[:, None])
-        hat = (vectors * (values / (values + penalty))) @ vectors.mT + 1 / len(target)
-        missing = torch.eye(len(target), dtype=hat.dtype, device=hat.device) - hat * together
-        result.append((penalty, torch.linalg.solve(missing, penalty * weights), weights))
+        missing = unit - mean - (own * (values / (values + penalty))) @ own.mT  # one block of the hat matrix for each group
+        errors = torch.linalg.solve(missing, penalty * nn.functional.pad(weights, (0, 0, 0, 1))[members])
+        residual = torch.empty_like(weights)
+        residual[members[members < len(target)]] = errors[members < len(target)]
+        result.append((penalty, residual, weights))
     return result
 
 

@@ -40,3 +40,8 @@ class TestCurriculum(DecompositionTestCase):
 def test_decompositions_of_two_grids_are_refused() -> None:
     with pytest.raises(ValueError, match=r"got \(8, 8, 4\) with 3 and \(8, 8, 8\) with 3"):
         Curriculum(cells(), RandomCells((8, 8, 8), n_dims=3), steps=1)
+
+
+def test_steps_are_not_negative() -> None:
+    with pytest.raises(ValueError, match="negative, got -1"):
+        Curriculum(cells(), cross(), steps=-1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 import torch
 from numpy import exp, sqrt
 from numpy.typing import NDArray
@@ -109,3 +110,11 @@ def test_training_scans_other_points_in_every_step_and_evaluation_the_same() -> 
         bottleneck.train(training)([volume])
         steps.append(bottleneck.sampled[0])
     assert not torch.equal(steps[0], steps[1]) and torch.equal(steps[2], steps[3])
+
+
+def test_wrong_sizes() -> None:
+    modes = qtt_modes((8, 8, 4))
+    with pytest.raises(ValueError, match="one cell, got 0"):
+        ScanCross(modes, cells=0)
+    with pytest.raises(ValueError, match="rank must be at least 1, got 0"):
+        ScanCross(modes, rank=0)

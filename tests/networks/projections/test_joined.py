@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from monai_cpic.data import open_volume
@@ -48,3 +49,8 @@ def test_a_network_takes_it() -> None:
     )
     scans = [open_volume(scan) for scan in torch.rand(3, 2, *SHAPE)]
     assert net.features(scans).shape == (3, 4) and net(scans).shape == (3, 1)
+
+
+def test_there_is_something_to_join() -> None:
+    with pytest.raises(ValueError, match="no projection to join"):
+        JoinedProjection([])

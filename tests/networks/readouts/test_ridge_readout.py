@@ -155,3 +155,12 @@ def test_a_network_predicts_from_it_once_it_is_fitted_and_from_its_checkpoint(pr
         torch.testing.assert_close(copy.eval()(volumes, covariates), predicted)
     assert not torch.allclose(predicted, head)
     assert not torch.allclose(net.train()(volumes, covariates), predicted)
+
+
+def test_what_cannot_be_fitted_is_named() -> None:
+    known, target = fields(4, "one mode"), torch.rand(4, 1)
+    with pytest.raises(ValueError, match="takes 1 covariates, got 3"):
+        RidgeReadout(1, 1, 2, [12]).fit(known, target, torch.rand(4, 3))
+    target[2] = torch.nan
+    with pytest.raises(ValueError, match="1 of 4 rows have no finite target"):
+        RidgeReadout(1, 0, 2, [12]).fit(known, target)
