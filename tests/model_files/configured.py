@@ -11,13 +11,7 @@ from monai_cpic.model_files import TrainingRecord, write_model
 
 BUNDLES = Path(__file__).resolve().parents[2] / "bundles"
 SMALL: dict[str, dict[str, Any]] = {
-    "osic_fvc": {
-        "spatial_shape": [32, 32, 8],
-        "n_dims": 4,
-        "cells": 32,
-        "steps": [1, 4, 16],
-        "rank": 6,
-    },
+    "osic_fvc": {"spatial_shape": [32, 32, 8], "n_dims": 4, "cells": 32},
     "brats_survival": {"spatial_shape": [32, 32, 32], "n_dims": 4, "cells": 32},
 }
 
