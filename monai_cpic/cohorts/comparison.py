@@ -104,8 +104,11 @@ def compare(
         model: the one to compare with the others.
 
     Raises:
-        ValueError: when the table of a model has not one row for each row of its predictions.
+        ValueError: when the table of a model has not one row for each row of its predictions, or the names of two models have
+            the same key in metrics.json.
     """
+    if len({model_key(name) for name in outputs}) < len(outputs):
+        raise ValueError(f"two of these names of models have the same key in metrics.json: {', '.join(outputs)}.")
     tables = {name: cohort.table(patients, given) for name, given in outputs.items()}
     rows = [len(given) for given in outputs[model]]
     for name, table in tables.items():

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from monai_cpic.cohorts import BraTSCohort, OSICCohort
+from monai_cpic.cohorts.baselines import predictions_of_baselines
+from monai_cpic.cohorts.baselines.fvc import ConstantFVC
 from monai_cpic.cohorts.comparison import Comparison, compare
 
 
@@ -94,3 +96,10 @@ def test_a_table_has_a_row_for_each_prediction() -> None:
     items = [{"patient": "A", "weeks": torch.tensor([4, 5]), "fvc": torch.tensor([2000.0, 2000.0])}]
     with pytest.raises(ValueError, match="the table of C-PIC must have 2 rows, one for each prediction, got 1"):
         compare(Shorter(), items, {"C-PIC": [torch.zeros(2, 3)]}, "C-PIC")
+
+
+def test_names_of_models_are_unique() -> None:
+    with pytest.raises(ValueError, match="same key in metrics.json: C-PIC, my rival, My-Rival"):
+        lungs({"C-PIC": [10, 20, 20], "my rival": [90, 90, 90], "My-Rival": [40, 20, 20]})
+    with pytest.raises(ValueError, match="unique, got constant, constant"):
+        predictions_of_baselines([ConstantFVC(), ConstantFVC()], [], [], [])

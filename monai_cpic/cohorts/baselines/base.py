@@ -56,7 +56,13 @@ def predictions_of_baselines(
 
     Returns:
         The predictions of each baseline, by its name.
+
+    Raises:
+        ValueError: if two baselines have the same name.
     """
+    names = [baseline.name for baseline in baselines]
+    if len(set(names)) < len(names):
+        raise ValueError(f"the names of baselines must be unique, got {', '.join(names)}.")
     inputs = [{key: value for key, value in item.items() if key not in targets} for item in patients]
     predictions = {}
     for baseline in baselines:
