@@ -24,7 +24,7 @@ from monai_cpic.networks.projections import (
     Projection,
     TTProjection,
 )
-from monai_cpic.networks.readouts import Readout, RidgeReadout, StackedReadout, TwoBranchHead
+from monai_cpic.networks.readouts import Readout, RidgeReadout, TimeCourseReadout, TwoBranchHead
 from monai_cpic.networks.sampled_field import SampledField
 
 __all__ = [
@@ -52,11 +52,11 @@ __all__ = [
     "RidgeReadout",
     "SampledField",
     "ScanCross",
-    "StackedReadout",
     "TTBottleneck",
     "TTProjection",
     "TTSVD",
     "TensorizedDecomposition",
+    "TimeCourseReadout",
     "TwoBranchHead",
     "VolumeRegressor",
     "VoxelEncoder",

@@ -3,6 +3,6 @@
 from monai_cpic.networks.readouts.base import Readout
 from monai_cpic.networks.readouts.head import TwoBranchHead
 from monai_cpic.networks.readouts.ridge import RidgeReadout
-from monai_cpic.networks.readouts.stacked import StackedReadout
+from monai_cpic.networks.readouts.time_course import TimeCourseReadout
 
-__all__ = ["Readout", "RidgeReadout", "StackedReadout", "TwoBranchHead"]
+__all__ = ["Readout", "RidgeReadout", "TimeCourseReadout", "TwoBranchHead"]

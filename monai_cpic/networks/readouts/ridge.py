@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from monai_cpic.networks.kept_trains import KeptTrains
 from monai_cpic.networks.readouts.base import Readout
+from monai_cpic.networks.readouts.kernel_ridge import SHARES, centred, left_out_errors, members_of, unit_kernel
 from monai_cpic.networks.sampled_field import SampledField
 from monai_cpic.tensor_train import TensorTrain, bond_ranks
 
 __all__ = ["RidgeReadout"]
 
-SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # weights of a kernel against another
-PENALTIES = [10.0 ** (k / 4) for k in range(-20, 13)]  # relative to the mean eigenvalue of the kernel
 SUMMED = 8  # tensor trains that are added before their sum is rounded to the rank
 PRECISION = torch.float64
 
@@ -117,19 +116,19 @@ class RidgeReadout(Readout):
             raise ValueError(
                 f"{int((~target.isfinite()).any(1).sum())} of {len(target)} rows have no finite target: leave them out"
             )
-        members = _members(groups)
+        members = members_of(groups)
         self._normalise(field)
         features, others = self._known(field, covariates, places).split([len(self.centre), len(self.slope) - len(self.centre)], 1)
         kernels, units = zip(
-            _unit(_centred(scan.inner(scan)[places][:, places])),
-            _unit(_centred(features @ features.mT)),
-            _unit(_centred(others @ others.mT)),
+            unit_kernel(centred(scan.inner(scan)[places][:, places])),
+            unit_kernel(centred(features @ features.mT)),
+            unit_kernel(centred(others @ others.mT)),
             strict=True,
         )
         best = torch.inf
         for weights in _weights(others.shape[1] > 0):
             kernel = torch.stack([weight * each for weight, each in zip(weights, kernels, strict=True)]).sum(0)
-            for penalty, residual, dual in _left_out(kernel, target - target.mean(0), members):
+            for penalty, residual, dual in left_out_errors(kernel, target - target.mean(0), members):
                 error = residual.square().mean().item()
                 if error < best:
                     best, chosen, left_out = error, dual, target - residual
@@ -166,54 +165,6 @@ def _weights(covariates: bool) -> list[tuple[float, float, float]]:
     """Candidates for the weights of the scan, of means and maxima, and of covariates."""
     shares = SHARES if covariates else (1.0,)
     return [(image * scan, image * (1 - scan), 1 - image) for image in shares for scan in (SHARES if image else (1.0,))]
-
-
-def _centred(kernel: Tensor) -> Tensor:
-    """The kernel of the centred vectors."""
-    kernel = kernel - kernel.mean(0)
-    return kernel - kernel.mean(1, keepdim=True)
-
-
-def _unit(kernel: Tensor) -> tuple[Tensor, Tensor]:
-    """The kernel divided by its mean eigenvalue, and that eigenvalue (1 for a kernel of zeros)."""
-    unit = kernel.diagonal().mean()
-    unit = torch.where(unit > 0, unit, 1.0)
-    return kernel / unit, unit
-
-
-def _members(groups: Tensor) -> Tensor:
-    """The rows of each group, ``[G, S]``; groups smaller than ``S`` are filled up with the number of rows, which no row has."""
-    _, group, sizes = groups.unique(return_inverse=True, return_counts=True)
-    order = group.argsort(stable=True)
-    position = torch.arange(len(groups), device=groups.device) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
-    members = order.new_full((len(sizes), int(sizes.max())), len(groups))
-    members[group[order], position] = order
-    return members
-
-
-def _left_out(kernel: Tensor, target: Tensor, members: Tensor) -> list[tuple[float, Tensor, Tensor]]:
-    """For each penalty, the errors ``[R, O]`` of rows that are left out, and the dual weights ``[R, O]`` of the fit to all rows.
-
-    Args:
-        kernel: centred, ``[R, R]``.
-        target: centred, ``[R, O]``.
-        members: the rows that are left out together, see :func:`_members`.
-    """
-    values, vectors = torch.linalg.eigh(kernel)
-    values, rotated = values.clamp(min=0), vectors.mT @ target
-    own = nn.functional.pad(vectors, (0, 0, 0, 1))[members]  # [G, S, R], of zeros where there is no row
-    there = (members < len(target)).to(target)
-    mean = there[:, :, None] * there[:, None] / len(target)
-    unit = torch.eye(members.shape[1], dtype=target.dtype, device=target.device)
-    result = []
-    for penalty in PENALTIES:
-        weights = vectors @ (rotated / (values + penalty)[:, None])
-        missing = unit - mean - (own * (values / (values + penalty))) @ own.mT  # one block of the hat matrix for each group
-        errors = torch.linalg.solve(missing, penalty * nn.functional.pad(weights, (0, 0, 0, 1))[members])
-        residual = torch.empty_like(weights)
-        residual[members[members < len(target)]] = errors[members < len(target)]
-        result.append((penalty, residual, weights))
-    return result
 
 
 def _combination(trains: TensorTrain, weights: Tensor, rank: int) -> TensorTrain:

@@ -22,7 +22,7 @@ from monai_cpic.networks import (
     RandomCells,
     ResNetRegressor,
     RidgeReadout,
-    StackedReadout,
+    TimeCourseReadout,
     TTBottleneck,
     TwoBranchHead,
     VolumeRegressor,
@@ -185,7 +185,7 @@ def test_checkpointing_gives_the_same_gradients_from_the_memory_of_one_chunk() -
 
 def test_weights_stand_once_in_the_state_dict() -> None:
     module = random_cells_net(SHAPE, n_dims=4)
-    module.readout = StackedReadout(1, 0, 4, module.bottleneck.decomposition.scan_sizes)
+    module.readout = TimeCourseReadout((0.5,), 1, 4, module.bottleneck.decomposition.scan_sizes)
     tensors = list(module.state_dict().values())
     assert len({tensor.data_ptr() for tensor in tensors if tensor.numel()}) == sum(tensor.numel() > 0 for tensor in tensors)
 
@@ -273,8 +273,3 @@ def test_covariates_are_counted_whatever_predicts(fitted: bool) -> None:
     module.readout = readout
     with pytest.raises(ValueError, match="the head takes 2 covariates, got 3"):
         module(torch.rand(1, 1, *SHAPE), torch.rand(1, 3))
-
-
-def test_a_loss_with_a_state_is_no_part_of_the_network() -> None:
-    readout = StackedReadout(1, 0, 2, [12], torch.nn.BCEWithLogitsLoss(pos_weight=torch.ones(1)))
-    assert not any("loss" in name for name in readout.state_dict())

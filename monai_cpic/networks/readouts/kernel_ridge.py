@@ -1,0 +1,63 @@
+"""Kernel ridge regression in closed form, with the errors of groups of rows that are left out together.
+
+Kernel ridge regression: C. Saunders, A. Gammerman and V. Vovk, ICML 1998.  Errors of rows that are left out: D. M. Allen,
+Technometrics 16(1), 1974.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["PENALTIES", "SHARES", "centred", "left_out_errors", "members_of", "unit_kernel"]
+
+SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # weights of a kernel against another
+PENALTIES = [10.0 ** (k / 4) for k in range(-20, 13)]  # relative to the mean eigenvalue of the kernel
+
+
+def centred(kernel: Tensor) -> Tensor:
+    """The kernel of the centred vectors."""
+    kernel = kernel - kernel.mean(0)
+    return kernel - kernel.mean(1, keepdim=True)
+
+
+def unit_kernel(kernel: Tensor) -> tuple[Tensor, Tensor]:
+    """The kernel divided by its mean eigenvalue, and that eigenvalue (1 for a kernel of zeros)."""
+    unit = kernel.diagonal().mean()
+    unit = torch.where(unit > 0, unit, 1.0)
+    return kernel / unit, unit
+
+
+def members_of(groups: Tensor) -> Tensor:
+    """The rows of each group, ``[G, S]``; groups smaller than ``S`` are filled up with the number of rows, which no row has."""
+    _, group, sizes = groups.unique(return_inverse=True, return_counts=True)
+    order = group.argsort(stable=True)
+    position = torch.arange(len(groups), device=groups.device) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+    members = order.new_full((len(sizes), int(sizes.max())), len(groups))
+    members[group[order], position] = order
+    return members
+
+
+def left_out_errors(kernel: Tensor, target: Tensor, members: Tensor) -> list[tuple[float, Tensor, Tensor]]:
+    """For each penalty, the errors ``[R, O]`` of rows that are left out, and the dual weights ``[R, O]`` of the fit to all rows.
+
+    Args:
+        kernel: centred, ``[R, R]``.
+        target: centred, ``[R, O]``.
+        members: the rows that are left out together, see :func:`members_of`.
+    """
+    values, vectors = torch.linalg.eigh(kernel)
+    values, rotated = values.clamp(min=0), vectors.mT @ target
+    own = nn.functional.pad(vectors, (0, 0, 0, 1))[members]  # [G, S, R], of zeros where there is no row
+    there = (members < len(target)).to(target)
+    mean = there[:, :, None] * there[:, None] / len(target)
+    unit = torch.eye(members.shape[1], dtype=target.dtype, device=target.device)
+    result = []
+    for penalty in PENALTIES:
+        weights = vectors @ (rotated / (values + penalty)[:, None])
+        missing = unit - mean - (own * (values / (values + penalty))) @ own.mT  # one block of the hat matrix for each group
+        errors = torch.linalg.solve(missing, penalty * nn.functional.pad(weights, (0, 0, 0, 1))[members])
+        residual = torch.empty_like(weights)
+        residual[members[members < len(target)]] = errors[members < len(target)]
+        result.append((penalty, residual, weights))
+    return result
