@@ -6,6 +6,7 @@ from monai_cpic.handlers.output_folder import OutputFolder
 from monai_cpic.handlers.prepare_batch import PrepareRows
 from monai_cpic.handlers.random_state import RandomState
 from monai_cpic.handlers.refresh import RefreshHandler
+from monai_cpic.handlers.schedule_curriculum import ScheduleCurriculum
 from monai_cpic.handlers.seed_transforms import SeedTransforms
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "PrepareRows",
     "RandomState",
     "RefreshHandler",
+    "ScheduleCurriculum",
     "SeedTransforms",
     "TrainingSaver",
     "checkpoints",

@@ -101,7 +101,7 @@ def untrained_model(path: Path) -> None:
 
     parser = ConfigParser()
     parser.read_config(str(BUNDLE / "configs" / "train.yaml"))
-    parser.update({"spatial_shape": GRID, "voxels": "native", "curriculum::steps": 1})  # else a cohort would have to be there
+    parser.update({"spatial_shape": GRID, "voxels": "native"})
     network = parser.get_parsed_content("network_def")
     network(torch.rand(2, 1, 64, 64, 32), torch.zeros(2, 8))
     write_model(path, network, TrainingRecord(parser.get_parsed_content("settings"), {}, fold=0, seed=0, patients=[]))

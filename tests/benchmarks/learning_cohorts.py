@@ -170,8 +170,18 @@ def stroke(smoke: bool) -> Cohort:
     reduced = _reduced(volumes, (8, 8, 8), CACHE / f"stroke_{len(paths)}.pt")
     nihss = torch.tensor(table["nihss"].to_numpy(), dtype=torch.float32)[:, None]
     simple = reduced.flatten(1).double().mean(1, keepdim=True).clamp(min=1e-9).log().float()
-    options = {"flips": False, "jitter": 4, "steps": NEAR_AND_FAR, "position": True}
-    return Cohort(volumes, nihss, ["NIHSS"], reduced, simple, (160, 192, 144), **options)
+    return Cohort(
+        volumes,
+        nihss,
+        ["NIHSS"],
+        reduced,
+        simple,
+        (160, 192, 144),
+        flips=False,
+        jitter=4,
+        steps=NEAR_AND_FAR,
+        position=True,
+    )
 
 
 COHORTS: dict[str, Callable[[bool], Cohort]] = {

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ignite.engine import Engine
 from ignite.metrics import Metric
 from monai.data import DataLoader, Dataset
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
@@ -21,12 +22,13 @@ from monai_cpic.handlers import (
     PrepareRows,
     RandomState,
     RefreshHandler,
+    ScheduleCurriculum,
     SeedTransforms,
     TrainingSaver,
     resume_training,
 )
 from monai_cpic.model_files import TrainingRecord
-from monai_cpic.networks import CPICNet, ResNetRegressor, RidgeReadout, TTProjection, paper_net
+from monai_cpic.networks import CPICNet, Curriculum, RandomCells, ResNetRegressor, RidgeReadout, TTProjection, paper_net
 
 SHAPE = (8, 8, 8)
 RECORD = TrainingRecord(settings={}, units={}, fold=0, seed=0, patients=[])
@@ -152,3 +154,15 @@ def test_a_network_that_sees_all_voxels_has_nothing_to_refresh(items: list[dict[
     before = {name: value.clone() for name, value in network.state_dict().items()}
     RefreshHandler(network, loader)(trainer)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_a_curriculum_gets_its_share_of_the_steps_of_a_training_also_of_a_longer_one() -> None:
+    cells = RandomCells(SHAPE, n_dims=2, cells=8)
+    curriculum = Curriculum(cells, cells)
+    trainer = Engine(lambda engine, batch: None)
+    ScheduleCurriculum(curriculum, share=0.7).attach(trainer)
+    for epochs, steps in ((2, 7), (4, 14)):
+        trainer.run(range(5), max_epochs=epochs)
+        assert curriculum.steps == steps
+    with pytest.raises(ValueError, match="between 0 and 1, got 1.5"):
+        ScheduleCurriculum(curriculum, share=1.5)

@@ -20,8 +20,6 @@ def configured(bundle: str, *names: str, **given: Any) -> ConfigParser:
     """Configurations of a bundle, with what is given on the command line."""
     parser = ConfigParser()
     parser.read_config([str(BUNDLES / bundle / "configs" / f"{name}.yaml") for name in names])
-    if "train" in names:
-        parser.update({"curriculum::steps": 10})  # else the number of batches, for which there would have to be a cohort
     parser.update(given)
     return parser
 

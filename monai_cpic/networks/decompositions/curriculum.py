@@ -22,7 +22,8 @@ class Curriculum(Decomposition):
     Args:
         first: decomposition of the first steps, such as random cells.
         then: decomposition of later steps and of evaluation.
-        steps: number of training steps with ``first``.
+        steps: number of training steps with ``first``; :class:`~monai_cpic.handlers.ScheduleCurriculum` sets it to a share of a
+            training.
 
     Raises:
         ValueError: if the two have different grids or channels, or ``steps`` is negative.
@@ -35,7 +36,7 @@ class Curriculum(Decomposition):
         [256]
     """
 
-    def __init__(self, first: Decomposition, then: Decomposition, steps: int) -> None:
+    def __init__(self, first: Decomposition, then: Decomposition, steps: int = 0) -> None:
         super().__init__()
         if first.spatial_shape != then.spatial_shape or first.n_dims != then.n_dims:
             raise ValueError(
