@@ -57,11 +57,11 @@ def write_evaluation(
         ``"c_pic_minus_best_baseline"`` for C-PIC.  The last line of the log says by how much the network is better or worse.
     """
     patients = predictions.items
-    outputs = {
-        network.name: predictions.outputs,
-        "covariates only": covariates_only.outputs,
-        **predictions_of_baselines(cohort.baselines(), training, patients, cohort.targets),
-    }
+    outputs = {network.name: predictions.outputs, "covariates only": covariates_only.outputs}
+    baselines = predictions_of_baselines(cohort.baselines(), training, patients, cohort.targets)
+    if taken := outputs.keys() & baselines.keys():
+        raise ValueError(f"a baseline has the name of another model: {', '.join(taken)}; give it a name of its own.")
+    outputs |= baselines
     comparison = compare(cohort, patients, outputs, network.name)
     table = comparison.tables[network.name]
     metrics = {

@@ -92,11 +92,12 @@ class LatentField:
         needed."""
         parts = [memory for memory in self._memories.values() if len(memory.keys)]
         keys, vectors = torch.cat([memory.keys for memory in parts]), torch.cat([memory.rows().detach() for memory in parts])
-        places = []
-        for member in self._members:
-            own = keys // self._points_per_volume == member
-            places.append(self._points(keys[own][vectors[own].argmax(0)]))
-        found = self.at(torch.stack(places))  # [B, n_dims points, n_dims]
+        members = (keys // self._points_per_volume)[:, None].expand(vectors.shape)
+        largest = vectors.new_full((len(self._batch), vectors.shape[1]), -torch.inf)
+        largest = largest.scatter_reduce(0, members, vectors, "amax").gather(0, members)
+        rows = torch.arange(len(keys))[:, None].where(vectors == largest, len(keys))
+        first = rows.new_full((len(self._batch), vectors.shape[1]), len(keys)).scatter_reduce(0, members, rows, "amin")
+        found = self.at(self._points(keys[first[self._members]]))  # [B, n_dims points, n_dims]
         return found.diagonal(dim1=1, dim2=2)
 
     def sampled(self) -> list[Tensor]:

@@ -111,9 +111,8 @@ def cross_approximate(
         with torch.no_grad():
             # Within a sweep the points are distinct, so that a single one has nothing to remember.
             search = Sweep(memoized(own, modes) if passes > 2 else own, modes, oversampling, ridge, tol, dtype)
-            good: CrossIndices | None = (
-                None  # where the last sweep within the tolerance started: the final sweep starts there too
-            )
+            # Where the last sweep within the tolerance started: the final sweep starts there too.
+            good: CrossIndices | None = None
             for _ in range(passes - 1):
                 train, following = search(indices)
                 if monitor is not None and monitor(train, search, tol):

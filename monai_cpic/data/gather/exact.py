@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
 
 from monai_cpic.data.gather.indexing import product
 from monai_cpic.data.sources.base import Source
@@ -43,30 +45,27 @@ class ExactGrid:
         last = first + signs * (np.array(shape)[columns] - 1)
         return ExactGrid(columns.tolist(), signs, first, np.minimum(first, last), np.maximum(first, last), zeros)
 
-    def patches(self, source: Source, starts: NDArray[Any], size: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """Read patches; see :meth:`~monai_cpic.data.Sampling.patches`.
-
-        Returns:
-            true values ``[N, C, *size]``, contiguous.
-        """
+    def patches(self, source: Source, starts: NDArray[Any], size: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """Read patches; see :meth:`~monai_cpic.data.Sampling.patches`."""
+        numbers = np.float32 if dtype == torch.float32 else np.float64
         edges = [size[column] for column in self.columns]
         corners = starts[:, self.columns] * self.signs + self.first + np.minimum(self.signs, 0) * (np.array(edges) - 1)
         last = np.array(source.shape[1:]) - 1
         # Blocks are read several times faster than single voxels, and sources repeat the border of the stored volume.
         begin, end = np.maximum(self.lower, 0), np.minimum(self.upper, last)
         if not self.zeros and (begin == 0).all() and (end == last).all():
-            stored = source.scaled(source.blocks(corners, edges), dtype)
+            stored = source.scaled(source.blocks(corners, edges), numbers)
         else:
             whole = ((corners >= begin) & (corners <= end - edges + 1)).all(1)
-            stored = np.empty((source.shape[0], len(corners), *edges), dtype)
+            stored = np.empty((source.shape[0], len(corners), *edges), numbers)
             if whole.any():  # a source is never asked for nothing, which a function may not answer
-                stored[:, whole] = source.scaled(source.blocks(corners[whole], edges), dtype)
+                stored[:, whole] = source.scaled(source.blocks(corners[whole], edges), numbers)
             if not whole.all():
-                stored[:, ~whole] = self._at_border(source, corners[~whole], edges, dtype)
+                stored[:, ~whole] = self._at_border(source, corners[~whole], edges, numbers)
         # An axis of one voxel is not flipped: numpy would keep its negative stride, which torch refuses.
         flips = tuple(slice(None, None, int(sign) if edge > 1 else 1) for sign, edge in zip(self.signs, edges, strict=True))
         back = [1, 0, *(2 + self.columns.index(axis) for axis in range(len(size)))]
-        return np.ascontiguousarray(stored[(slice(None), slice(None), *flips)].transpose(back), dtype)
+        return torch.from_numpy(np.ascontiguousarray(stored[(slice(None), slice(None), *flips)].transpose(back), numbers))
 
     def _at_border(self, source: Source, corners: NDArray[Any], edges: list[int], dtype: DTypeLike) -> NDArray[Any]:
         """True values ``[C, N, *edges]`` of patches that reach beyond the grid or the stored volume."""

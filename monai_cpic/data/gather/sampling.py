@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -95,8 +95,7 @@ class Sampling:
         read: Callable[[NDArray[Any]], Tensor]
         exact = self._exact
         if exact is not None:
-            numbers = np.float32 if dtype == torch.float32 else np.float64
-            read = lambda starts: torch.from_numpy(exact.patches(source, starts, size, numbers))  # noqa: E731
+            read = partial(exact.patches, source, size=size, dtype=dtype)
         else:
             reading = _Reading(self, Interpolation(source, self.mode, self.padding_mode, dtype), self.matrix[:-1], size)
             read, voxels = reading.by_axis if reading.columns else reading.by_box, reading.voxels_per_value()

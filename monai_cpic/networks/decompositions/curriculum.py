@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from monai_cpic.data import Volume
 from monai_cpic.networks.decompositions.base import Decomposition
 from monai_cpic.networks.latent_field import LatentField
 from monai_cpic.networks.sampled_field import SampledField
@@ -56,6 +53,3 @@ class Curriculum(Decomposition):
 
     def forward(self, field: LatentField, step: int | None) -> SampledField:
         return (self.first if step is not None and step <= self.steps else self.then)(field, step)
-
-    def planned(self, volume: Volume) -> Tensor | None:
-        return self.then.planned(volume)

@@ -19,13 +19,8 @@ class ChannelMaxima(NormalisedProjection):
         n_dims: channels of the latent field, which is also the number of features.
 
     Example:
-        >>> import torch
-        >>> from monai_cpic.data import open_volume
-        >>> from monai_cpic.networks import PooledEncoder, RandomCells, TTBottleneck
-        >>> bottleneck = TTBottleneck(PooledEncoder(n_dims=4), RandomCells((16, 16, 8), n_dims=4, cells=32))
-        >>> field = bottleneck([open_volume(scan) for scan in torch.rand(5, 1, 16, 16, 8)])
-        >>> ChannelMaxima(n_dims=4)(field).shape
-        torch.Size([5, 4])
+        >>> ChannelMaxima(n_dims=16).features  # of any sampled field of 16 channels
+        16
     """
 
     def __init__(self, n_dims: int) -> None:
