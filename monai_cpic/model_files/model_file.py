@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +37,7 @@ class ModelFile:
         path: where it was read.
         record: the training.
         weights: the state dict of the network.
+        fitted: what was found after the training and goes with every prediction, by name: tensors and plain values.
 
     Example:
         >>> model = read_model("runs/model.pt")  # doctest: +SKIP
@@ -47,6 +49,7 @@ class ModelFile:
     path: Path
     record: TrainingRecord
     weights: dict[str, Any]
+    fitted: dict[str, Any]
 
     def __getitem__(self, name: str) -> Any:
         """A setting, or a part such as the network, built as it was for the training; without the weights, see :meth:`load`.
@@ -91,16 +94,20 @@ class ModelFile:
         return ConfigParser(copy.deepcopy(self.record.settings))
 
 
-def write_model(path: str | Path, network: nn.Module, record: TrainingRecord) -> None:
+def write_model(
+    path: str | Path, network: nn.Module, record: TrainingRecord, fitted: Mapping[str, Any] | None = None
+) -> None:
     """Write a trained network, completely or not at all.
 
     Args:
         path: the file.
         network: the network.
         record: its training.
+        fitted: what was found after the training, by name: tensors and plain values; by default nothing.
     """
+    content = {"format": FORMAT, "network": network.state_dict(), "fitted": dict(fitted or {}), **record.state_dict()}
     with write_whole(Path(path)) as unfinished:
-        torch.save({"format": FORMAT, "network": network.state_dict(), **record.state_dict()}, unfinished)
+        torch.save(content, unfinished)
 
 
 def read_model(path: str | Path, device: str | torch.device = "cpu") -> ModelFile:
@@ -132,7 +139,7 @@ def read_model(path: str | Path, device: str | torch.device = "cpu") -> ModelFil
     broken = [name for name, value in weights.items() if isinstance(value, Tensor) and not value.isfinite().all()]
     if broken:
         raise ValueError(f"{path}: weights are not finite ({', '.join(broken[:3])}): the training diverged; train anew")
-    return ModelFile(path, TrainingRecord.from_state_dict(content), weights)
+    return ModelFile(path, TrainingRecord.from_state_dict(content), weights, content["fitted"])
 
 
 def load_plain(path: Path, device: str | torch.device = "cpu") -> Any:
