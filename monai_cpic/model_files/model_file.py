@@ -94,9 +94,7 @@ class ModelFile:
         return ConfigParser(copy.deepcopy(self.record.settings))
 
 
-def write_model(
-    path: str | Path, network: nn.Module, record: TrainingRecord, fitted: Mapping[str, Any] | None = None
-) -> None:
+def write_model(path: str | Path, network: nn.Module, record: TrainingRecord, fitted: Mapping[str, Any] | None = None) -> None:
     """Write a trained network, completely or not at all.
 
     Args:
