@@ -23,8 +23,7 @@ class SampledField:
         trains: the fields as tensor trains.
         means: of each channel, ``[B, n_dims]``, the best estimate from the points that were encoded: over the volume if they are
             those of a scan, over the whole grid with its padding if they are those of the tensor trains.
-        maxima: of each channel over the points that were encoded, ``[B, n_dims]``.  A decomposition that scans more points in
-            evaluation takes maxima of equally many as in training, since a maximum grows with their number.
+        maxima: of each channel over the points that were encoded, ``[B, n_dims]``.
         scan: vectors at points that are spread evenly over the grid, as tensor trains of a single mode, for readouts that are
             linear in the field; ``trains`` where a decomposition has no scan.
     """

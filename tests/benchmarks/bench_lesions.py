@@ -39,7 +39,7 @@ from monai_cpic.networks import (
     TTBottleneck,
 )
 from monai_cpic.networks.decompositions.random_cells import DRAWS, cell_counts, points_in_cells
-from monai_cpic.networks.decompositions.scan_cross import DRAWS as SCANS
+from monai_cpic.networks.decompositions.scan_cross import FINER
 from monai_cpic.tensor_train import multi_indices, qtt_modes
 
 DATA = Path(os.environ.get("MONAI_CPIC_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
@@ -54,8 +54,8 @@ class Method:
 
     Args:
         decomposition: makes it.
-        cells: of the scan.
-        draws: voxels of each cell that an evaluation reads.
+        cells: of the scan in evaluation.
+        draws: voxels of each of them that are read.
     """
 
     decomposition: Callable[[], Decomposition]
@@ -64,8 +64,8 @@ class Method:
 
 
 METHODS = {
-    "scan and cross": Method(lambda: ScanCross(MODES), 512, SCANS),
-    "scan and cross, 1024 cells, rank 6": Method(lambda: ScanCross(MODES, rank=6, cells=1024), 1024, SCANS),
+    "scan and cross": Method(lambda: ScanCross(MODES), FINER * 512, 1),
+    "scan and cross, 1024 cells, rank 6": Method(lambda: ScanCross(MODES, rank=6, cells=1024), FINER * 1024, 1),
     "4096 random voxels": Method(lambda: RandomCells(GRID, CHANNELS, cells=1024), 1024, DRAWS),
 }
 

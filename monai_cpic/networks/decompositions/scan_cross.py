@@ -16,7 +16,7 @@ from monai_cpic.tensor_train import Mode, TensorTrain, cross_approximate, initia
 
 __all__ = ["ScanCross"]
 
-DRAWS = 3  # voxels in each cell in evaluation, of which the first seeds the cross
+FINER = 2  # parts of each cell in evaluation, one voxel in each
 
 
 class ScanCross(TensorizedDecomposition):
@@ -28,7 +28,7 @@ class ScanCross(TensorizedDecomposition):
     channels, scan and cross together their maxima.
 
     In training every step scans other voxels; evaluation always scans the same, so that a prediction depends on the weights and
-    the volume alone.  It then scans every cell twice more, since a mean of more voxels is more precise.
+    the volume alone.  It then scans a partition that is twice as fine: a mean of more voxels is more precise, and less is missed.
 
     Args:
         modes: the tensorization of grid and channels, see :class:`TensorizedDecomposition`; ``radix=4`` is faster than binary
@@ -63,13 +63,15 @@ class ScanCross(TensorizedDecomposition):
     ) -> None:
         super().__init__(modes, rank)
         self.cells = cell_counts(self.spatial_shape, cells)
+        self.parts = cell_counts(self.spatial_shape, FINER * cells)
         self.scan_sizes = [math.prod(self.cells) * self.n_dims]
         self.oversampling = oversampling
         self.passes = passes
         self.gradient = gradient
 
     def forward(self, field: LatentField, step: int | None) -> SampledField:
-        points = self._places(field, 0 if step is None else step)
+        counts, seed = (self.parts, 0) if step is None else (self.cells, step)
+        points = (points_in_cells(counts, seed) * field.extents[:, None]).long()
         vectors = field.at(points)
         seeds = self._seeds(points, vectors.detach())
         with torch.set_grad_enabled(self.gradient and torch.is_grad_enabled()):
@@ -83,15 +85,14 @@ class ScanCross(TensorizedDecomposition):
                 completion=0,
                 indices=initial_indices(self.modes, self.rank, seeds=seeds),
             )
-        maxima = field.maxima().double()
-        again = [field.at(self._places(field, draw)) for draw in range(1, DRAWS)] if step is None else []
-        cells = torch.stack([vectors, *again]).double().mean(0)
-        scan = TensorTrain([cells.reshape(len(field), 1, -1, 1)])
-        return SampledField(trains, cells.mean(1), maxima, scan)
+        vectors = vectors.double()
+        scan = TensorTrain([self._means_of_cells(vectors, counts).reshape(len(field), 1, -1, 1)])
+        return SampledField(trains, vectors.mean(1), field.maxima().double(), scan)
 
-    def _places(self, field: LatentField, draw: int) -> Tensor:
-        """A random point in each cell of each field, ``[B, P, D]``."""
-        return (points_in_cells(self.cells, draw) * field.extents[:, None]).long()
+    def _means_of_cells(self, vectors: Tensor, counts: Sequence[int]) -> Tensor:
+        """The mean in each cell, ``[B, P, n_dims]``, of the vectors of a finer partition, ``[B, prod(counts), n_dims]``."""
+        parts = [size for cells, count in zip(self.cells, counts, strict=True) for size in (cells, count // cells)]
+        return vectors.unflatten(1, parts).mean(tuple(range(2, 2 + len(parts), 2))).flatten(1, -2)
 
     def _seeds(self, points: Tensor, vectors: Tensor) -> Tensor:
         """For each channel the scanned point of its largest value, the largest first, ``[B, n_dims, D + 1]``."""

@@ -112,6 +112,26 @@ def test_training_scans_other_points_in_every_step_and_evaluation_the_same() -> 
     assert not torch.equal(steps[0], steps[1]) and torch.equal(steps[2], steps[3])
 
 
+def test_evaluation_scans_a_finer_partition_and_gives_the_means_of_the_cells() -> None:
+    shape, decomposition = (16, 16, 8), ScanCross(qtt_modes((16, 16, 8), channels=1), rank=3, cells=64)
+    volume = open_volume(torch.rand(1, *shape))
+    with torch.no_grad():
+        bottleneck = TTBottleneck(VoxelEncoder(1), decomposition).eval()
+        found = bottleneck([volume])
+    points = (points_in_cells(decomposition.parts, 0) * torch.tensor(shape)).long()
+    assert len(points) == 128
+    values = volume.gather(points, 1)[:, 0, 0, 0, 0].double()
+    cells = (points * torch.tensor(decomposition.cells)) // torch.tensor(shape)
+    flat = torch.tensor([cells[:, 0].max() + 1, cells[:, 1].max() + 1, cells[:, 2].max() + 1])
+    assert flat.tolist() == decomposition.cells
+    number = (cells[:, 0] * decomposition.cells[1] + cells[:, 1]) * decomposition.cells[2] + cells[:, 2]
+    means = torch.zeros(64).double().index_add(0, number, values) / 2
+    scan = found.scan.cores[0].flatten()
+    standard = (scan - scan.mean()) / scan.std()
+    torch.testing.assert_close(standard, (means - means.mean()) / means.std())
+    torch.testing.assert_close(found.means[0, 0], scan.mean())
+
+
 def test_wrong_sizes() -> None:
     modes = qtt_modes((8, 8, 4))
     with pytest.raises(ValueError, match="one cell, got 0"):
