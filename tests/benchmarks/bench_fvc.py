@@ -1,10 +1,11 @@
 """How much of what a scan could tell about lung function does the OSIC bundle find?  Five folds by patient, simulated.
 
-    python tests/benchmarks/bench_fvc.py RESULTS.jsonl [--folds 0 1 2 3 4] [--epochs 40] [--overrides KEY=VALUE ...]
+    python tests/benchmarks/bench_fvc.py RESULTS.jsonl [--folds 0 1 2 3 4] [--shuffled] [--overrides KEY=VALUE ...]
     python tests/benchmarks/bench_fvc.py --baselines        # without training: only the models of scikit-learn, in seconds
 
-200 simulated patients, scans at half resolution, resized to 64×64×16.  Each fold trains the bundle, and with it its model of the
-covariates only, and fits the bundle's other baselines.  Beside them stand the same head with the true extent of fibrosis as one
+200 simulated patients, as the bundle simulates them.  Each fold trains the bundle with its own settings, and with it its model of
+the covariates only, and fits the bundle's other baselines.  --shuffled: each patient has the scan of another, so that scans say
+nothing.  Beside them stand the same head with the true extent of fibrosis as one
 more covariate, ridge regression with that covariate, and the best that can be known: the true FVC at the baseline and its true
 slope, of which only the spirometer's error is left.  Every finished fold is a line of RESULTS.jsonl with its files in a folder
 beside it, and one that is there is not repeated.  Prints the mean over folds, and of all patients together the score and the
@@ -18,6 +19,8 @@ import argparse
 import json
 import math
 import os
+import random
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +60,21 @@ def with_extent(item: Mapping[str, Any], truth: pd.DataFrame) -> dict[str, Any]:
     return {**item, "covariates": torch.cat([item["covariates"], extent], 1)}
 
 
-def knows_extent(training: Items, patients: Items, epochs: int) -> list[Tensor]:
+def shuffled(data: Path) -> Path:
+    """The cohort with the scans of other patients, as links beside it."""
+    folder = data.with_name(f"{data.name}_shuffled")
+    folder.mkdir(exist_ok=True)
+    for name in ("train.csv", "test.csv", "truth.csv"):
+        shutil.copy(data / name, folder / name)
+    patients = sorted(path.name for path in (data / "train").iterdir())
+    (folder / "train").mkdir(exist_ok=True)
+    for patient, other in zip(patients, random.Random(0).sample(patients, len(patients)), strict=True):
+        if not (folder / "train" / patient).exists():
+            (folder / "train" / patient).symlink_to(data / "train" / other)
+    return folder
+
+
+def knows_extent(training: Items, patients: Items, epochs: int = 40) -> list[Tensor]:
     """Predictions of the bundle's head, trained as in the bundle, from covariates with the true extent."""
     torch.manual_seed(0)
     network, loss_function = CovariatesOnlyNet(len(COVARIATES) + 1, 4), QuantileRateLoss((0.2, 0.5, 0.8))
@@ -168,7 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="?")
     parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--shuffled", action="store_true", help="scans of other patients")
     parser.add_argument("--overrides", nargs="+", default=[], metavar="KEY=VALUE", help="of the bundle's train.yaml")
     parser.add_argument("--baselines", action="store_true", help="train nothing")
     arguments = parser.parse_args()
@@ -178,6 +195,7 @@ def main() -> None:
         parser.error("name the file of the results, or give --baselines")
     torch.set_num_threads(1)
     data = OSICSimulation(**SIMULATION).ensure(CACHE / "osic_200_0.5")
+    data = shuffled(data) if arguments.shuffled else data
     truth = pd.read_csv(data / "truth.csv").set_index("Patient")
     items = OSICCohort().read(data)
     if arguments.baselines:
@@ -188,7 +206,7 @@ def main() -> None:
     rows = [json.loads(line) for line in arguments.results.read_text().splitlines()] if arguments.results.exists() else []
     found: list[Fold] = []
     for fold in arguments.folds:
-        what = {"fold": fold, "epochs": arguments.epochs, "overrides": overrides}
+        what = {"fold": fold, "shuffled": arguments.shuffled, "overrides": overrides}
         folder = arguments.results.with_suffix("") / f"fold{fold}"
         if not any(what.items() <= row.items() for row in rows):
             settings = {
@@ -196,10 +214,6 @@ def main() -> None:
                 "output_dir": str(folder),
                 "simulation": SIMULATION,
                 "fold": fold,
-                "spatial_shape": [64, 64, 16],
-                "batch_size": 16,
-                "max_epochs": arguments.epochs,
-                "val_interval": arguments.epochs,
                 **overrides,
             }
             metrics = run_job(BUNDLE, ["train.yaml"], settings)["metrics"]
@@ -208,7 +222,7 @@ def main() -> None:
         training, patients = folds(items, 5, fold, seed=0)
         known, new = ([with_extent(item, truth) for item in part] for part in (training, patients))
         others = {
-            "knows extent": knows_extent(known, new, arguments.epochs),
+            "knows extent": knows_extent(known, new),
             **without_training(training, patients, truth),
         }
         found.append((patients, {**of_run(folder, patients), **others}))
