@@ -45,7 +45,7 @@ class TestOSIC(BundleTestCase):
         assert predicted.metrics["predicted_patients"] == 5 and predicted.pictures > 0
 
     def test_baselines_are_a_line_apart(self, cohort: Path, tmp_path: Path) -> None:
-        small: dict[str, object] = {"spatial_shape": "[16,16,8]", "network_def": "@resnet_def"}
+        small: dict[str, object] = {"spatial_shape": "[16,16,8]", "voxels": "resized", "network_def": "@resnet_def"}
         model, inference = tmp_path / "resnet", tmp_path / "inference"
         self.bundle("train", dataset_dir=cohort, output_dir=model, max_epochs=1, val_interval=1, **small)
         resnet = Outputs(model)

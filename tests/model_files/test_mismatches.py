@@ -13,8 +13,8 @@ from monai_cpic.model_files import TrainingRecord
 # a setting, another value, and what the message says of it
 OSIC: list[tuple[str, Any, str]] = [
     ("spatial_shape", [64, 64, 8], "spatial_shape: [64, 64, 8] (given), [32, 32, 8] (in the model)"),
-    ("voxels", "native", "voxels: 'native' (given), 'resized' (in the model)"),
-    ("hu_window", [-1000.0, 0.0], "hu_window: [-1000.0, 0.0] (given), [-1000.0, 400.0] (in the model)"),
+    ("voxels", "resized", "voxels: 'resized' (given), 'native' (in the model)"),
+    ("hu_window", [-1000.0, 0.0], "hu_window: [-1000.0, 0.0] (given), [-1000.0, -200.0] (in the model)"),
     ("n_dims", 8, "n_dims: 8 (given), 4 (in the model)"),
     ("steps", [1, 4], "steps: [1, 4] (given), [1] (in the model)"),
     ("cells", 64, "cells: 64 (given), 32 (in the model)"),
