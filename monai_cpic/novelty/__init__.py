@@ -1,4 +1,4 @@
-"""Does a scan belong to those that a network was trained on?  Novelty detection by modality, geometry, intensities and features."""
+"""Does a scan belong to those of the training?  Novelty detection by modality, geometry, intensities and features."""
 
 from monai_cpic.novelty.description import ScanDescription, describe
 from monai_cpic.novelty.distance import TypicalDistance

@@ -16,7 +16,6 @@ from torch import Tensor
 __all__ = ["TypicalDistance"]
 
 FOLDS = 20
-QUANTILE = 3.0  # standard deviations of a normal distribution: about 1 in 700 lies above
 ROBUST = 1.4826  # standard deviation of a normal distribution divided by its median absolute deviation
 SMALLEST = 1e-12
 
@@ -48,8 +47,13 @@ class TypicalDistance:
     fewest = 10  # vectors: of fewer, the limit would be a guess
 
     @classmethod
-    def fit(cls, vectors: Tensor) -> TypicalDistance:
-        """Fit to the vectors ``[n, p]`` of a training.
+    def fit(cls, vectors: Tensor, deviations: float = 3.0) -> TypicalDistance:
+        """Fit to the vectors of a training.
+
+        Args:
+            vectors: ``[n, p]``.
+            deviations: the quantile that is the limit, in standard deviations of a normal distribution; of 3, about 1 in 700
+                vectors like those of the training lies beyond.
 
         Raises:
             ValueError: if there are fewer than ``fewest``.
@@ -67,7 +71,7 @@ class TypicalDistance:
         median = np.median(logarithms)
         spread = ROBUST * np.median(np.abs(logarithms - median))
         fitted = LedoitWolf().fit(known)
-        limit = float(np.exp(median + QUANTILE * spread))
+        limit = float(np.exp(median + deviations * spread))
         return cls(torch.from_numpy(fitted.location_), torch.from_numpy(fitted.get_precision()), limit)
 
     def __call__(self, vector: Tensor) -> float:

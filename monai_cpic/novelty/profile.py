@@ -19,7 +19,11 @@ __all__ = ["CohortProfile", "fit_profile"]
 
 logger = logging.getLogger(__name__)
 
-OF_THE_RANGE, OF_THE_SCALE = 0.5, 0.1  # margin around the range of the training: the larger of these shares
+OF_THE_RANGE, OF_THE_SCALE = 0.5, 0.25  # margin around the range of the training: the larger of these shares
+
+# The limits of distances, as TypicalDistance.fit takes them.  That of features is higher: an encoder has seen its training scans,
+# and features of others spread more widely.
+DEVIATIONS = {"picture": 3.0, "features": 4.0}
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class CohortProfile:
             tuple(sorted({scan.modality for scan in scans if scan.modality is not None})),
             tuple(sorted({scan.orientation for scan in scans})),
             {name: Range.of([own[name] for own in quantities]) for name in quantities[0]},
-            {name: TypicalDistance.fit(rows) for name, rows in vectors.items()},
+            {name: TypicalDistance.fit(rows, DEVIATIONS[name]) for name, rows in vectors.items()},
         )
 
     def refusal(self, scan: ScanDescription) -> str:
