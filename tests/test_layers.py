@@ -19,6 +19,7 @@ LAYERS = [  # each may import itself and those above it
     "metrics",
     "networks",
     "transforms",
+    "novelty",
     "model_files",
     "handlers",
     "testing",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from ignite.utils import setup_logger
@@ -15,7 +16,7 @@ from monai_cpic.cohorts.baselines import predictions_of_baselines
 from monai_cpic.cohorts.bootstrap import CONFIDENCE
 from monai_cpic.cohorts.comparison import compare
 from monai_cpic.cohorts.predictions import PatientPredictions
-from monai_cpic.handlers import History
+from monai_cpic.handlers import History, ScreenScans
 from monai_cpic.networks import VolumeRegressor
 from monai_cpic.reporting.learning_curves import learning_curves
 from monai_cpic.reporting.metrics_file import write_metrics
@@ -92,23 +93,44 @@ def write_evaluation(
 
 
 def write_inference(
-    output_dir: str | Path, cohort: Cohort, predictions: PatientPredictions, network: VolumeRegressor
+    output_dir: str | Path,
+    cohort: Cohort,
+    predictions: PatientPredictions,
+    network: VolumeRegressor,
+    screening: ScreenScans,
 ) -> dict[str, Any]:
-    """Write the files of a run that only predicts; metrics.json then contains the numbers of predictions.
+    """Write the files of a run that only predicts; metrics.json then contains the numbers of predictions and of odd scans.
+
+    The table of predictions has a further column ``warning``: what is odd about the patient's scan, empty if nothing is.
 
     Args:
         output_dir: an existing or new folder.
         cohort: the cohort.
         predictions: predictions of the network.
         network: the network, for its name and the voxels that it encodes.
+        screening: what is odd about the scans.
 
     Returns:
         The metrics, as written to metrics.json.
     """
     patients = predictions.items
+    warnings = ["; ".join(screening.warnings[item["patient"]]) for item in patients]
     table = cohort.table(patients, predictions.outputs)
-    metrics = {"network": network.name, "predicted_patients": len(patients), f"predicted_{cohort.rows}": len(table)}
+    table["warning"] = np.repeat(warnings, [len(rows) for rows in predictions.outputs])
+    odd = {item["patient"]: warning for item, warning in zip(patients, warnings, strict=True) if warning}
+    metrics = {
+        "network": network.name,
+        "predicted_patients": len(patients),
+        f"predicted_{cohort.rows}": len(table),
+        "patients_with_a_warning": len(odd),
+    }
     report = Report(cohort.title, f"{network.name}: {len(patients)} patients predicted")
+    if odd:
+        rows = [{"patient": patient, "warning": clause} for patient in odd for clause in screening.warnings[patient]]
+        report.add_table("Scans unlike those of the training", rows, "Do not rely on predictions from these scans.")
+        logger.warning("scans of %d of %d patients are unlike those of the training: %s", len(odd), len(patients), ", ".join(odd))
+    else:
+        report.add_text("Scans", "All scans are like those of the training in geometry, intensities and features.")
     cohort.report_predictions(report, table)
     _write_run(output_dir, cohort, predictions, network, table, metrics, report)
     _say_where(output_dir)

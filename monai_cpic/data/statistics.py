@@ -18,7 +18,15 @@ from monai_cpic.data.cache.unpacked import cached
 from monai_cpic.data.gather.sampling import Sampling
 from monai_cpic.data.volume import LazyVolume
 
-__all__ = ["estimated", "voxel_sample"]
+__all__ = ["estimated", "on_stored_grid", "voxel_sample"]
+
+
+def on_stored_grid(volume: LazyVolume) -> LazyVolume:
+    """The scan on the grid on which it is stored, whatever grid the handle sees it on, with the handle's intensity steps."""
+    if volume.sampling is None:
+        return volume
+    matrix, padding = np.linalg.inv(volume.sampling.matrix), volume.sampling.padding_mode
+    return volume.sampled(Sampling(matrix, volume.source.shape[1:], "nearest", padding))
 
 
 def voxel_sample(volume: LazyVolume, count: int, seed: int = 0) -> Tensor:
@@ -32,10 +40,8 @@ def voxel_sample(volume: LazyVolume, count: int, seed: int = 0) -> Tensor:
     Returns:
         values, float32 ``[C, n]``.
     """
-    shape = volume.source.shape[1:]
-    if volume.sampling is not None:
-        back = Sampling(np.linalg.inv(volume.sampling.matrix), shape, "nearest", volume.sampling.padding_mode)
-        volume = volume.sampled(back)
+    volume = on_stored_grid(volume)
+    shape = volume.shape[1:]
     total = math.prod(shape)
     if total <= count:
         chosen = torch.arange(total)

@@ -69,6 +69,7 @@ class LazyVolume:
             voxels, such as MONAI's ``ScaleIntensityRange``, or a mask: a volume on the same grid; where it is not positive,
             patches are 0.
         read: patches that have been read in advance.
+        modality: as DICOM names it, such as ``"CT"`` or ``"MR"``; None if the files do not say.
     """
 
     source: Source
@@ -77,6 +78,7 @@ class LazyVolume:
     sampling: Sampling | None = None
     intensity: tuple[Callable[[Tensor], Any] | LazyVolume, ...] = ()
     read: ReadPatches | None = None
+    modality: str | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -215,7 +217,8 @@ class LazyVolume:
                 matrix = np.linalg.inv(block_centres(below)) @ sampling.matrix @ blocks
                 sampling = replace(sampling, matrix=matrix, shape=level_shape(sampling.shape, factors))
             source = self.source if max(below) == 1 else self.source.level(below)
-            known[factors] = LazyVolume(source, self.affine @ torch.from_numpy(blocks), self.key, sampling, tuple(steps))
+            affine = self.affine @ torch.from_numpy(blocks)
+            known[factors] = LazyVolume(source, affine, self.key, sampling, tuple(steps), modality=self.modality)
         return known[factors]
 
     def prefetched(self, centres: Tensor, size: int | Sequence[int], *, steps: Sequence[int] = (1,)) -> LazyVolume:

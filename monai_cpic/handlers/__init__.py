@@ -1,4 +1,4 @@
-"""Handlers of MONAI's engines, preparation of batches, checkpoints, and the folder of a run's files."""
+"""Handlers of MONAI's engines, preparation of batches, checkpoints, a look at new scans, and the folder of a run's files."""
 
 from monai_cpic.handlers.checkpoints import TrainingSaver, checkpoints, resume_training
 from monai_cpic.handlers.history import History
@@ -7,6 +7,7 @@ from monai_cpic.handlers.prepare_batch import PrepareRows
 from monai_cpic.handlers.random_state import RandomState
 from monai_cpic.handlers.refresh import RefreshHandler
 from monai_cpic.handlers.schedule_curriculum import ScheduleCurriculum
+from monai_cpic.handlers.screen_scans import ScreenScans
 from monai_cpic.handlers.seed_transforms import SeedTransforms
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "RandomState",
     "RefreshHandler",
     "ScheduleCurriculum",
+    "ScreenScans",
     "SeedTransforms",
     "TrainingSaver",
     "checkpoints",

@@ -164,7 +164,7 @@ class BundleRun:
             assert not workflow.check_properties()
             if kind == "train":
                 parsed = workflow.parser.get_parsed_content
-                write_model(options["model"], parsed("network_def"), parsed("record"))
+                write_model(options["model"], parsed("network_def"), parsed("record"), parsed("fitted"))
                 workflow.finalize()
         verify_metadata(metadata, str(REPOSITORY / "tests" / "bundles" / "metadata_schema.json"))
         for name, model in (("train", {}), ("inference", {"model": options["model"]})):

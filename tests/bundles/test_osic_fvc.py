@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
+import pydicom
 import pytest
 from bundle_run import BundleRun, Outputs
 from bundle_tests import BundleTestCase
@@ -43,6 +45,28 @@ class TestOSIC(BundleTestCase):
         predicted = Outputs(tmp_path)
         assert list(predicted.predictions.columns)[:6] == PREDICTION_COLUMNS and len(predicted.predictions) == 2 * 5
         assert predicted.metrics["predicted_patients"] == 5 and predicted.pictures > 0
+        warned = predicted.predictions.dropna(subset="warning")["Patient_Week"].str.rsplit("_", n=1).str[0]
+        assert predicted.metrics["patients_with_a_warning"] == warned.nunique() < 3  # the range of few training scans is short
+
+    def test_scans_that_do_not_belong_here(self, trained: Outputs, cohort: Path, tmp_path: Path) -> None:
+        new = shutil.copytree(cohort, tmp_path / "data")
+        wide, brain = sorted((new / "test").iterdir())[2:4]
+        for path in wide.iterdir():
+            dataset = pydicom.dcmread(path)
+            dataset.PixelSpacing = [10 * spacing for spacing in dataset.PixelSpacing]
+            dataset.save_as(path)
+        self.bundle("inference", dataset_dir=new, output_dir=tmp_path / "wide", model=trained.model, weeks="[0,52]")
+        warnings = Outputs(tmp_path / "wide").predictions.set_index("Patient_Week")["warning"].dropna()
+        warnings = warnings[warnings.str.contains("voxel spacing in mm from left to right is ")]
+        assert list(warnings.index) == [f"{wide.name}_{week}" for week in (0, 52)]
+        assert "Scans unlike those of the training" in (tmp_path / "wide" / "report.html").read_text()
+        for path in brain.iterdir():
+            dataset = pydicom.dcmread(path)
+            dataset.Modality = "MR"
+            dataset.save_as(path)
+        said = self.bundle.refusal("inference", dataset_dir=new, output_dir=tmp_path / "brain", model=trained.model)
+        assert f"patient {brain.name}" in said and "its modality is MR, that of the training scans CT" in said
+        assert not list(tmp_path.glob("brain/*"))
 
     def test_baselines_are_a_line_apart(self, cohort: Path, tmp_path: Path) -> None:
         small: dict[str, object] = {"spatial_shape": "[16,16,8]", "voxels": "resized", "network_def": "@resnet_def"}

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from monai_cpic.cohorts import Baseline, Cohort, PatientPredictions, write_evaluation, write_inference
 from monai_cpic.data import Volume, list_collate, open_volume
-from monai_cpic.handlers import History, PrepareRows
+from monai_cpic.handlers import History, PrepareRows, ScreenScans
 from monai_cpic.networks import VolumeRegressor
+from monai_cpic.novelty import CohortProfile
 
 
 class MeanAge(Baseline):
@@ -86,6 +87,10 @@ class Sees(VolumeRegressor):
         super().__init__()
         self.name = name
         self.points = points
+
+    @property
+    def feature_layer(self) -> nn.Module:
+        return nn.Identity()
 
     def features(self, volumes: Sequence[Volume]) -> Tensor:
         return torch.ones(len(volumes), 1)
@@ -163,9 +168,22 @@ def test_a_run_names_the_network_that_it_ran(ages: list[dict[str, Any]], tmp_pat
     assert metrics["network"] == "ResNet-34" and "resnet_34" in metrics and "c_pic" not in metrics
     page = (tmp_path / "report.html").read_text()
     assert "ResNet-34" in page and "C-PIC" not in page and "data:image/png" not in page
-    metrics = write_inference(tmp_path, Ages(), predictions, network)
-    assert metrics == {"network": "ResNet-34", "predicted_patients": 2} == json.loads((tmp_path / "metrics.json").read_text())
-    assert "ResNet-34: 2 patients predicted" in (tmp_path / "report.html").read_text()
+
+
+def test_inference_says_what_is_odd(ages: list[dict[str, Any]], tmp_path: Path) -> None:
+    predictions, network = predicted(ages[3:], 3.0), Sees("ResNet-34", None)
+    screening = ScreenScans(CohortProfile((), (), (), {}, {}), network)
+    screening.warnings = {"D": ["voxel spacing is 9 (training: 1 to 2)", "the features are unlike"], "E": []}
+    metrics = write_inference(tmp_path, Ages(), predictions, network, screening)
+    assert metrics == {"network": "ResNet-34", "predicted_patients": 2, "patients_with_a_warning": 1}
+    assert metrics == json.loads((tmp_path / "metrics.json").read_text())
+    warnings = pd.read_csv(tmp_path / "predictions.csv", keep_default_na=False)["warning"].tolist()
+    assert warnings == ["voxel spacing is 9 (training: 1 to 2); the features are unlike", ""]
+    page = (tmp_path / "report.html").read_text()
+    assert "ResNet-34: 2 patients predicted" in page and "Scans unlike those of the training" in page
+    screening.warnings = {"D": [], "E": []}
+    write_inference(tmp_path, Ages(), predictions, network, screening)
+    assert "All scans are like those of the training" in (tmp_path / "report.html").read_text()
 
 
 def test_a_cohort_of_ones_own_goes_through_an_engine(ages: list[dict[str, Any]]) -> None:

@@ -59,6 +59,18 @@ def write_series(folder: Path, count: int = 6, edit: Edit | None = None) -> Path
     return folder
 
 
+def test_modality_is_that_of_the_headers(tmp_path: Path) -> None:
+    def to_mr(dataset: FileDataset, number: int) -> None:
+        dataset.Modality = "MR"
+
+    def without(dataset: FileDataset, number: int) -> None:
+        del dataset.Modality
+
+    for name, edit, modality in (("ct", None, "CT"), ("mr", to_mr, "MR"), ("none", without, None)):
+        volume = open_volume(write_series(tmp_path / name, edit=edit), cache_dir=tmp_path / "cache")
+        assert volume.modality == modality == volume.coarser(2).modality == open_volume([volume, volume]).modality
+
+
 def voxels(volume: LazyVolume) -> np.ndarray:
     """All voxels ``[X, Y, Z]``, read through :meth:`gather`."""
     shape = torch.tensor(volume.shape[1:])

@@ -63,7 +63,7 @@ def ras_affine(direction: ArrayLike, spacing: ArrayLike, origin: ArrayLike) -> N
     return affine
 
 
-def write_header(folder: Path, dtype: str, shape: Sequence[int], affine: NDArray[Any]) -> None:
+def write_header(folder: Path, dtype: str, shape: Sequence[int], affine: NDArray[Any], modality: str | None = None) -> None:
     """Describe the voxels that a reader has written to the file :data:`VOXELS` of a cache folder.
 
     Args:
@@ -71,8 +71,10 @@ def write_header(folder: Path, dtype: str, shape: Sequence[int], affine: NDArray
         dtype: numpy's name, with the byte order.
         shape: as stored, the last axis contiguous.
         affine: from voxel indices ``(X, Y[, Z])`` to RAS millimetres.
+        modality: as DICOM names it, if the files say so.
     """
-    (folder / HEADER).write_text(json.dumps({"dtype": dtype, "shape": list(shape), "affine": affine.tolist()}))
+    header = {"dtype": dtype, "shape": list(shape), "affine": affine.tolist(), "modality": modality}
+    (folder / HEADER).write_text(json.dumps(header))
 
 
 def open_decoded(folder: Path, key: str, channel: int) -> LazyVolume:
@@ -88,4 +90,5 @@ def open_decoded(folder: Path, key: str, channel: int) -> LazyVolume:
     first = axes.pop(channel)
     stored = str(folder / VOXELS), header["dtype"], tuple(header["shape"]), (first, *reversed(axes))
     source = MappedSource(*stored, cache_dir=str(folder.parent))
-    return LazyVolume(source, torch.tensor(header["affine"], dtype=torch.float64), key)
+    affine = torch.tensor(header["affine"], dtype=torch.float64)
+    return LazyVolume(source, affine, key, modality=header.get("modality"))  # 0.1 wrote none

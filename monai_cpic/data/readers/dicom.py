@@ -49,9 +49,9 @@ def open_dicom(
         dtype = next(name for name in ("<i2", "<f4") if _decode(series.slices, target / VOXELS, name))
         columns, rows = series.slices[0].size[:2]
         shape = (1, len(series.slices), rows, columns)
-        write_header(target, dtype, shape, series.affine)
+        write_header(target, dtype, shape, series.affine, series.slices[0].modality)
 
-    scan = cached(files, cache_dir, unpack, variant=f"{series_uid} {spacing_tolerance}")
+    scan = cached(files, cache_dir, unpack, variant=f"{series_uid} {spacing_tolerance} modality")
     return open_decoded(scan, str(folder), channel=0)
 
 

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 SERIES_UID, INSTANCE_NUMBER, POSITION = "0020|000e", "0020|0013", "0020|0032"
 SLICE_THICKNESS, SPACING_BETWEEN_SLICES = "0018|0050", "0018|0088"
-BITS_ALLOCATED = "0028|0100"
+BITS_ALLOCATED, MODALITY = "0028|0100", "0008|0060"
 PIXEL_DATA = re.compile(rb"\xe0\x7f\x10\x00(?:O[BW]\0\0)?(.{4})", re.DOTALL)  # little endian: tag, VR if explicit, length
 
 
@@ -38,6 +38,7 @@ class Slice:
     position: tuple[float, ...] | None
     instance: int | None
     thickness: float | None
+    modality: str | None
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ def _read_header(path: Path) -> Slice:
         reader.GetOrigin() if text(POSITION) else None,
         None if instance is None else int(instance),
         None if thickness is None else abs(thickness),
+        text(MODALITY) or None,
     )
 
 

@@ -103,13 +103,18 @@ class CPICNet(VolumeRegressor):
         """The encoder of the bottleneck."""
         return self.bottleneck.encoder
 
+    @property
+    def feature_layer(self) -> Projection:
+        return self.projection
+
     def features(self, volumes: Sequence[Volume]) -> Tensor:
         return self.projection(self.bottleneck(volumes))
 
     def _outputs(self, volumes: Sequence[Volume], rows: Tensor, covariates: Tensor | None) -> Tensor:
         field = self.bottleneck(volumes)
+        features = self.projection(field)
         if self.readout is None or self.training or not self.readout.fitted:
-            return self._predicted(self.projection(field), rows, covariates)
+            return self._predicted(features, rows, covariates)
         return self.readout(field, covariates, rows).to(next(self.head.parameters()))
 
     @torch.no_grad()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from monai.networks.nets import resnet34
-from torch import Tensor
+from torch import Tensor, nn
 
 from monai_cpic.data import Volume
 from monai_cpic.networks.grid import check_volume
@@ -49,6 +49,10 @@ class ResNetRegressor(VolumeRegressor):
             bias_downsample=True,
         )
         self.head = TwoBranchHead(FEATURES, covariates, out_channels)
+
+    @property
+    def feature_layer(self) -> nn.Module:
+        return self.resnet
 
     def features(self, volumes: Sequence[Volume]) -> Tensor:
         parameter = next(self.resnet.parameters())

@@ -17,7 +17,7 @@ __all__ = ["VolumeRegressor"]
 class VolumeRegressor(nn.Module, ABC):
     """A network that predicts from features of volumes and covariates by a head.
 
-    Derived classes define ``name``, ``head`` and :meth:`features`.
+    Derived classes define ``name``, ``head``, :attr:`feature_layer` and :meth:`features`.
 
     Attributes:
         name: name of the network in reports and metrics.
@@ -26,6 +26,11 @@ class VolumeRegressor(nn.Module, ABC):
 
     name: str
     head: TwoBranchHead
+
+    @property
+    @abstractmethod
+    def feature_layer(self) -> nn.Module:
+        """The module whose output is the features of a batch, in every call: a forward hook sees them beside the prediction."""
 
     @abstractmethod
     def features(self, volumes: Sequence[Volume]) -> Tensor:

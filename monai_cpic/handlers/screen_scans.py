@@ -1,0 +1,73 @@
+"""A look at new scans beside their prediction: do they belong to those of the training?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ignite.engine import Engine, Events
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from monai_cpic.networks import VolumeRegressor
+from monai_cpic.novelty import CohortProfile, ScanDescription, describe
+
+__all__ = ["ScreenScans"]
+
+
+class ScreenScans:
+    """Compare the scans of an evaluator's run with those of the training.
+
+    Before the first prediction all scans are described, and the run ends if there are some that cannot be right.  What is odd
+    about the others is found when they are predicted; their features are taken from the prediction and not computed again.
+
+    Args:
+        profile: of the training.
+        network: the evaluator's network.
+
+    Attributes:
+        warnings: what is odd about each patient's scan (:meth:`~monai_cpic.novelty.CohortProfile.warnings`), by the patient's
+            name, in the order of the run.
+    """
+
+    def __init__(self, profile: CohortProfile, network: VolumeRegressor) -> None:
+        self.profile = profile
+        self.network = network
+        self.warnings: dict[str, list[str]] = {}
+        self._scans: dict[str, ScanDescription] = {}
+        self._features: Tensor | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Register with an evaluator."""
+        self.network.feature_layer.register_forward_hook(self._keep_features)
+        engine.add_event_handler(Events.STARTED, self._describe)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Compare the scans of one batch."""
+        batch: Any = engine.state.batch
+        assert self._features is not None
+        for patient, features in zip(batch["patient"], self._features, strict=True):
+            self.warnings[patient] = self.profile.warnings(self._scans[patient], features)
+
+    def _describe(self, engine: Engine) -> None:
+        """Describe all scans.
+
+        Raises:
+            ValueError: if a scan cannot be right; the message names all of these.
+        """
+        self.warnings, self._scans = {}, {}
+        data: Any = engine.state.dataloader
+        refused = []
+        for item in tqdm(data.dataset, "screening scans", leave=False, disable=None):
+            scan = self._scans[item["patient"]] = describe(item["image"])
+            if refusal := self.profile.refusal(scan):
+                refused.append(f"patient {item['patient']}: {item['image'].key}: {refusal}")
+        if refused:
+            lines = "\n  ".join(refused)
+            raise ValueError(
+                f"{len(refused)} of {len(self._scans)} scans cannot be predicted. Replace them, or leave the patients out with "
+                f"exclude=[...]:\n  {lines}"
+            )
+
+    def _keep_features(self, layer: nn.Module, given: Any, features: Tensor) -> None:
+        self._features = features.detach()
