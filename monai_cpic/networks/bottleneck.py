@@ -86,7 +86,11 @@ class TTBottleneck(nn.Module):
         under autocast."""
         mean = self.standardise.running_mean
         assert mean is not None
-        return self.encoder(patches.to(mean), positions.to(mean)).to(mean)
+        device = mean.device.type
+        # Autocast keeps a weight that it has cast.  Some versions of torch do so under no_grad, too, from where it comes without a
+        # graph, and the encoder would not be trained.
+        with torch.autocast(device, enabled=torch.is_autocast_enabled(device), cache_enabled=False):
+            return self.encoder(patches.to(mean), positions.to(mean)).to(mean)
 
     def _encode(self, patches: Tensor, positions: Tensor) -> Tensor:
         """Standardised latent vectors, moved to the CPU, where the index sets are."""

@@ -67,7 +67,7 @@ def test_other_errors_pass(packed: list[Path], tmp_path: Path) -> None:
 def test_slices_cut_short_by_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "scan").mkdir()
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.ones((8, 8), np.int16)), str(tmp_path / "scan" / "1.dcm"))
-    monkeypatch.setattr(os, "pwrite", lambda file, data, place: len(data) // 2)
+    monkeypatch.setattr("monai_cpic.data.readers.dicom.VOXELS", "/dev/full")
     with pytest.raises(OSError, match="cache folder is full"):
         open_volume(tmp_path / "scan", cache_dir=tmp_path / "cache")
 

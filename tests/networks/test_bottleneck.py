@@ -8,7 +8,16 @@ from gradients import gradient
 from monai.transforms import Compose, Flipd
 
 from monai_cpic.data import LazyVolume, open_volume
-from monai_cpic.networks import TTSVD, CrossApproximation, Decomposition, PatchEncoder, RandomCells, TTBottleneck, VoxelEncoder
+from monai_cpic.networks import (
+    TTSVD,
+    CrossApproximation,
+    Decomposition,
+    PatchEncoder,
+    RandomCells,
+    ScanCross,
+    TTBottleneck,
+    VoxelEncoder,
+)
 from monai_cpic.tensor_train import Mode, qtt_modes, tt_modes
 from monai_cpic.transforms import FreezeLazyVolumed, LoadLazyVolumed
 
@@ -119,3 +128,26 @@ def test_a_flip_of_the_scan_flips_the_positions() -> None:
     expected = torch.stack(torch.meshgrid(*centres, indexing="ij"), -1).double() / (1 + module.standardise.eps) ** 0.5
     for field in found:
         torch.testing.assert_close(field, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "decomposition",
+    [
+        RandomCells(SHAPE, 4, cells=32),
+        CrossApproximation(QTT, rank=4, passes=2),
+        ScanCross(QTT, rank=4),
+        TTSVD(QTT, rank=4),
+    ],
+    ids=lambda decomposition: type(decomposition).__name__,
+)
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_autocast_trains_every_weight_of_the_encoder(decomposition: Decomposition, checkpointing: bool) -> None:
+    module = TTBottleneck(PatchEncoder(n_dims=4), decomposition, checkpointing).train()
+    caching: list[bool] = []  # some versions of torch would keep what is cast under no_grad
+    module.encoder.register_forward_pre_hook(lambda *_: caching.append(torch.is_autocast_cache_enabled()))
+    with torch.autocast("cpu", torch.bfloat16):
+        field = module(volumes(2))
+    (field.means.square().sum() + field.maxima.square().sum()).backward()
+    for name, parameter in module.encoder.named_parameters():
+        assert gradient(parameter).isfinite().all() and gradient(parameter).abs().max() > 0, name
+    assert caching and not any(caching)
