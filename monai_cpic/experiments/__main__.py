@@ -7,11 +7,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
+from monai_cpic.extras import extra
 
-from monai_cpic.experiments.printing import markdown
-from monai_cpic.experiments.runs import jobs, results, run_jobs
-from monai_cpic.experiments.tables import TABLES
+with extra("bundles"):
+    import yaml
+
+    from monai_cpic.experiments.printing import markdown
+    from monai_cpic.experiments.runs import jobs, results, run_jobs
+    from monai_cpic.experiments.tables import TABLES
 
 EPILOG = """
 A killed run continues with --resume. Several processes or machines that share --output-dir can divide the jobs: --job 0 --jobs 2

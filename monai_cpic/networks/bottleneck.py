@@ -87,8 +87,8 @@ class TTBottleneck(nn.Module):
         mean = self.standardise.running_mean
         assert mean is not None
         device = mean.device.type
-        # Autocast keeps a weight that it has cast.  Some versions of torch do so under no_grad, too, from where it comes without a
-        # graph, and the encoder would not be trained.
+        # Autocast keeps a weight that it has cast.  Some versions of torch do so under no_grad, too, from where it comes without
+        # a graph, and the encoder would not be trained.
         with torch.autocast(device, enabled=torch.is_autocast_enabled(device), cache_enabled=False):
             return self.encoder(patches.to(mean), positions.to(mean)).to(mean)
 

@@ -1,4 +1,4 @@
-"""The size limit of the cache folder: which scans are removed for a new one.
+"""The size of the cache folder and its limit: which scans are removed for a new one.
 
 Each process that opens scans under a limit lists them in a file of the cache folder.  The process and the workers that it forks
 keep that file locked as long as they live; the system releases the lock when they end, in whatever way.
@@ -9,15 +9,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-__all__ = ["locked", "make_room", "note_use"]
+__all__ = ["clear", "locked", "make_room", "note_use", "size"]
 
 RUN = ".run-"
+SCAN = re.compile("[0-9a-f]{32}")  # the name of a scan's folder
 _runs: dict[tuple[Path, int], IO[str]] = {}  # the list of this process, for each cache folder
 _listed: set[tuple[Path, int]] = set()  # the scans in it
 
@@ -80,7 +82,7 @@ def make_room(folder: Path, content: Path) -> None:
     if limit is None:
         return
     used = _names_in_use(folder)
-    scans = {path: _size(path) for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    scans = {path: _size(path) for path in _scans(folder)}
     excess = sum(scans.values()) + _size(content) - limit
     for path in sorted(scans, key=lambda scan: scan.stat().st_mtime_ns):
         if excess <= 0:
@@ -98,11 +100,37 @@ def make_room(folder: Path, content: Path) -> None:
         )
 
 
+def size(folder: Path) -> int:
+    """Bytes of the scans in a cache folder, which may be missing."""
+    return sum(map(_size, _scans(folder)))
+
+
+def clear(folder: Path) -> int:
+    """Remove the scans in a cache folder, except those that a process uses under a limit; nothing else may be using it.
+
+    Returns:
+        The number of bytes.
+    """
+    used = _names_in_use(folder)
+    before = size(folder)
+    for path in _scans(folder):
+        if path.name not in used:
+            shutil.rmtree(path)
+    return before - size(folder)
+
+
+def _scans(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*") if SCAN.fullmatch(path.name) and path.is_dir()]
+
+
 def _names_in_use(folder: Path) -> set[str]:
+    names: set[str] = set()
+    lists = list(folder.glob(RUN + "*"))
+    if not lists:
+        return names
     import fcntl
 
-    names: set[str] = set()
-    for path in folder.glob(RUN + "*"):
+    for path in lists:
         with path.open("r+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

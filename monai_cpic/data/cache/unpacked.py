@@ -12,7 +12,12 @@ from pathlib import Path
 from monai_cpic.data.cache.limit import locked, make_room, note_use
 from monai_cpic.staging import staged
 
-__all__ = ["cached"]
+__all__ = ["cache_folder", "cached"]
+
+
+def cache_folder(cache_dir: str | Path | None = None) -> Path:
+    """The cache: ``cache_dir``, else the environment variable ``MONAI_CPIC_CACHE``, else ``~/.cache/monai_cpic``."""
+    return Path(cache_dir or os.environ.get("MONAI_CPIC_CACHE") or Path.home() / ".cache" / "monai_cpic")
 
 
 def cached(files: Sequence[Path], cache_dir: str | Path | None, unpack: Callable[[Path], None], variant: str = "") -> Path:
@@ -26,14 +31,14 @@ def cached(files: Sequence[Path], cache_dir: str | Path | None, unpack: Callable
 
     Args:
         files: the packed files.
-        cache_dir: the cache; default: the environment variable ``MONAI_CPIC_CACHE``, else ``~/.cache/monai_cpic``.
+        cache_dir: the cache; default: :func:`cache_folder`.
         unpack: writes its files into the empty folder that it is given.
         variant: distinguishes what is unpacked from the same files in different ways.
 
     Raises:
         OSError: if the disk or the cache is full.
     """
-    folder = Path(cache_dir or os.environ.get("MONAI_CPIC_CACHE") or Path.home() / ".cache" / "monai_cpic")
+    folder = cache_folder(cache_dir)
     identity = hashlib.sha256(variant.encode())
     for file in files:
         status = file.stat()

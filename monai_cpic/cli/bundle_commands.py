@@ -1,0 +1,147 @@
+"""Commands that run bundles: train, evaluate, predict, report, copy-bundle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from monai_cpic.cli import bundles
+from monai_cpic.cli.command import Command
+
+__all__ = ["copy_bundle", "evaluate", "predict", "report", "train"]
+
+EXISTING = click.Path(exists=True, path_type=Path)
+OWN_COHORT = "volume_regression"  # the bundle of any table
+
+
+def _settings(context: click.Context, parameter: click.Parameter, given: Sequence[str]) -> dict[str, Any]:
+    """Pairs ``KEY=VALUE`` as settings of a configuration."""
+    pairs = [text.partition("=") for text in given]
+    if wrong := [key for key, equals, _ in pairs if not equals]:
+        raise click.BadParameter(f"{wrong[0]!r} is not KEY=VALUE", context, parameter)
+    return {key: bundles.value(text) for key, _, text in pairs}
+
+
+overrides = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=_settings,
+    help="A setting of the bundle's configuration; may be repeated.",
+)
+model = click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+
+
+@click.command(cls=Command, short_help="Train on a table of scans and targets.")
+@click.argument("table", type=EXISTING)
+@click.option("--image", "images", multiple=True, required=True, metavar="COLUMN", help="Column of the scans; several: channels.")
+@click.option("--target", required=True, metavar="COLUMN", help="Column of what is predicted.")
+@click.option("-o", "--output", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of the results.")
+@click.option("--fold", type=int, help="Which part of the patients is left out for validation.")
+@click.option("--epochs", type=int, help="How often the training sees each scan.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted training in the same folder.")
+@overrides
+def train(
+    table: Path,
+    images: Sequence[str],
+    target: str,
+    output: Path,
+    fold: int | None,
+    epochs: int | None,
+    resume: bool,
+    overrides: dict[str, Any],
+) -> None:
+    """Train on a TABLE of scans and targets, one row for each, and evaluate on the patients left out.
+
+    TABLE is .csv, .tsv or .xlsx; paths in it are relative to it.  Settings: configs/train.yaml and docs/README.md of
+    "monai-cpic copy-bundle volume_regression DIR".
+    """
+    given = {"fold": fold, "max_epochs": epochs, "resume": resume or None}
+    settings = {"table": str(table), "image_columns": list(images), "target": target, "output_dir": str(output)}
+    settings |= {key: value for key, value in given.items() if value is not None}
+    bundles.run_bundle(OWN_COHORT, "train", {**settings, **overrides})
+
+
+@click.command(cls=Command, short_help="Evaluate a model on the patients left out.")
+@model
+@click.argument("data", type=EXISTING)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the results; default: evaluation, beside MODEL.")
+@overrides
+def evaluate(model: Path, data: Path, output: Path | None, overrides: dict[str, Any]) -> None:
+    """Evaluate a trained MODEL (model.pt) on the patients that were left out of its training.
+
+    DATA is what it was trained on: the table, or the folder of a cohort such as OSIC or BraTS.
+    """
+    bundle = _bundle_of(model)
+    settings = {"model": str(model), "output_dir": str(output or model.parent / "evaluation"), _data_setting(bundle): str(data)}
+    bundles.run_bundle(bundle, "evaluate", {**settings, **overrides})
+
+
+@click.command(cls=Command, short_help="Predict new scans.")
+@model
+@click.argument("data", type=EXISTING)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the results; default: inference, beside MODEL.")
+@overrides
+def predict(model: Path, data: Path, output: Path | None, overrides: dict[str, Any]) -> None:
+    """Predict DATA by a trained MODEL (model.pt)."""
+    bundle = _bundle_of(model)
+    settings = {"model": str(model), "output_dir": str(output or model.parent / "inference"), _data_setting(bundle): str(data)}
+    bundles.run_bundle(bundle, "inference", {**settings, **overrides})
+
+
+@click.command(cls=Command, short_help="Print the scores of finished runs.")
+@click.argument("runs", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path), default=[Path("runs")])
+def report(runs: Sequence[Path]) -> None:
+    """Print the scores of finished RUNS (default: runs), and where their reports are."""
+    for run in runs:
+        path = run / "metrics.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} does not exist: name the folder of a run that has ended")
+        click.echo(f"{(run / 'report.html').resolve()}")
+        for name, scores in json.loads(path.read_text(encoding="utf-8")).items():
+            if not isinstance(scores, dict):
+                click.echo(f"  {name}: {scores}")
+                continue
+            texts = [_score(scores, score) for score in scores if not score.endswith("_interval")]
+            click.echo(f"  {name}: {', '.join(texts)}")
+
+
+@click.command("copy-bundle", cls=Command, short_help="Copy a bundle to a new folder.")
+@click.argument("name", type=click.Choice(bundles.bundle_names()))
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+def copy_bundle(name: str, folder: Path) -> None:
+    """Copy the bundle NAME to a new FOLDER, to read and change its configurations.
+
+    Run it by "python -m monai.bundle run --config_file FOLDER/configs/train.yaml --bundle_root FOLDER".
+    """
+    bundles.copy_bundle(name, folder)
+    click.echo(f"{folder.resolve()} holds the bundle {name}; docs/README.md has its commands.")
+
+
+def _bundle_of(model: Path) -> str:
+    """The bundle that trained a model."""
+    from monai_cpic.model_files import read_model
+
+    name = read_model(model).record.settings.get("bundle")
+    if name not in bundles.bundle_names():
+        raise ValueError(
+            f"{model} was trained by {f'the bundle {name}' if name else 'none of the bundles'}, which is not installed here: "
+            "use its own configurations (python -m monai.bundle run)"
+        )
+    return str(name)
+
+
+def _data_setting(bundle: str) -> str:
+    """The setting that names a bundle's data."""
+    return "table" if bundle == OWN_COHORT else "dataset_dir"
+
+
+def _score(scores: dict[str, Any], name: str) -> str:
+    value, interval = scores[name], scores.get(f"{name}_interval")
+    text = f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+    return f"{text} ({interval[0]:.4g} to {interval[1]:.4g})" if interval and None not in interval else text
