@@ -3,10 +3,15 @@
 Batch statistics (:class:`~monai_cpic.networks.TTBottleneck`), features (the projections) and losses
 (:class:`~monai_cpic.losses.JointMean`) are computed with these functions, so that several processes train as one process would
 with all volumes in one batch.  Without distribution, each function returns what it is given, or its mean or size.
+:func:`join_processes` is for predictions, which need nothing of each other.
 """
 
 from __future__ import annotations
 
+import os
+from datetime import timedelta
+
+import ignite.distributed as idist
 import torch
 import torch.distributed
 from monai.utils import evenly_divisible_all_gather
@@ -14,7 +19,18 @@ from torch import Tensor
 
 from monai_cpic.tensor_train import TensorTrain
 
-__all__ = ["joint_mean", "joint_rows", "joint_size", "joint_trains", "process_count"]
+__all__ = ["join_processes", "joint_mean", "joint_rows", "joint_size", "joint_trains", "process_count"]
+
+
+def join_processes() -> None:
+    """Join the other processes that torchrun, or srun of SLURM, has started with this one; alone, nothing happens.
+
+    They wait for each other as long as it takes.  Where there are GPUs, each process uses one, in turn.
+    """
+    if int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_STEP_NUM_TASKS", 1))) > 1:
+        idist.initialize("gloo", timeout=timedelta(days=365))
+        if torch.cuda.is_available():
+            torch.cuda.set_device(idist.get_local_rank() % torch.cuda.device_count())
 
 
 def process_count() -> int:

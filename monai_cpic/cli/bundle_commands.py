@@ -11,6 +11,7 @@ import click
 
 from monai_cpic.cli import bundles
 from monai_cpic.cli.command import Command
+from monai_cpic.cli.scans import is_table, write_scan_table
 
 __all__ = ["copy_bundle", "evaluate", "predict", "report", "train"]
 
@@ -42,6 +43,8 @@ model = click.argument("model", type=click.Path(exists=True, dir_okay=False, pat
 @click.option("--image", "images", multiple=True, required=True, metavar="COLUMN", help="Column of the scans; several: channels.")
 @click.option("--target", required=True, metavar="COLUMN", help="Column of what is predicted.")
 @click.option("-o", "--output", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of the results.")
+@click.option("--event", metavar="COLUMN", help="Of a survival, whose time is the target: whether it ended with the event.")
+@click.option("--covariate", "covariates", multiple=True, metavar="COLUMN", help="Column of numbers or text; may be repeated.")
 @click.option("--fold", type=int, help="Which part of the patients is left out for validation.")
 @click.option("--epochs", type=int, help="How often the training sees each scan.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training in the same folder.")
@@ -51,6 +54,8 @@ def train(
     images: Sequence[str],
     target: str,
     output: Path,
+    event: str | None,
+    covariates: Sequence[str],
     fold: int | None,
     epochs: int | None,
     resume: bool,
@@ -61,7 +66,13 @@ def train(
     TABLE is .csv, .tsv or .xlsx; paths in it are relative to it.  Settings: configs/train.yaml and docs/README.md of
     "monai-cpic copy-bundle volume_regression DIR".
     """
-    given = {"fold": fold, "max_epochs": epochs, "resume": resume or None}
+    given = {
+        "event": event,
+        "covariate_columns": list(covariates) or None,
+        "fold": fold,
+        "max_epochs": epochs,
+        "resume": resume or None,
+    }
     settings = {"table": str(table), "image_columns": list(images), "target": target, "output_dir": str(output)}
     settings |= {key: value for key, value in given.items() if value is not None}
     bundles.run_bundle(OWN_COHORT, "train", {**settings, **overrides})
@@ -84,13 +95,27 @@ def evaluate(model: Path, data: Path, output: Path | None, overrides: dict[str, 
 
 @click.command(cls=Command, short_help="Predict new scans.")
 @model
-@click.argument("data", type=EXISTING)
+@click.argument("scans", nargs=-1, required=True, type=EXISTING)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the results; default: inference, beside MODEL.")
+@click.option("--resume", is_flag=True, help="Predict only what the folder of the results lacks.")
 @overrides
-def predict(model: Path, data: Path, output: Path | None, overrides: dict[str, Any]) -> None:
-    """Predict DATA by a trained MODEL (model.pt)."""
+def predict(model: Path, scans: Sequence[Path], output: Path | None, resume: bool, overrides: dict[str, Any]) -> None:
+    """Predict SCANS by a trained MODEL (model.pt).
+
+    SCANS are files, DICOM folders, folders of these, or one table with the columns of the training.  A model of OSIC or BraTS
+    takes the folder of a cohort.  Each prediction is written to predictions.jsonl as it is there, and all of them to
+    predictions.csv at the end; scans that cannot be predicted are listed in failures.csv, and the exit status is 1.  Several
+    processes share the scans: "torchrun --nproc_per_node=4 -m monai_cpic.cli predict ...", or srun.
+    """
     bundle = _bundle_of(model)
-    settings = {"model": str(model), "output_dir": str(output or model.parent / "inference"), _data_setting(bundle): str(data)}
+    folder = output or model.parent / "inference"
+    if bundle == OWN_COHORT:
+        data = scans[0] if len(scans) == 1 and is_table(scans[0]) else write_scan_table(model, scans, folder)
+    elif len(scans) == 1:
+        data = scans[0]
+    else:
+        raise ValueError(f"a model of {bundle} takes the folder of a cohort, got {len(scans)} paths")
+    settings = {"model": str(model), "output_dir": str(folder), "resume": resume, _data_setting(bundle): str(data)}
     bundles.run_bundle(bundle, "inference", {**settings, **overrides})
 
 

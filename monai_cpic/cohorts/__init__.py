@@ -8,6 +8,7 @@ with extra("bundles"):
     from monai_cpic.cohorts.brats.cohort import BraTSCohort
     from monai_cpic.cohorts.evaluation import write_evaluation, write_inference
     from monai_cpic.cohorts.folds import folds
+    from monai_cpic.cohorts.inference import PatientInference
     from monai_cpic.cohorts.osic.cohort import OSICCohort
     from monai_cpic.cohorts.predictions import PatientPredictions
 
@@ -16,6 +17,7 @@ __all__ = [
     "BraTSCohort",
     "Cohort",
     "OSICCohort",
+    "PatientInference",
     "PatientPredictions",
     "folds",
     "write_evaluation",

@@ -6,7 +6,6 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from monai_cpic.networks import VolumeRegressor
 from monai_cpic.novelty import CohortProfile, ScanDescription, describe
@@ -17,15 +16,15 @@ __all__ = ["ScreenScans"]
 class ScreenScans:
     """Compare the scans of an evaluator's run with those of the training.
 
-    Before the first prediction all scans are described, and the run ends if there are some that cannot be right.  What is odd
-    about the others is found when they are predicted; their features are taken from the prediction and not computed again.
+    A scan that cannot be right is refused before it is predicted.  What is odd about the others is found when they are predicted;
+    their features are taken from the prediction and not computed again.
 
     Args:
         profile: of the training.
         network: the evaluator's network.
 
     Attributes:
-        warnings: what is odd about each patient's scan (:meth:`~monai_cpic.novelty.CohortProfile.warnings`), by the patient's
+        warnings: what is odd about the scan of each patient of all runs (:meth:`~monai_cpic.novelty.CohortProfile.warnings`), by the patient's
             name, in the order of the run.
     """
 
@@ -39,7 +38,7 @@ class ScreenScans:
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator."""
         self.network.feature_layer.register_forward_hook(self._keep_features)
-        engine.add_event_handler(Events.STARTED, self._describe)
+        engine.add_event_handler(Events.ITERATION_STARTED, self._describe)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
@@ -50,24 +49,18 @@ class ScreenScans:
             self.warnings[patient] = self.profile.warnings(self._scans[patient], features)
 
     def _describe(self, engine: Engine) -> None:
-        """Describe all scans.
+        """Describe the scans of one batch.
 
         Raises:
-            ValueError: if a scan cannot be right; the message names all of these.
+            ValueError: if one cannot be right.
         """
-        self.warnings, self._scans = {}, {}
-        data: Any = engine.state.dataloader
-        refused = []
-        for item in tqdm(data.dataset, "screening scans", leave=False, disable=None):
-            scan = self._scans[item["patient"]] = describe(item["image"])
+        batch: Any = engine.state.batch
+        for patient, image in zip(batch["patient"], batch["image"], strict=True):
+            scan = self._scans[patient] = describe(image)
             if refusal := self.profile.refusal(scan):
-                refused.append(f"patient {item['patient']}: {item['image'].key}: {refusal}")
-        if refused:
-            lines = "\n  ".join(refused)
-            raise ValueError(
-                f"{len(refused)} of {len(self._scans)} scans cannot be predicted. Replace them, or leave the patients out with "
-                f"exclude=[...]:\n  {lines}"
-            )
+                raise ValueError(
+                    f"patient {patient}: {image.key}: {refusal}: replace the scan, or leave the patient out with exclude=[...]"
+                )
 
     def _keep_features(self, layer: nn.Module, given: Any, features: Tensor) -> None:
         self._features = features.detach()

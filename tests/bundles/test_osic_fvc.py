@@ -65,8 +65,10 @@ class TestOSIC(BundleTestCase):
             dataset.Modality = "MR"
             dataset.save_as(path)
         said = self.bundle.refusal("inference", dataset_dir=new, output_dir=tmp_path / "brain", model=trained.model)
-        assert f"patient {brain.name}" in said and "its modality is MR, that of the training scans CT" in said
-        assert not list(tmp_path.glob("brain/*"))
+        assert "1 of 5 scans were not predicted" in said
+        failures = pd.read_csv(tmp_path / "brain" / "failures.csv")
+        assert failures["patient"].tolist() == [brain.name]
+        assert "its modality is MR, that of the training scans CT" in failures["reason"][0]
 
     def test_baselines_are_a_line_apart(self, cohort: Path, tmp_path: Path) -> None:
         small: dict[str, object] = {"spatial_shape": "[16,16,8]", "voxels": "resized", "network_def": "@resnet_def"}
