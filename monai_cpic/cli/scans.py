@@ -10,7 +10,7 @@ from monai_cpic.staging import write_whole
 
 __all__ = ["is_table", "scans_in", "write_scan_table"]
 
-TABLES = {".csv", ".tsv", ".xls", ".xlsx"}
+TABLES = {".csv", ".tsv", ".xls", ".xlsx", ".ods"}
 
 
 def is_table(path: Path) -> bool:
@@ -51,11 +51,11 @@ def write_scan_table(model: Path, paths: Sequence[Path], folder: Path) -> Path:
     """
     from monai_cpic.model_files import read_model
 
-    cohort = read_model(model)["cohort_settings"]
-    others = [*cohort["images"][1:], *cohort["covariates"]["names"]]
-    if others:
-        columns = ", ".join([*cohort["images"], *cohort["covariates"]["names"]])
-        raise ValueError(f"{model} predicts from more than a scan: give a table with the columns {columns}")
+    cohort = read_model(model).record.settings["cohort_settings"]
+    covariates = [column["name"] for kind in cohort["covariates"].values() for column in kind]
+    columns = [*cohort["images"], *covariates]
+    if len(columns) > 1:
+        raise ValueError(f"{model} predicts from more than one scan: give a table with the columns {', '.join(columns)}")
     with write_whole(folder / "scans.csv") as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow([cohort["patient"] or "scan", *cohort["images"]])

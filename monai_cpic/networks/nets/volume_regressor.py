@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,13 @@ class VolumeRegressor(nn.Module, ABC):
             ValueError: if a volume has another number of channels than the network, or is larger than its grid.
         """
 
+    def __prepare_scriptable__(self) -> NoReturn:
+        """Called by ``torch.jit.script``."""
+        raise RuntimeError(
+            f"{type(self).__name__} reads voxels while it runs, which TorchScript cannot record: deploy the weights "
+            "(model.pt) with the bundle's inference.yaml, or trace its encoder and head"
+        )
+
     def forward(self, volumes: Sequence[Volume] | Tensor, covariates: Tensor | None = None) -> Tensor:
         """Outputs ``[B, out_channels]``.
 
@@ -50,14 +58,12 @@ class VolumeRegressor(nn.Module, ABC):
 
         Raises:
             ValueError: if the number of covariates is not that of the head.
-            RuntimeError: under ``torch.jit.trace`` (MONAI's ``ckpt_export --use_trace True``): a trace would contain the voxels
-                of the scan that it was made with instead of reading those of the scan that it is given.
+            RuntimeError: under ``torch.jit.trace``, as under ``torch.jit.script`` (both modes of MONAI's ``ckpt_export``): a
+                trace would contain the voxels of the scan that it was made with instead of reading those of the scan that it is
+                given.
         """
         if torch.jit.is_tracing():
-            raise RuntimeError(
-                f"{type(self).__name__} reads voxels while it runs, which TorchScript cannot record: deploy the weights "
-                "(model.pt) with the bundle's inference.yaml, or trace its encoder and head"
-            )
+            self.__prepare_scriptable__()
         if covariates is not None:
             self.head.check(covariates)
         if isinstance(volumes, Tensor):

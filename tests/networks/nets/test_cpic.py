@@ -273,3 +273,9 @@ def test_covariates_are_counted_whatever_predicts(fitted: bool) -> None:
     module.readout = readout
     with pytest.raises(ValueError, match="the head takes 2 covariates, got 3"):
         module(torch.rand(1, 1, *SHAPE), torch.rand(1, 3))
+
+
+@pytest.mark.parametrize("export", [torch.jit.script, lambda network: torch.jit.trace(network, torch.rand(1, 1, *SHAPE))])
+def test_torchscript_is_refused_in_both_modes(export: Callable[[CPICNet], object]) -> None:
+    with pytest.raises(RuntimeError, match=r"deploy the weights \(model.pt\) with the bundle's inference.yaml"):
+        export(net())
