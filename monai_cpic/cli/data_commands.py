@@ -12,7 +12,7 @@ __all__ = ["cache", "simulate"]
 
 
 @click.command(cls=Command)
-@click.argument("cohort", type=click.Choice(["osic", "brats"]))
+@click.argument("cohort", type=click.Choice(["osic", "brats", "needle"]))
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--patients", default=40, show_default=True)
 @click.option("--seed", default=0, show_default=True)
@@ -20,11 +20,12 @@ __all__ = ["cache", "simulate"]
 def simulate(cohort: str, folder: Path, patients: int, seed: int, resolution: float) -> None:
     """Write a simulated cohort into a new FOLDER.
 
-    osic: CT and lung function, in the layout of the OSIC download; brats: brain MRI and survival, in that of BraTS 2020.
+    osic: CT and lung function, in the layout of the OSIC download; brats: brain MRI and survival, in that of BraTS 2020; needle:
+    a small ball and a score, as a table for "monai-cpic train".
     """
-    from monai_cpic.phantoms import BraTSSimulation, OSICSimulation
+    from monai_cpic.phantoms import BraTSSimulation, NeedleSimulation, OSICSimulation
 
-    simulation = {"osic": OSICSimulation, "brats": BraTSSimulation}[cohort]
+    simulation = {"osic": OSICSimulation, "brats": BraTSSimulation, "needle": NeedleSimulation}[cohort]
     written = simulation(patients, seed, resolution).write(folder)
     click.echo(f"{written} holds {patients} simulated patients.")
 

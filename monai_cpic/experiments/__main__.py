@@ -19,7 +19,7 @@ with extra("bundles"):
 EPILOG = """
 A killed run continues with --resume. Several processes or machines that share --output-dir can divide the jobs: --job 0 --jobs 2
 and --job 1 --jobs 2, or in a SLURM array --job $SLURM_ARRAY_TASK_ID --jobs $SLURM_ARRAY_TASK_COUNT. If the dataset does not
-exist, it is simulated; simulate it before you start several processes (python -m monai_cpic.phantoms osic DIR).
+exist, it is simulated; simulate it before you start several processes (monai-cpic simulate osic DIR).
 """
 
 

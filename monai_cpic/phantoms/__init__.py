@@ -4,7 +4,8 @@ from monai_cpic.extras import extra
 
 with extra("bundles"):
     from monai_cpic.phantoms.brats import BraTSSimulation
+    from monai_cpic.phantoms.needle import NeedleSimulation
     from monai_cpic.phantoms.osic import OSICSimulation
     from monai_cpic.phantoms.simulation import Simulation
 
-__all__ = ["BraTSSimulation", "OSICSimulation", "Simulation"]
+__all__ = ["BraTSSimulation", "NeedleSimulation", "OSICSimulation", "Simulation"]

@@ -14,7 +14,6 @@ from monai_cpic.cohorts import BraTSCohort
 from monai_cpic.cohorts.brats.scans import MODALITIES
 from monai_cpic.data import open_volume
 from monai_cpic.phantoms import BraTSSimulation
-from monai_cpic.phantoms.__main__ import main
 from monai_cpic.phantoms.brats import simulate_survival
 
 PATIENTS, SEED, RESOLUTION = 4, 3, 0.2
@@ -134,10 +133,3 @@ def test_interrupted_simulation_leaves_nothing(tmp_path: Path, monkeypatch: pyte
 def test_refuses_impossible_sizes(tmp_path: Path, patients: int, resolution: float) -> None:
     with pytest.raises(ValueError, match="must be positive"):
         BraTSSimulation(patients, resolution=resolution).write(tmp_path / "brats")
-
-
-def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("monai_cpic.phantoms.brats._simulate_scan", lambda *_: None)
-    main(["brats", str(tmp_path / "brats"), "--patients", "2", "--seed", "7"])
-    assert capsys.readouterr().out.strip() == str(tmp_path / "brats")
-    assert len(pd.read_csv(tmp_path / "brats" / "truth.csv")) == 2

@@ -14,7 +14,6 @@ import SimpleITK
 
 from monai_cpic.cohorts import OSICCohort
 from monai_cpic.phantoms import OSICSimulation
-from monai_cpic.phantoms.__main__ import main
 from monai_cpic.phantoms.osic import simulate_visits
 
 PATIENTS, SEED, RESOLUTION = 4, 3, 0.25
@@ -183,10 +182,3 @@ def test_another_process_may_finish_first(simulated: Path, tmp_path: Path, monke
 def test_refuses_impossible_sizes(tmp_path: Path, patients: int, resolution: float) -> None:
     with pytest.raises(ValueError, match="must be positive"):
         OSICSimulation(patients, resolution=resolution).write(tmp_path / "osic")
-
-
-def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("monai_cpic.phantoms.osic._simulate_scan", lambda *_: None)
-    main(["osic", str(tmp_path / "osic"), "--patients", "2", "--seed", "7"])
-    assert capsys.readouterr().out.strip() == str(tmp_path / "osic")
-    assert len(pd.read_csv(tmp_path / "osic" / "truth.csv")) == 2
