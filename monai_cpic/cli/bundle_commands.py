@@ -73,7 +73,7 @@ def train(
         "max_epochs": epochs,
         "resume": resume or None,
     }
-    settings = {"table": str(table), "image_columns": list(images), "target": target, "output_dir": str(output)}
+    settings: dict[str, Any] = {"table": str(table), "image_columns": list(images), "target": target, "output_dir": str(output)}
     settings |= {key: value for key, value in given.items() if value is not None}
     bundles.run_bundle(OWN_COHORT, "train", {**settings, **overrides})
 

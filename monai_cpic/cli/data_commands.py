@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -23,10 +24,11 @@ def simulate(cohort: str, folder: Path, patients: int, seed: int, resolution: fl
     osic: CT and lung function, in the layout of the OSIC download; brats: brain MRI and survival, in that of BraTS 2020; needle:
     a small ball and a score, as a table for "monai-cpic train".
     """
-    from monai_cpic.phantoms import BraTSSimulation, NeedleSimulation, OSICSimulation
+    from monai_cpic.phantoms import BraTSSimulation, NeedleSimulation, OSICSimulation, Simulation
 
-    simulation = {"osic": OSICSimulation, "brats": BraTSSimulation, "needle": NeedleSimulation}[cohort]
-    written = simulation(patients, seed, resolution).write(folder)
+    kinds: dict[str, Callable[[int, int, float], Simulation]]
+    kinds = {"osic": OSICSimulation, "brats": BraTSSimulation, "needle": NeedleSimulation}
+    written = kinds[cohort](patients, seed, resolution).write(folder)
     click.echo(f"{written} holds {patients} simulated patients.")
 
 

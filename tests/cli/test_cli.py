@@ -91,7 +91,7 @@ def test_evaluate_and_predict_take_the_bundle_from_the_model(runs: list[dict[str
 
 
 def test_scans_become_a_table(runs: list[dict[str, Any]], tmp_path: Path) -> None:
-    none = {"number_columns": [], "text_columns": []}
+    none: dict[str, list[Any]] = {"number_columns": [], "text_columns": []}
     trained = model(tmp_path / "model.pt", "volume_regression", patient=None, images=["ct"], covariates=none)
     (tmp_path / "scans" / "sub" / "series").mkdir(parents=True)
     for name in ("a.nii.gz", "notes.txt", "sub/b.npy", "sub/series/1", "sub/series/2"):
@@ -128,7 +128,7 @@ def test_errors_are_one_line(runs: list[dict[str, Any]], tmp_path: Path, monkeyp
     result = command(*words)
     assert (result.exit_code, result.output) == (1, "Error: one of our own\n")
     assert isinstance(command(*words, "--debug").exception, RuntimeError)
-    monkeypatch.setattr(monai.bundle, "run", lambda **_: {}["patient"])
+    monkeypatch.setattr(monai.bundle, "run", lambda **settings: settings["patient"])
     assert command(*words).output == "Error: KeyError: 'patient'\n"
     result = command(*words, "--set", "rank")
     assert result.exit_code == 2 and "'rank' is not KEY=VALUE" in result.output
