@@ -24,8 +24,8 @@ class ScreenScans:
         network: the evaluator's network.
 
     Attributes:
-        warnings: what is odd about the scan of each patient of all runs (:meth:`~monai_cpic.novelty.CohortProfile.warnings`), by the patient's
-            name, in the order of the run.
+        warnings: what is odd about the scan of each patient of all runs
+            (:meth:`~monai_cpic.novelty.CohortProfile.warnings`), by the patient's name, in the order of the runs.
     """
 
     def __init__(self, profile: CohortProfile, network: VolumeRegressor) -> None:
