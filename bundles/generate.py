@@ -20,7 +20,7 @@ import monai_cpic
 
 FOLDER = Path(__file__).resolve().parent
 REPOSITORY = FOLDER.parent
-BUNDLES = ("osic_fvc", "brats_survival")
+BUNDLES = ("osic_fvc", "brats_survival", "volume_regression")
 CONFIGS = ("train.yaml", "evaluate.yaml", "inference.yaml", "multi_gpu_train.yaml", "paper.yaml", "logging.conf", "metadata.json")
 APART = ("monai", "torch", "numpy")  # have entries of their own in the metadata
 

@@ -11,14 +11,19 @@ with extra("bundles"):
     from monai_cpic.cohorts.inference import PatientInference
     from monai_cpic.cohorts.osic.cohort import OSICCohort
     from monai_cpic.cohorts.predictions import PatientPredictions
+    from monai_cpic.cohorts.table.cohort import TableCohort, fit_table
+    from monai_cpic.cohorts.table.fingerprint import Fingerprint
 
 __all__ = [
     "Baseline",
     "BraTSCohort",
     "Cohort",
+    "Fingerprint",
     "OSICCohort",
     "PatientInference",
     "PatientPredictions",
+    "TableCohort",
+    "fit_table",
     "folds",
     "write_evaluation",
     "write_inference",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ def compare(
 
     Args:
         cohort: the cohort.
-        patients: the patients, whose true values are known.
+        patients: the patients, whose true values are known; items of one patient follow each other.
         outputs: for each model, by its name, the predictions of each patient, as for :meth:`~monai_cpic.cohorts.Cohort.table`.
         model: the one to compare with the others.
 
@@ -110,7 +111,8 @@ def compare(
     if len({model_key(name) for name in outputs}) < len(outputs):
         raise ValueError(f"two of these names of models have the same key in metrics.json: {', '.join(outputs)}.")
     tables = {name: cohort.table(patients, given) for name, given in outputs.items()}
-    rows = [len(given) for given in outputs[model]]
+    of_patients = groupby(zip(patients, outputs[model], strict=True), key=lambda pair: pair[0]["patient"])
+    rows = [sum(len(given) for _, given in own) for _, own in of_patients]
     for name, table in tables.items():
         if len(table) != sum(rows):
             raise ValueError(f"the table of {name} must have {sum(rows)} rows, one for each prediction, got {len(table)}.")

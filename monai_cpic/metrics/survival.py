@@ -1,14 +1,16 @@
-"""Scores of predicted survival times: those of the BraTS challenge and the concordance index."""
+"""Scores of predicted survival: those of the BraTS challenge, the concordance index and the Brier score."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy.stats import spearmanr
 from torch import Tensor
 
-__all__ = ["CLASS_LIMITS", "concordance_index", "survival_classes", "survival_scores"]
+__all__ = ["CLASS_LIMITS", "concordance_index", "integrated_brier_score", "survival_classes", "survival_scores"]
 
 CLASS_LIMITS = (300.0, 450.0)  # days: 10 and 15 months, as the challenge counts them
 
@@ -97,6 +99,52 @@ def concordance_index(days: Tensor, days_true: Tensor, died: Tensor) -> float:
     lead = days[None, :] - days[:, None]
     agreement = (lead > 0).double() + 0.5 * (lead == 0).double()
     return agreement[known].mean().item()
+
+
+def integrated_brier_score(survival: ArrayLike, times: ArrayLike, days_true: ArrayLike, died: ArrayLike) -> float:
+    """The Brier score of predicted survival curves, weighted for censoring and averaged over the time.
+
+    At a time, the error of a patient is the difference between the predicted probability of surviving it and what happened (1 or
+    0).  Patients who were censored before are left out; the others are weighted by the inverse of their probability of not being
+    censored (Kaplan and Meier's estimate for these patients).  Between the times the score is linear.  0 is the best, and 0.25
+    that of a constant probability of 1/2.
+
+    Reference: E. Graf et al., "Assessment and comparison of prognostic classification schemes for survival data", Statistics in
+    Medicine 18, 1999.
+
+    Args:
+        survival: probabilities of surviving each time, ``[N, T]``.
+        times: increasing, ``[T]``.
+        days_true: days until death, or until last seen, ``[N]``.
+        died: bool ``[N]``; False: alive when last seen.
+
+    Returns:
+        The score; NaN without patients.
+
+    Example:
+        >>> integrated_brier_score([[1.0, 0.0], [0.5, 0.5]], [1.0, 3.0], [2.0, 4.0], [True, True])
+        0.125
+    """
+    predicted, times, days, events = (
+        np.asarray(survival, float),
+        np.asarray(times, float),
+        np.asarray(days_true),
+        np.asarray(died),
+    )
+    if not len(days):
+        return math.nan
+    lived = days[:, None] > times
+    known = lived | (events[:, None] & ~lived)
+    distinct, place = np.unique(days, return_inverse=True)
+    at_risk = np.bincount(place)[::-1].cumsum()[::-1] - np.bincount(place, events)  # those who died that day are not censored
+    censored = np.bincount(place, ~events)
+    factors = 1 - censored / np.maximum(at_risk, 1)
+    uncensored = np.concatenate([[1.0], factors.cumprod()])  # until before the first day, and after each
+    weight = np.where(lived, uncensored[np.searchsorted(distinct, times, side="right")], uncensored[place][:, None])
+    errors = np.where(known, np.square(predicted - lived) / np.where(known, weight, 1), 0).mean(0)
+    if len(times) == 1:
+        return float(errors[0])
+    return float(np.trapezoid(errors, times) / (times[-1] - times[0]))
 
 
 def _check(values: Tensor, days_true: Tensor) -> None:

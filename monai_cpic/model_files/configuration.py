@@ -16,7 +16,20 @@ if TYPE_CHECKING:
 __all__ = ["check_given", "described", "disagreements", "plain"]
 
 OF_A_RUN = frozenset(  # where and how a run works, names of patients, and what follows from the weights
-    {"imports", "bundle_root", "dataset_dir", "output_dir", "device", "threads", "resume", "exclude", "fold", "seed", "fitted"}
+    {
+        "imports",
+        "bundle_root",
+        "dataset_dir",
+        "table",
+        "output_dir",
+        "device",
+        "threads",
+        "resume",
+        "exclude",
+        "fold",
+        "seed",
+        "fitted",
+    }
 )
 FREE = frozenset({"batch_size"})  # predictions do not depend on it
 

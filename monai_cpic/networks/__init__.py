@@ -12,6 +12,7 @@ from monai_cpic.networks.decompositions import (
     TensorizedDecomposition,
 )
 from monai_cpic.networks.encoders import Encoder, PatchEncoder, PooledEncoder, PositionedEncoder, VoxelEncoder
+from monai_cpic.networks.families import ClassFamily, Family, HazardFamily, QuantileFamily
 from monai_cpic.networks.latent_field import LatentField
 from monai_cpic.networks.nets import CovariatesOnlyNet, CPICNet, ResNetRegressor, VolumeRegressor, paper_net, random_cells_net
 from monai_cpic.networks.projections import (
@@ -24,19 +25,23 @@ from monai_cpic.networks.projections import (
     Projection,
     TTProjection,
 )
-from monai_cpic.networks.readouts import Readout, RidgeReadout, TimeCourseReadout, TwoBranchHead
+from monai_cpic.networks.readouts import FamilyReadout, Readout, RidgeReadout, TimeCourseReadout, TwoBranchHead
 from monai_cpic.networks.sampled_field import SampledField
 
 __all__ = [
     "CPICNet",
     "ChannelMaxima",
     "ChannelMeans",
+    "ClassFamily",
     "ConvexSolver",
     "CovariatesOnlyNet",
     "CrossApproximation",
     "Curriculum",
     "Decomposition",
     "Encoder",
+    "Family",
+    "FamilyReadout",
+    "HazardFamily",
     "IndexStore",
     "JoinedProjection",
     "LatentField",
@@ -46,6 +51,7 @@ __all__ = [
     "PooledEncoder",
     "PositionedEncoder",
     "Projection",
+    "QuantileFamily",
     "RandomCells",
     "Readout",
     "ResNetRegressor",

@@ -1,5 +1,6 @@
 """MONAI transforms of volumes that stay on disk."""
 
+from monai_cpic.transforms.channels import ScaleChannelsLazyd
 from monai_cpic.transforms.freeze import FreezeLazyVolumed
 from monai_cpic.transforms.intensity import ScaleIntensityRangeLazyd
 from monai_cpic.transforms.load import LoadLazyVolumed
@@ -13,6 +14,7 @@ __all__ = [
     "MaskIntensityLazyd",
     "NormalizeIntensityLazyd",
     "ReadAheadd",
+    "ScaleChannelsLazyd",
     "ScaleIntensityRangeLazyd",
     "ScaleIntensityRangePercentilesLazyd",
 ]

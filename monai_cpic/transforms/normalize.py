@@ -90,13 +90,15 @@ class NormalizeIntensityLazyd(LazyIntensityTransform):
         return numbers
 
     def _moments(self, sample: Tensor) -> list[tuple[float, float]]:
-        result = []
-        for values in sample if self.channel_wise else [sample]:
-            kept = values[values != 0] if self.nonzero else values
-            if not len(kept):  # the scan is empty, or the sample has missed what is there
-                logger.warning("none of %d sampled voxels is nonzero: intensities stay as they are", values.numel())
-            result.append((kept.double().mean().item(), kept.double().std(correction=0).item()) if len(kept) else (0.0, 1.0))
-        return result
+        return [moments(values, self.nonzero) for values in (sample if self.channel_wise else [sample])]
+
+
+def moments(values: Tensor, nonzero: bool) -> tuple[float, float]:
+    """Mean and standard deviation of sampled voxels, of all or of those that are not 0."""
+    kept = values[values != 0] if nonzero else values
+    if not len(kept):  # the scan is empty, or the sample has missed what is there
+        logger.warning("none of %d sampled voxels is nonzero: intensities stay as they are", values.numel())
+    return (kept.double().mean().item(), kept.double().std(correction=0).item()) if len(kept) else (0.0, 1.0)
 
 
 class ScaleIntensityRangePercentilesLazyd(LazyIntensityTransform):
@@ -159,7 +161,7 @@ class ScaleIntensityRangePercentilesLazyd(LazyIntensityTransform):
 
 
 @dataclass(frozen=True)
-class _PerChannel:
+class PerChannel:
     """Applies a function to each channel of patches ``[N, C, *size]``."""
 
     functions: tuple[Callable[[Tensor], Any], ...]
@@ -169,4 +171,4 @@ class _PerChannel:
 
 
 def _per_channel(functions: Sequence[Callable[[Tensor], Any]], channel_wise: bool) -> Callable[[Tensor], Any]:
-    return _PerChannel(tuple(functions)) if channel_wise else functions[0]
+    return PerChannel(tuple(functions)) if channel_wise else functions[0]

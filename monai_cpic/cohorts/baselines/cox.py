@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -51,9 +53,18 @@ class CoxRegression(RegressorMixin, BaseEstimator):
         self.coef_ = found.x
         # statsmodels gives the hazard accumulated before each of these days
         ((self.days_, self.hazard_, _),) = model.baseline_cumulative_hazard(self.coef_)
+        days, died = survival.T
+        at_risk = np.exp(features[days >= self.days_[-1]] @ self.coef_).sum()
+        self.total_ = self.hazard_[-1] + died[days == self.days_[-1]].sum() / at_risk  # after the last of them
         return self
 
     def predict(self, features: Array) -> Array:
         """The expected survival up to the last day of the training patients (restricted mean), days, ``[M]``."""
         surviving = np.exp(-np.exp(np.asarray(features) @ self.coef_)[:, None] * self.hazard_)
         return np.asarray(surviving @ np.diff(self.days_, prepend=0.0))
+
+    def survival(self, features: Array, times: Sequence[float]) -> Array:
+        """The probability of surviving the given times, ``[M, T]``."""
+        # the hazard before the first day that lies after a time
+        hazard = np.append(self.hazard_, self.total_)[np.searchsorted(self.days_, times, side="right")]
+        return np.asarray(np.exp(-np.exp(np.asarray(features) @ self.coef_)[:, None] * hazard))

@@ -1,8 +1,9 @@
 """Head and readouts: from features, or whole tensor trains, and covariates to predictions."""
 
 from monai_cpic.networks.readouts.base import Readout
+from monai_cpic.networks.readouts.family import FamilyReadout
 from monai_cpic.networks.readouts.head import TwoBranchHead
 from monai_cpic.networks.readouts.ridge import RidgeReadout
 from monai_cpic.networks.readouts.time_course import TimeCourseReadout
 
-__all__ = ["Readout", "RidgeReadout", "TimeCourseReadout", "TwoBranchHead"]
+__all__ = ["FamilyReadout", "Readout", "RidgeReadout", "TimeCourseReadout", "TwoBranchHead"]
