@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ def folds(
 
     Args:
         cohort: items as returned by :meth:`~monai_cpic.cohorts.base.Cohort.read`, with ``patient``; if they also have a
-            ``stratum``, each fold has about the same share of each stratum, and a patient may have several items.
+            ``stratum``, a whole number, each fold has about the same share of each stratum, and a patient may have several items.
         n_folds: number of folds; each patient is in the validation part of exactly one fold.
         fold: which fold is the validation part, 0 … ``n_folds`` - 1.
         seed: seed of the shuffle; equal seeds give equal folds.
@@ -25,7 +26,7 @@ def folds(
         The training part and the validation part.
 
     Raises:
-        ValueError: when a patient without a stratum occurs twice, there are fewer patients than folds, or ``fold`` does not exist.
+        ValueError: when a patient occurs twice without strata, there are fewer patients than folds, or ``fold`` does not exist.
     """
     patients = [item["patient"] for item in cohort]
     stratified = all("stratum" in item for item in cohort)
@@ -37,8 +38,18 @@ def folds(
         raise ValueError(f"fold must be between 0 and {n_folds - 1}, got {fold}.")
     if stratified:
         splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-        training, validation = list(splitter.split(patients, [item["stratum"] for item in cohort], patients))[fold]
+        strata = _joined([item["stratum"] for item in cohort], n_folds)
+        training, validation = list(splitter.split(patients, strata, patients))[fold]
         return [cohort[k] for k in training], [cohort[k] for k in validation]
     parts = partition_dataset(cohort, num_partitions=n_folds, shuffle=True, seed=seed)
     training = [item for number, part in enumerate(parts) if number != fold for item in part]
     return training, list(parts[fold])
+
+
+def _joined(strata: Sequence[int], n_folds: int) -> list[int]:
+    """Strata of at least as many items as there are folds: smaller ones are joined with each other, or with the largest."""
+    counts = Counter(strata)
+    rare = {stratum for stratum, count in counts.items() if count < n_folds}
+    enough = sum(counts[stratum] for stratum in rare) >= n_folds
+    other = -1 if enough else counts.most_common(1)[0][0]
+    return [other if stratum in rare else stratum for stratum in strata]

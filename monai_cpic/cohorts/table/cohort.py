@@ -21,7 +21,7 @@ from monai_cpic.cohorts.table.baselines import descriptions
 from monai_cpic.cohorts.table.covariates import Covariates
 from monai_cpic.cohorts.table.lines import check_columns, read_table
 from monai_cpic.cohorts.table.scans import checked_scans, scan_paths
-from monai_cpic.cohorts.table.targets import TARGETS, Target, target_kind
+from monai_cpic.cohorts.table.targets import Target, target_kind
 from monai_cpic.cohorts.tables import Problems, known_exclusions
 from monai_cpic.data import LazyVolume
 from monai_cpic.reporting.report import Report

@@ -40,6 +40,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
             table = pd.read_excel(path, dtype=str)
         elif suffix in SEPARATORS:
             table = pd.read_csv(path, sep=SEPARATORS[suffix], dtype=str, encoding="utf-8-sig", skip_blank_lines=False)
+            if not isinstance(table.index, pd.RangeIndex):
+                raise ValueError("lines have more entries than the header")
         else:
             raise ValueError(f"its name must end with one of {', '.join((*SEPARATORS, *EXCEL))}")
     except ValueError as error:  # pandas' errors of parsing and of decoding are such

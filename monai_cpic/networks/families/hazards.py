@@ -54,7 +54,7 @@ class HazardFamily(Family):
         return (terms * reached).sum(1).mean()
 
     def response(self, target: Tensor) -> Tensor:
-        time, event = target.double().unbind(1)
+        time, event = target.double().T.contiguous()
         order = time.argsort()
         at_risk = len(time) - torch.searchsorted(time[order], time[order])  # those with a time that is not shorter
         cumulative = (event[order] / at_risk).cumsum(0)  # Nelson and Aalen
@@ -79,6 +79,7 @@ class HazardFamily(Family):
         """Whether the event happened in each interval, and whether the interval counts, bool ``[R, T]``."""
         time, event = target.double().unbind(1)
         begins, ends = self.ends.to(time)[:-1], self.ends.to(time)[1:]
+        time = time.clamp(min=torch.finfo(time.dtype).tiny)  # the first interval begins with 0
         inside = (begins < time[:, None]) & (time[:, None] <= ends)
         happened = inside & (event > 0)[:, None]
         return happened, happened | (time[:, None] >= (begins + ends) / 2)

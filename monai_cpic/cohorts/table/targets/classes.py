@@ -59,7 +59,7 @@ class Classes(Target):
 
     @classmethod
     def suits(cls, columns: Sequence[pd.Series]) -> bool:
-        return len(columns) == 1 and (not are_numbers(columns[0]) or columns[0][columns[0] != ""].astype(float).nunique() == 2)
+        return len(columns) == 1 and (not are_numbers(columns[0]) or pd.to_numeric(columns[0], errors="coerce").nunique() == 2)
 
     @classmethod
     def of(cls, lines: pd.DataFrame, columns: Sequence[str], problems: Problems) -> Classes:

@@ -25,6 +25,7 @@ from monai_cpic.reporting.report import Report
 __all__ = ["Number"]
 
 QUANTILES = (0.2, 0.5, 0.8)
+MOST_STRATA, SMALLEST_STRATUM = 5, 10  # of folds: ranges of the target with equally many patients
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class Number(Target):
         return list(QUANTILES)
 
     def strata(self, values: Array) -> NDArray[np.int64]:
-        limits = np.quantile(values[:, 0], (0.2, 0.4, 0.6, 0.8))
+        count = int(np.clip(len(values) // SMALLEST_STRATUM, 1, MOST_STRATA))
+        limits = np.quantile(values[:, 0], np.arange(1, count) / count)
         return np.searchsorted(np.unique(limits), values[:, 0])
 
     def labels(self, values: Array) -> Array:
