@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary
@@ -11,14 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data._utils.collate import default_collate_fn_map
 
 from monai_cpic.data.gather.read_patches import ReadPatches
 from monai_cpic.data.gather.sampling import Sampling
 from monai_cpic.data.pyramid.geometry import block_centres, checked_steps, factors_below, factors_of_step, level_shape
 from monai_cpic.data.sources.base import Source
 
-__all__ = ["GRID_TOLERANCE", "LazyVolume", "Volume", "distinct_volumes", "grid_distance", "list_collate"]
+__all__ = ["GRID_TOLERANCE", "LazyVolume", "Volume", "distinct_volumes", "grid_distance"]
 
 GRID_TOLERANCE = 0.01  # voxels: how far apart the same corner of two volumes of one grid may lie
 
@@ -58,7 +57,8 @@ V = TypeVar("V", bound=Volume)
 class LazyVolume:
     """A scan of any size, of which only the patches that are asked for are read.
 
-    Handles are small, immutable and picklable (a file as its path); a DataLoader collates them to a list.
+    Handles are small, immutable and picklable (a file as its path); a DataLoader collates them to a list
+    (:class:`~monai_cpic.data.VolumeBatch`).
 
     Args:
         source: the stored voxels.
@@ -303,11 +303,3 @@ def grid_distance(a: LazyVolume, b: LazyVolume) -> float:
     corners = torch.cat([corners, torch.ones(len(corners), 1, dtype=torch.float64)], 1)
     lengths = a.affine[:-1, :-1].norm(dim=0).min()
     return float((corners @ (a.affine - b.affine).T).norm(dim=1).max() / lengths)
-
-
-def list_collate(batch: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Collate dictionaries to a dictionary of lists without stacking, for tensors of different lengths."""
-    return {key: [item[key] for item in batch] for key in batch[0]}
-
-
-default_collate_fn_map[LazyVolume] = lambda batch, *, collate_fn_map=None: list(batch)

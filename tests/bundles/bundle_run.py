@@ -63,12 +63,12 @@ class BundleRun:
 
     Args:
         name: its folder.
-        simulation: settings of the cohort.
+        cohort: settings of the cohort, in trainings.
         network: settings of every run.
     """
 
     name: str
-    simulation: Mapping[str, Any]
+    cohort: Mapping[str, Any]
     network: Mapping[str, Any]
 
     @property
@@ -98,7 +98,7 @@ class BundleRun:
         files = [str(self.root / "configs" / f"{name}.yaml") for name in names]
         given = {"dataset_dir": dataset_dir, "output_dir": output_dir, **options}
         if "train" in names:
-            given = {"simulation": dict(self.simulation), **self.network, **given}
+            given = {**self.cohort, **self.network, **given}
         words = ["--config_file", str(files), "--bundle_root", str(self.root)]
         return words + [word for name, value in given.items() for word in (f"--{name}", str(value))]
 
@@ -158,7 +158,7 @@ class BundleRun:
                 bundle_root=str(self.root),
                 dataset_dir=str(cohort),
                 output_dir=str(tmp_path),
-                **(options if kind == "infer" else {"simulation": self.simulation}),
+                **(options if kind == "infer" else self.cohort),
             )
             workflow.initialize()
             assert not workflow.check_properties()
@@ -167,7 +167,8 @@ class BundleRun:
                 write_model(options["model"], parsed("network_def"), parsed("record"), parsed("fitted"))
                 workflow.finalize()
         verify_metadata(metadata, str(REPOSITORY / "tests" / "bundles" / "metadata_schema.json"))
-        for name, model in (("train", {}), ("inference", {"model": options["model"]})):
+        training = {**self.cohort, "dataset_dir": str(cohort)}
+        for name, model in (("train", training), ("inference", {"model": options["model"]})):
             verify_net_in_out("network_def", metadata, str(configs / f"{name}.yaml"), device="cpu", **model)
         with pytest.raises(RuntimeError, match=r"deploy the weights \(model.pt\) with the bundle's inference.yaml"):
             ckpt_export(

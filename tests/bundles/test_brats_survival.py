@@ -19,7 +19,7 @@ CHALLENGE = ["accuracy", "MSE", "medianSE", "stdSE", "SpearmanR"]
 
 
 class TestBraTS(BundleTestCase):
-    bundle = BundleRun("brats_survival", SIMULATION, {"spatial_shape": "[64,64,32]", "n_dims": 4, "cells": 128})
+    bundle = BundleRun("brats_survival", {"simulation": SIMULATION}, {"spatial_shape": "[64,64,32]", "n_dims": 4, "cells": 128})
     simulation = BraTSSimulation(**SIMULATION)
     inference: ClassVar[dict[str, object]] = {"table": "survival_info.csv"}
 

@@ -33,3 +33,17 @@ def test_impossible_folds() -> None:
         folds(cohort, 3, fold=3)
     with pytest.raises(ValueError, match="more than once"):
         folds([*cohort, cohort[0]], 2)
+
+
+def test_strata_are_shared_and_a_patients_items_stay_together() -> None:
+    cohort = [{"patient": f"ID{number // 2}", "stratum": int(number // 2 % 4 == 0), "scan": number} for number in range(80)]
+    for fold in range(5):
+        training, validation = folds(cohort, 5, fold)
+        assert {item["patient"] for item in training}.isdisjoint(item["patient"] for item in validation)
+        assert sum(item["stratum"] for item in validation) == 4 and len(validation) == 16
+
+
+def test_strata_of_few_items() -> None:
+    for strata in ([0] * 8 + [1], [0, 1, 2, 3, 4], [0] * 6 + [1, 1, 2, 2, 3]):
+        cohort = [{"patient": f"ID{number}", "stratum": stratum} for number, stratum in enumerate(strata)]
+        assert sum(len(folds(cohort, 5, fold)[1]) for fold in range(5)) == len(cohort)

@@ -10,8 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
+from statsmodels.duration.survfunc import SurvfuncRight
 
-from monai_cpic.metrics import concordance_index, survival_classes, survival_scores
+from monai_cpic.metrics import concordance_index, integrated_brier_score, survival_classes, survival_scores
 
 TIMES = st.integers(1, 12)
 
@@ -72,3 +73,31 @@ def test_values_must_fit_and_be_finite() -> None:
             concordance_index(values, torch.zeros(3), torch.ones(3, dtype=torch.bool))
     with pytest.raises(ValueError, match="1 of 3 predictions are NaN or infinite"):
         survival_scores(torch.tensor([1.0, math.nan, 2.0]), torch.zeros(3))
+
+
+def test_the_brier_score_without_censoring_is_a_mean_of_squares() -> None:
+    rng = np.random.default_rng(0)
+    days, times = rng.exponential(2, 50), np.array([0.5, 1.0, 2.5])
+    survival = np.sort(rng.random((50, 3)))[:, ::-1]
+    squared = np.square(survival - (days[:, None] > times)).mean(0)
+    expected = ((squared[0] + squared[1]) / 2 * 0.5 + (squared[1] + squared[2]) / 2 * 1.5) / 2
+    assert integrated_brier_score(survival, times, days, np.ones(50, bool)) == pytest.approx(expected)
+    assert integrated_brier_score(survival[:, :1], times[:1], days, np.ones(50, bool)) == pytest.approx(squared[0])
+    assert math.isnan(integrated_brier_score(np.empty((0, 3)), times, np.empty(0), np.empty(0, bool)))
+
+
+def test_the_brier_score_weights_by_the_curve_of_those_who_were_censored() -> None:
+    rng = np.random.default_rng(1)
+    days, died = rng.permutation(40) + 1.0, rng.random(40) < 0.6  # without ties
+    curve = SurvfuncRight(days, (~died).astype(int))
+
+    def uncensored(day: float) -> float:
+        return float(np.concatenate([[1.0], curve.surv_prob])[np.searchsorted(curve.surv_times, day, side="right")])
+
+    time, survival = 20.0, rng.random(40)
+    errors = [
+        (1 - s) ** 2 / uncensored(time) if day > time else s**2 / uncensored(day) * d
+        for s, day, d in zip(survival, days, died, strict=True)
+    ]
+    found = integrated_brier_score(survival[:, None], [time], days, died)
+    assert found == pytest.approx(np.mean(errors))
