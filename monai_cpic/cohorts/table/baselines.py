@@ -64,8 +64,8 @@ def intensities(volume: LazyVolume) -> Array:
     """The size of a scan and, of each channel, the volume that is not 0 and the distribution of its intensities.
 
     Returns:
-        The edge (mm) of a cube of the scan's volume; then for each channel that of the voxels that are not 0, the quantiles of the
-        intensities in units of their standard deviation, and mean, deviation and quantiles on a logarithmic scale with a sign,
+        The edge (mm) of a cube of the scan's volume; then for each channel that of the voxels that are not 0, the quantiles of
+        the intensities in units of their standard deviation, and mean, deviation and quantiles on a logarithmic scale with a sign,
         because the units of some scanners differ by orders of magnitude.
     """
     # once for each scan: it is kept in the cache folder

@@ -47,8 +47,8 @@ class NumberColumn:
         column = values.to_numpy(float)[:, None]
         imputer = SimpleImputer(strategy="median", keep_empty_features=True).fit(column)
         scaler = StandardScaler().fit(imputer.transform(column))
-        fitted = (imputer.statistics_, scaler.mean_, scaler.scale_)
-        return cls(str(values.name), *(float(each[0]) for each in fitted), flagged=bool(np.isnan(column).any()))
+        median, mean, deviation = (float(each[0]) for each in (imputer.statistics_, scaler.mean_, scaler.scale_))
+        return cls(str(values.name), median, mean, deviation, flagged=bool(np.isnan(column).any()))
 
     @property
     def meanings(self) -> list[str]:
@@ -153,12 +153,13 @@ class Covariates:
     @property
     def names(self) -> list[str]:
         """Of the columns of the table."""
-        return [column.name for column in (*self.number_columns, *self.text_columns)]
+        return [column.name for column in self.number_columns] + [column.name for column in self.text_columns]
 
     @property
     def meanings(self) -> list[str]:
         """Of the columns of :meth:`encode`."""
-        return [meaning for column in (*self.number_columns, *self.text_columns) for meaning in column.meanings]
+        meanings = [column.meanings for column in self.number_columns] + [column.meanings for column in self.text_columns]
+        return [meaning for of_column in meanings for meaning in of_column]
 
     def check(self, lines: pd.DataFrame, problems: Problems) -> None:
         """Add entries that are no numbers to the problems, and log texts that were unknown in training."""

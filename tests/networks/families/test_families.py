@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from statsmodels.duration.hazard_regression import PHReg
@@ -88,7 +90,7 @@ def test_the_response_of_a_survival_is_the_martingale_residual() -> None:
     hazard = dict(zip(days[1:], before[1:], strict=False))
     residuals = HazardFamily([1.0]).response(target)[:, 0]
     assert residuals.sum().item() == pytest.approx(0, abs=1e-9)
-    for day, following in zip(days[:-1], days[1:], strict=True):
+    for day, following in pairwise(days):
         chosen = torch.tensor((time >= day) & (time < following))
         expected = torch.tensor(event)[chosen] - hazard[following]
         torch.testing.assert_close(residuals[chosen], expected)

@@ -70,8 +70,8 @@ class Classes(Target):
             raise ValueError(f"{problems.path}: the target {name!r} is constant, {texts.iloc[0]!r}: there is nothing to learn.")
         if alone := patients.index[patients < 2].tolist():
             raise ValueError(
-                f"{problems.path}: the target {name!r} has {len(alone)} classes with a single patient, such as {alone[0]!r}: join "
-                "them with others, leave these patients out with exclude=[...], or set kind to 'number' if it is one."
+                f"{problems.path}: the target {name!r} has {len(alone)} classes with a single patient, such as {alone[0]!r}: "
+                "join them with others, leave these patients out with exclude=[...], or set kind to 'number' if it is one."
             )
         known = sorted(patients.index, key=float if are_numbers(lines[name]) else str)
         return cls((name,), tuple(known))

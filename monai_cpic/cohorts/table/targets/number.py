@@ -62,7 +62,7 @@ class Number(Target):
         (name,) = columns
         if not are_numbers(lines[name]):
             raise ValueError(
-                f"{problems.path}: the target {name!r} is no number in most lines, such as {lines[name].iloc[0]!r}; for a target of "
+                f"{problems.path}: the target {name!r} is no number in most lines, such as {lines[name].iloc[0]!r}; for "
                 "classes leave kind out, or set it to 'classes'."
             )
         known = numbers(lines[name], problems)
