@@ -57,14 +57,17 @@ class ScaleChannelsLazyd(LazyIntensityTransform):
         """
         if len(self.windows) != volume.shape[0]:
             raise ValueError(f"{volume!r} has {volume.shape[0]} channels, but there are {len(self.windows)} windows")
+        found: Any = [None] * len(self.windows)
         if None in self.windows:
             found = estimated(volume, f"mean and deviation of each channel, {self.nonzero=}", self._moments, SAMPLES)
         functions: list[Callable[[Tensor], Any]] = []
         for channel, window in enumerate(self.windows):
             if window is None:
-                functions.append(NormalizeIntensity(*found[channel], nonzero=self.nonzero))
+                mean, deviation = found[channel]
+                functions.append(NormalizeIntensity(mean, deviation, self.nonzero))
             else:
-                functions.append(ScaleIntensityRange(*window, 0.0, 1.0, clip=True))
+                low, high = window
+                functions.append(ScaleIntensityRange(low, high, 0.0, 1.0, clip=True))
         return volume.scaled(PerChannel(tuple(functions)))
 
     def _moments(self, sample: Tensor) -> list[tuple[float, float]]:

@@ -16,8 +16,8 @@ def test_each_channel_as_monai_scales_it(nonzero: bool) -> None:
     scan[:, :2] = 0
     scaled = ScaleChannelsLazyd("image", [(-1000, 400), None], nonzero)({"image": open_volume(scan)})["image"]
     read = scaled.gather(torch.tensor([[3, 2, 2]]), (6, 5, 4))[0]
-    torch.testing.assert_close(read[0], ScaleIntensityRange(-1000, 400, 0, 1, clip=True)(scan[0]).as_subclass(torch.Tensor))
-    expected = NormalizeIntensity(nonzero=nonzero)(scan[1]).as_subclass(torch.Tensor)  # type: ignore[union-attr]
+    torch.testing.assert_close(read[0], torch.as_tensor(ScaleIntensityRange(-1000, 400, 0, 1, clip=True)(scan[0])))
+    expected = torch.as_tensor(NormalizeIntensity(nonzero=nonzero)(scan[1]))
     torch.testing.assert_close(read[1], expected)
 
 

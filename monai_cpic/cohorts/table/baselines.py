@@ -65,8 +65,8 @@ def intensities(volume: LazyVolume) -> Array:
 
     Returns:
         The edge (mm) of a cube of the scan's volume; then for each channel that of the voxels that are not 0, the quantiles of
-        the intensities in units of their standard deviation, and mean, deviation and quantiles on a logarithmic scale with a sign,
-        because the units of some scanners differ by orders of magnitude.
+        the intensities in units of their deviation, and mean, deviation and quantiles on a logarithmic scale with a sign,
+        since the units of some scanners differ by orders of magnitude.
     """
     # once for each scan: it is kept in the cache folder
     found = estimated(volume, f"intensities, {QUANTILES=}, {WHOLE=}, {SAMPLES=}", lambda _: [_features(volume)], count=1)

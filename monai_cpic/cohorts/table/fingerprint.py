@@ -67,8 +67,8 @@ class Fingerprint:
         windows = tuple(_window([sample[channel] for sample in samples]) for channel in range(some[0].shape[0]))
         normalised = [sample[channel] for sample in samples for channel, window in enumerate(windows) if window is None]
         nonzero = bool(normalised) and bool(np.median([(values == 0).mean() for values in normalised]) > 0.1)
-        rounded = (tuple(float(f"{length:.6g}") for length in lengths) for lengths in (spacing, extent))
-        found = cls(len(volumes), *rounded, windows, nonzero)
+        spacing, extent = (tuple(float(f"{length:.6g}") for length in lengths) for lengths in (spacing, extent))
+        found = cls(len(volumes), spacing, extent, windows, nonzero)
         logger.info("Fingerprint: %s.", found)
         return found
 

@@ -80,5 +80,5 @@ def minimise(loss: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
             value.backward()
             return value
 
-        optimizer.step(closure)  # type: ignore[arg-type]
+        optimizer.step(closure)
     return found.detach()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from ignite.engine import Engine
 from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 from statsmodels.duration.survfunc import SurvfuncRight
 
@@ -21,7 +21,7 @@ from monai_cpic.reporting.report import Report
 ROWS = 60
 
 
-def lines(**columns: Sequence[object]) -> pd.DataFrame:
+def lines(**columns: Any) -> pd.DataFrame:
     count = len(next(iter(columns.values())))
     named = {"id": [f"P{row:02}" for row in range(count)]} | {name: [str(v) for v in values] for name, values in columns.items()}
     return pd.DataFrame(named)
@@ -82,14 +82,12 @@ def test_the_key_metric_of_an_engine_is_the_score_of_the_table(known: tuple[Targ
     metric.reset()
     for part in range(2):
         rows = slice(part, None, 2)
-        metric.iteration_completed(_Engine({"pred": predictions[rows], "label": label[rows]}))
+        engine = Engine(lambda _, batch: None)
+        output: Any = {"pred": predictions[rows], "label": label[rows]}
+        engine.state.output = output
+        metric.iteration_completed(engine)
     values = torch.cat([item["values"] for item in items]).numpy()
     assert metric.compute() == pytest.approx(target.scores(target.table(predictions.numpy(), values))[name], rel=1e-4)
-
-
-class _Engine:
-    def __init__(self, output: dict[str, Any]) -> None:
-        self.state = type("State", (), {"output": output})()
 
 
 def test_true_values_are_predicted_best(known: tuple[Target, list[dict[str, Any]]]) -> None:
