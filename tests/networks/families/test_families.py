@@ -100,3 +100,10 @@ def test_the_response_of_a_survival_is_the_martingale_residual() -> None:
 def test_ends_that_are_none(outputs: list[float]) -> None:
     with pytest.raises(ValueError):
         HazardFamily(outputs)
+
+
+def test_a_high_score_is_a_high_risk() -> None:
+    family, score = HazardFamily([0.5, 1.0, 2.0]), torch.randn(ROWS).double()
+    family.fit(score[:, None], target_of("hazards", score))
+    low, high = survival_curve(family(torch.tensor([[-1.0], [1.0]])))
+    assert (high < low).all() and family.link[0].item() == pytest.approx(1, abs=0.5)

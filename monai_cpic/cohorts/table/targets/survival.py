@@ -153,7 +153,7 @@ class KaplanMeier(Baseline):
         ends: the times of the curve.
     """
 
-    name = "Kaplan–Meier"
+    name = "Kaplan-Meier"
 
     def __init__(self, ends: Sequence[float]) -> None:
         self.ends = ends
