@@ -49,12 +49,12 @@ class Spheres(Simulation):
 
 class TestTable(BundleTestCase):
     bundle = BundleRun("volume_regression", COLUMNS, {"n_dims": 4})
-    simulation = Spheres(15)
+    simulation = Spheres(10)  # an epoch is one batch
     inference: ClassVar[dict[str, object]] = {}
 
     def test_metrics_of_the_network_beside_those_of_the_baselines(self, trained: Outputs) -> None:
         metrics, table = trained.metrics, trained.predictions
-        assert (metrics["training_patients"], metrics["evaluated_patients"]) == (12, 3)
+        assert (metrics["training_patients"], metrics["evaluated_patients"]) == (8, 2)
         for model in ("c_pic", "covariates_only", "ridge_on_covariates", "ridge_on_covariates_and_intensities", "constant"):
             assert metrics[model]["mae"] > 0
         assert list(table.columns) == ["patient", "line", "score", "q20", "q80", "score_true"]
@@ -63,7 +63,7 @@ class TestTable(BundleTestCase):
 
     def test_the_model_file_holds_what_was_found(self, trained: Outputs) -> None:
         settings = read_model(trained.model).record.settings
-        assert settings["fingerprint"]["scans"] == 15 and settings["spatial_shape"] == [32, 32, 32]
+        assert settings["fingerprint"]["scans"] == 10 and settings["spatial_shape"] == [32, 32, 32]
         assert settings["cohort_settings"]["kind"] == "number" and "table" not in settings
 
     def test_inference_predicts_a_patient_as_the_evaluation_did(self, trained: Outputs, cohort: Path, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ class TestTable(BundleTestCase):
         table.to_csv(cohort / "new.csv", index=False)
         self.bundle("inference", dataset_dir=cohort, output_dir=tmp_path, model=trained.model, table=cohort / "new.csv")
         predicted = Outputs(tmp_path).predictions.set_index("patient")["score"]
-        assert len(predicted) == 15
+        assert len(predicted) == 10
         for patient, evaluated in zip(trained.predictions["patient"], trained.predictions["score"], strict=True):
             assert predicted[patient] == pytest.approx(evaluated, rel=1e-3)
 
@@ -82,7 +82,7 @@ class TestTable(BundleTestCase):
         run = Outputs(tmp_path)
         assert {key, f"{key}_interval"} <= set(run.metrics["c_pic"]) and run.pictures == 4
         self.bundle("inference", dataset_dir=cohort, output_dir=tmp_path / "new", model=run.model)
-        assert len(Outputs(tmp_path / "new").predictions) == 15
+        assert len(Outputs(tmp_path / "new").predictions) == 10
 
     def test_scans_of_other_channels_are_refused(self, trained: Outputs, tmp_path: Path) -> None:
         np.save(tmp_path / "two.npy", np.zeros((2, 20, 20, 20), np.float32))
