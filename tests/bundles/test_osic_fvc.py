@@ -20,7 +20,9 @@ PREDICTION_COLUMNS = ["Patient_Week", "FVC", "Confidence", "q20", "q50", "q80"]
 
 
 class TestOSIC(BundleTestCase):
-    bundle = BundleRun("osic_fvc", {"simulation": SIMULATION}, {"spatial_shape": "[64,64,16]", "voxels": "resized", "n_dims": 4, "cells": 128})
+    bundle = BundleRun(
+        "osic_fvc", {"simulation": SIMULATION}, {"spatial_shape": "[64,64,16]", "voxels": "resized", "n_dims": 4, "cells": 128}
+    )
     simulation = OSICSimulation(**SIMULATION)
     inference: ClassVar[dict[str, object]] = {"weeks": [0, 52]}
 

@@ -88,7 +88,9 @@ class TestTable(BundleTestCase):
         np.save(tmp_path / "two.npy", np.zeros((2, 20, 20, 20), np.float32))
         (tmp_path / "table.csv").write_text("patient,ct,age\nA,two.npy,60\n")
         said = self.bundle.refusal("inference", dataset_dir=tmp_path, output_dir=tmp_path / "new", model=trained.model)
-        assert "patient A: " in said and "has 2 channels, 1 are expected" in said
+        assert "1 of 1 scans were not predicted" in said
+        (failure,) = pd.read_csv(tmp_path / "new" / "failures.csv").to_dict("records")
+        assert failure["patient"] == "A" and "2 channels" in failure["reason"]
 
     def test_a_broken_table_stops_the_run_before_training(self, cohort: Path, tmp_path: Path) -> None:
         options = {"target": "score", "covariate_columns": "['score']"}

@@ -116,11 +116,12 @@ class TableCohort(Cohort):
 
         Raises:
             FileNotFoundError: when the table, or a scan that it names, does not exist.
-            ValueError: when entries are broken, or scans have other channels than those of the training.
+            ValueError: when entries are broken, or scans with known targets have other channels than those of the training.
         """
         path = Path(dataset_dir)
         items = self.items(path)
-        checked_scans(path, [item["patient"] for item in items], [item["files"] for item in items], len(self.channels))
+        if self.target_known:  # new scans are opened one by one, and a broken one does not stop the others
+            checked_scans(path, [item["patient"] for item in items], [item["files"] for item in items], len(self.channels))
         return items
 
     def items(self, path: Path) -> list[dict[str, Any]]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
 from ignite.metrics import Metric
 from numpy.typing import NDArray
 from torch import Tensor
-from typing_extensions import Self
 
 from monai_cpic.cohorts.baselines import Baseline
 from monai_cpic.cohorts.table.baselines import Describe
