@@ -7,9 +7,12 @@ with extra("bundles"):
     from monai_cpic.cohorts.baselines import Baseline
     from monai_cpic.cohorts.brats.cohort import BraTSCohort
     from monai_cpic.cohorts.evaluation import write_evaluation, write_inference
+    from monai_cpic.cohorts.fold_training import train_folds
     from monai_cpic.cohorts.folds import folds
     from monai_cpic.cohorts.inference import PatientInference
+    from monai_cpic.cohorts.intervals import Intervals, OffsetIntervals, ScaledIntervals
     from monai_cpic.cohorts.osic.cohort import OSICCohort
+    from monai_cpic.cohorts.out_of_fold import read_held_out, write_held_out, write_out_of_fold_evaluation
     from monai_cpic.cohorts.predictions import PatientPredictions
     from monai_cpic.cohorts.table.cohort import TableCohort, fit_table
     from monai_cpic.cohorts.table.fingerprint import Fingerprint
@@ -19,12 +22,19 @@ __all__ = [
     "BraTSCohort",
     "Cohort",
     "Fingerprint",
+    "Intervals",
     "OSICCohort",
+    "OffsetIntervals",
     "PatientInference",
     "PatientPredictions",
+    "ScaledIntervals",
     "TableCohort",
     "fit_table",
     "folds",
+    "read_held_out",
+    "train_folds",
     "write_evaluation",
+    "write_held_out",
     "write_inference",
+    "write_out_of_fold_evaluation",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,11 +14,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from monai_cpic.cohorts.baselines.base import Baseline
+from monai_cpic.cohorts.calibration import CannotCalibrateError
+from monai_cpic.cohorts.intervals import Intervals
 from monai_cpic.data import LazyVolume
 from monai_cpic.reporting.report import Report
 from monai_cpic.reporting.sampling_figures import sample_positions
 
 __all__ = ["Cohort"]
+
+logger = logging.getLogger(__name__)
 
 
 class Cohort(ABC):
@@ -39,6 +44,7 @@ class Cohort(ABC):
         covariates: meanings of the columns of ``covariates``.
         targets: the entries of an item that contain the targets; baselines do not see them of the patients that they predict.
         rows: name of the rows of the table of predictions, in the plural, for the counts in metrics.json.
+        intervals: the intervals of predictions, which are calibrated on patients who were held out; None: there are none.
         higher_is_better: whether a higher value of the key metric is better.
         scores_caption: the meanings and units of the scores, for the report.
         loss_caption: the meaning and unit of the learning curves, for the report.
@@ -49,6 +55,7 @@ class Cohort(ABC):
     covariates: Sequence[str]
     targets: Sequence[str] = ("label",)
     rows: str = "patients"
+    intervals: Intervals | None = None
     higher_is_better: bool
     scores_caption: str
     loss_caption: str
@@ -125,6 +132,25 @@ class Cohort(ABC):
             A column for each division, with the name of the group of each row of :meth:`table`, and as many rows.
         """
         return pd.DataFrame()
+
+    def calibrate(self, patients: Sequence[Mapping[str, Any]], outputs: Sequence[Tensor]) -> dict[str, float] | None:
+        """Calibrate the intervals on patients who were not trained on.
+
+        Args:
+            patients: items of :meth:`read`, with their true values.
+            outputs: for each patient a tensor ``[V, Q]``, in the units of :meth:`in_units`.
+
+        Returns:
+            The calibration, plain values for the model file; None if there are no intervals, or, with a warning that says so, too
+            few patients.
+        """
+        if self.intervals is None:
+            return None
+        try:
+            return self.intervals.fit(patients, outputs)
+        except CannotCalibrateError as error:
+            logger.warning("The intervals of new patients will not be calibrated: %s", error)
+            return None
 
     def is_better(self, metric: float, best: float) -> bool:
         """Whether a value of the key metric is better than the best so far (``metric_cmp_fn`` of MONAI's engines)."""

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["IntervalCalibration", "conformal_quantile"]
+__all__ = ["CannotCalibrateError", "IntervalCalibration", "conformal_quantile"]
+
+
+class CannotCalibrateError(ValueError):
+    """These held-out patients are too few, or tell too little, for intervals with the asked coverage."""
 
 
 def conformal_quantile(errors: Sequence[Tensor], coverage: float) -> float:
@@ -23,12 +27,13 @@ def conformal_quantile(errors: Sequence[Tensor], coverage: float) -> float:
     V. Vovk, A. Gammerman, G. Shafer, "Algorithmic Learning in a Random World", 2005.
 
     Args:
-        errors: for each held-out patient the absolute errors of all rows, in any unit, ``[V]``; NaN where nothing was measured.
-            Patients without any measurement do not count.
+        errors: for each held-out patient the errors of all rows, in any unit, ``[V]``; NaN where nothing was measured, infinite
+            where the error may be of any size.  Patients without any measurement do not count.
         coverage: the probability, between 0 and 1.
 
     Raises:
-        ValueError: when there are too few patients for this probability, or it is not between 0 and 1.
+        CannotCalibrateError: when there are too few patients for this probability.
+        ValueError: when it is not between 0 and 1.
 
     Example:
         >>> conformal_quantile([torch.tensor([1.0]), torch.tensor([3.0, 5.0]), torch.tensor([2.0])], 0.5)
@@ -41,7 +46,7 @@ def conformal_quantile(errors: Sequence[Tensor], coverage: float) -> float:
     needed = coverage * (len(known) + 1) - 1e-9  # patients; less a rounding error
     if needed > len(known):
         least = math.ceil(coverage / (1 - coverage) - 1e-9)
-        raise ValueError(f"a coverage of {coverage:g} needs at least {least} held-out patients, got {len(known)}.")
+        raise CannotCalibrateError(f"a coverage of {coverage:g} needs at least {least} held-out patients, got {len(known)}.")
     values, order = torch.cat(known).sort()
     shares = torch.cat([torch.full_like(own, 1 / len(own)) for own in known])[order].cumsum(0)
     return float(values[torch.searchsorted(shares, needed).clamp(max=len(values) - 1)])
@@ -79,8 +84,8 @@ class IntervalCalibration:
             coverage: the share that the interval must contain, such as 0.6 for the quantiles 0.2 and 0.8.
 
         Raises:
-            ValueError: as :func:`conformal_quantile`, when predicted quantiles are NaN or not in order, and when too many
-                intervals have no width that could be scaled.
+            CannotCalibrateError: as :func:`conformal_quantile`, and when too many intervals have no width that could be scaled.
+            ValueError: when predicted quantiles are NaN or not in order.
         """
         errors = []
         for number, (quantiles, values) in enumerate(zip(outputs, measured, strict=True)):
@@ -95,7 +100,7 @@ class IntervalCalibration:
             errors.append(torch.where(error == 0, 0.0, error.abs() / width))
         factor = conformal_quantile(errors, coverage)
         if math.isinf(factor):
-            raise ValueError(f"no factor gives a coverage of {coverage:g}: too many of the intervals have no width.")
+            raise CannotCalibrateError(f"no factor gives a coverage of {coverage:g}: too many of the intervals have no width.")
         return cls(factor)
 
     def __call__(self, quantiles: Tensor) -> Tensor:

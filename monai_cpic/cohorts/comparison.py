@@ -18,7 +18,7 @@ from monai_cpic.cohorts.bootstrap import CONFIDENCE, Estimate, bootstrap_by_pati
 from monai_cpic.reporting.metrics_file import model_key
 from monai_cpic.reporting.report import cell_text
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "compare", "scores_by_group"]
 
 Estimates = Mapping[str, Estimate]
 
@@ -136,6 +136,21 @@ def compare(
         scores=dict(zip(names, named[: len(names)], strict=True)),
         differences=dict(zip(others, named[len(names) :], strict=True)),
     )
+
+
+def scores_by_group(cohort: Cohort, table: pd.DataFrame, groups: pd.DataFrame) -> list[dict[str, Any]]:
+    """For the report: the number of rows of a table and the scores, for each group that has rows.
+
+    Args:
+        cohort: the cohort.
+        table: predictions of one model.
+        groups: the groups of each row, :meth:`~monai_cpic.cohorts.Cohort.groups`.
+    """
+    rows = []
+    for division, of_rows in groups.items():
+        for group, own in table.groupby(of_rows.array, observed=True):
+            rows.append({"group": f"{division}: {group}", cohort.rows: len(own), **cohort.scores(own)})
+    return rows
 
 
 def _flat(scores: Estimates) -> dict[str, Any]:

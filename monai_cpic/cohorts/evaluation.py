@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 import torch
 from ignite.utils import setup_logger
+from torch import Tensor
 
 from monai_cpic.cohorts.base import Cohort
 from monai_cpic.cohorts.baselines import predictions_of_baselines
 from monai_cpic.cohorts.bootstrap import CONFIDENCE
-from monai_cpic.cohorts.comparison import compare
+from monai_cpic.cohorts.comparison import compare, scores_by_group
+from monai_cpic.cohorts.interval_report import report_coverage, report_intervals
 from monai_cpic.cohorts.predictions import PatientPredictions
 from monai_cpic.handlers import History, ScreenScans
 from monai_cpic.networks import VolumeRegressor
@@ -23,7 +25,7 @@ from monai_cpic.reporting.metrics_file import write_metrics
 from monai_cpic.reporting.report import Report
 from monai_cpic.staging import write_whole
 
-__all__ = ["write_evaluation", "write_inference"]
+__all__ = ["write_comparison", "write_evaluation", "write_inference"]
 
 SCANS_SHOWN = 2
 
@@ -55,31 +57,68 @@ def write_evaluation(
         The metrics, as written to metrics.json.  ``"network"`` is the name of the network.  The scores of each model
         (:meth:`~monai_cpic.cohorts.Cohort.scores`) and their intervals have a key derived from the model's name
         (:func:`~monai_cpic.reporting.metrics_file.model_key`), and so has the difference to the best baseline,
-        ``"c_pic_minus_best_baseline"`` for C-PIC.  The last line of the log says by how much the network is better or worse.
+        ``"c_pic_minus_best_baseline"`` for C-PIC.  ``"intervals"`` is the coverage of the network's calibrated intervals
+        (:class:`~monai_cpic.cohorts.coverage.Coverage`); None if the patients are too few.  The last line of the log says by how
+        much the network is better or worse.
+    """
+    baselines = predictions_of_baselines(cohort.baselines(), training, predictions.items, cohort.targets)
+    trained = f"{len(training)} training patients, {len(predictions.items)} evaluated"
+    counts = {"training_patients": len(training)}
+    return write_comparison(output_dir, cohort, predictions, covariates_only, baselines, network, history, trained, counts)
+
+
+def write_comparison(
+    output_dir: str | Path,
+    cohort: Cohort,
+    predictions: PatientPredictions,
+    covariates_only: PatientPredictions,
+    baselines: Mapping[str, Sequence[Tensor]],
+    network: VolumeRegressor,
+    history: History,
+    trained: str,
+    counts: Mapping[str, int],
+) -> dict[str, Any]:
+    """Compare a network with given predictions of other models, and write the run's files.
+
+    Models are compared as they were trained, since each chose its intervals for its score.  The coverage of the network's
+    calibrated intervals is a figure of its own.
+
+    Args:
+        output_dir: an existing or new folder.
+        cohort: the cohort.
+        predictions: predictions of the network, for patients who were not trained on.
+        covariates_only: predictions of the model on covariates only, for the same patients.
+        baselines: for each baseline, by its name, its predictions of the same patients.
+        network: the network, for its name and the voxels that it encodes.
+        history: the learning curve; may be empty.
+        trained: numbers of patients, for the head of the report.
+        counts: the same for metrics.json.
+
+    Returns:
+        The metrics, as :func:`write_evaluation`.
     """
     patients = predictions.items
     outputs = {network.name: predictions.outputs, "covariates only": covariates_only.outputs}
-    baselines = predictions_of_baselines(cohort.baselines(), training, patients, cohort.targets)
     if taken := outputs.keys() & baselines.keys():
         raise ValueError(f"a baseline has the name of another model: {', '.join(taken)}; give it a name of its own.")
-    outputs |= baselines
-    comparison = compare(cohort, patients, outputs, network.name)
+    comparison = compare(cohort, patients, {**outputs, **baselines}, network.name)
     table = comparison.tables[network.name]
     metrics = {
         "network": network.name,
-        "training_patients": len(training),
+        **counts,
         "evaluated_patients": len(patients),
         **{f"evaluated_{name}": count for name, count in cohort.counts(table).items()},
         **comparison.metrics(),
     }
-    report = Report(cohort.title, f"{network.name}: {len(training)} training patients, {len(patients)} evaluated")
+    report = Report(cohort.title, f"{network.name}: {trained}")
     report.add_text("Comparison", comparison.sentence())
     caption = f"{cohort.scores_caption} In brackets: {100 * CONFIDENCE:.0f} % interval, by resampling patients."
     report.add_table("Scores", comparison.rows(), caption)
     groups = cohort.groups(patients)
     if len(groups.columns):
         caption = f"Of {network.name}; small groups differ by chance."
-        report.add_table("Scores by group", _scores_by_group(cohort, table, groups), caption)
+        report.add_table("Scores by group", scores_by_group(cohort, table, groups), caption)
+    metrics |= report_coverage(report, cohort, patients, predictions.outputs, table)
     if history.rows:
         report.add_figure("Learning curves", learning_curves(history.rows), cohort.loss_caption)
     cohort.report_evaluation(report, table, network.name)
@@ -98,10 +137,12 @@ def write_inference(
     predictions: PatientPredictions,
     network: VolumeRegressor,
     screening: ScreenScans,
+    calibration: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Write the files of a run that only predicts; metrics.json then contains the numbers of predictions and of odd scans.
 
-    The table of predictions has a further column ``warning``: what is odd about the patient's scan, empty if nothing is.
+    The table of predictions also has the columns ``warning``: what is odd about the patient's scan, empty if nothing is,
+    and, if there is a calibration, ``low`` and ``high``, the ends of the calibrated intervals.
 
     Args:
         output_dir: an existing or new folder.
@@ -109,6 +150,7 @@ def write_inference(
         predictions: predictions of the network.
         network: the network, for its name and the voxels that it encodes.
         screening: what is odd about the scans.
+        calibration: of the intervals, as the model file holds it; None if it holds none.
 
     Returns:
         The metrics, as written to metrics.json.
@@ -131,19 +173,11 @@ def write_inference(
         logger.warning("scans of %d of %d patients are unlike those of the training: %s", len(odd), len(patients), ", ".join(odd))
     else:
         report.add_text("Scans", "All scans are like those of the training in geometry, intensities and features.")
+    report_intervals(report, cohort, predictions.outputs, table, calibration)
     cohort.report_predictions(report, table)
     _write_run(output_dir, cohort, predictions, network, table, metrics, report)
     _say_where(output_dir)
     return metrics
-
-
-def _scores_by_group(cohort: Cohort, table: pd.DataFrame, groups: pd.DataFrame) -> list[dict[str, Any]]:
-    """The number of rows of the table and the scores, for each group that has rows."""
-    rows = []
-    for division, of_rows in groups.items():
-        for group, own in table.groupby(of_rows.array, observed=True):
-            rows.append({"group": f"{division}: {group}", cohort.rows: len(own), **cohort.scores(own)})
-    return rows
 
 
 def _write_run(

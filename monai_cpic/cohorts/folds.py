@@ -34,8 +34,10 @@ def folds(
         raise ValueError("a patient occurs more than once in the cohort: folds are made by patient.")
     if not 2 <= n_folds <= len(set(patients)):
         raise ValueError(f"n_folds must be between 2 and the {len(set(patients))} patients, got {n_folds}.")
-    if not 0 <= fold < n_folds:
-        raise ValueError(f"fold must be between 0 and {n_folds - 1}, got {fold}.")
+    if fold not in range(n_folds):
+        raise ValueError(
+            f"fold must be between 0 and {n_folds - 1}, got {fold}; to train all folds, give all_folds.yaml after train.yaml."
+        )
     if stratified:
         splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
         strata = _joined([item["stratum"] for item in cohort], n_folds)

@@ -1,6 +1,7 @@
 """Files of trained networks: weights, and the record of the training that a prediction depends on."""
 
 from monai_cpic.model_files.configuration import check_given, described
+from monai_cpic.model_files.mean_model import mean_model
 from monai_cpic.model_files.model_file import ModelFile, read_model, write_model
 from monai_cpic.model_files.record import TrainingRecord, check_patients, hashed
 
@@ -11,6 +12,7 @@ __all__ = [
     "check_patients",
     "described",
     "hashed",
+    "mean_model",
     "read_model",
     "write_model",
 ]

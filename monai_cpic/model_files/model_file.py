@@ -17,7 +17,7 @@ from monai.bundle import ConfigParser
 from monai.transforms import Transform
 from torch import Tensor, nn
 
-from monai_cpic.model_files.record import TrainingRecord
+from monai_cpic.model_files.record import ALL_FOLDS, TrainingRecord
 from monai_cpic.staging import write_whole
 
 __all__ = ["FORMAT", "ModelFile", "load_plain", "read_model", "write_model"]
@@ -61,6 +61,21 @@ class ModelFile:
         if name not in self.record.settings:
             raise KeyError(f"{self.path} has no setting {name!r}, but {', '.join(sorted(self.record.settings))}")
         return self._parser.get_parsed_content(name)
+
+    @property
+    def validation_fold(self) -> int | str:
+        """The fold whose patients the network was not trained on.
+
+        Raises:
+            ValueError: if there is none, because the network is the mean of those of all folds.
+        """
+        if self.record.fold == ALL_FOLDS:
+            raise ValueError(
+                f"{self.path} is the mean of the networks of all folds, and each patient was trained on by most of them. The "
+                "metrics.json beside it is of predictions by the networks that were not trained on the patient; evaluate the "
+                "network of one fold by fold<k>/model.pt, and predict other patients by inference.yaml"
+            )
+        return self.record.fold
 
     def load(self, network: Network) -> Network:
         """Load the weights into a network, and return it.

@@ -11,8 +11,9 @@ from typing import Any
 
 from monai_cpic.model_files.configuration import disagreements
 
-__all__ = ["TrainingRecord", "check_patients", "hashed", "versions"]
+__all__ = ["ALL_FOLDS", "TrainingRecord", "check_patients", "hashed", "versions"]
 
+ALL_FOLDS = "all"  # the fold of a model that averages the networks of all folds
 LENGTH_OF_TRAINING = frozenset({"max_epochs", "val_interval"})  # may change when a training goes on
 
 
@@ -42,7 +43,7 @@ class TrainingRecord:
         settings: the settings of the training and the parts of its network and preprocessing, as of
             :func:`~monai_cpic.model_files.described`.
         units: unit of each column of predictions.
-        fold: the validation fold.
+        fold: the validation fold; ``"all"`` for the mean of the networks of all folds, which has none.
         seed: the seed of folds, weights and batches.
         patients: the training patients, as of :func:`hashed`.
         versions: versions of the packages.
@@ -50,7 +51,7 @@ class TrainingRecord:
 
     settings: dict[str, Any]
     units: dict[str, str]
-    fold: int
+    fold: int | str
     seed: int
     patients: list[str]
     versions: dict[str, str] = field(default_factory=versions)

@@ -14,7 +14,15 @@ from monai_cpic.networks.decompositions import (
 from monai_cpic.networks.encoders import Encoder, PatchEncoder, PooledEncoder, PositionedEncoder, VoxelEncoder
 from monai_cpic.networks.families import ClassFamily, Family, HazardFamily, QuantileFamily
 from monai_cpic.networks.latent_field import LatentField
-from monai_cpic.networks.nets import CovariatesOnlyNet, CPICNet, ResNetRegressor, VolumeRegressor, paper_net, random_cells_net
+from monai_cpic.networks.nets import (
+    CovariatesOnlyNet,
+    CPICNet,
+    Ensemble,
+    ResNetRegressor,
+    VolumeRegressor,
+    paper_net,
+    random_cells_net,
+)
 from monai_cpic.networks.projections import (
     ChannelMaxima,
     ChannelMeans,
@@ -39,6 +47,7 @@ __all__ = [
     "Curriculum",
     "Decomposition",
     "Encoder",
+    "Ensemble",
     "Family",
     "FamilyReadout",
     "HazardFamily",

@@ -19,10 +19,11 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow, ckpt_export, verify_metadata, verify_net_in_out
 
-from monai_cpic.handlers import checkpoints
+from monai_cpic.handlers import OutputFolder, TrainingSaver, checkpoints
 from monai_cpic.model_files import read_model, write_model
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+ALL_FOLDS: dict[str, Any] = {"n_folds": 2, "max_epochs": 2, "val_interval": 1}
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,34 @@ class BundleRun:
         stop = {"max_epochs": 1, "val_interval": 1, "scheduler::total_steps": 2}  # an epoch is one batch
         self("train", dataset_dir=dataset_dir, output_dir=output_dir, **stop)
         self("train", dataset_dir=dataset_dir, output_dir=output_dir, max_epochs=2, val_interval=1, resume=True)
+        return Outputs(output_dir)
+
+    def interrupt_and_resume_all_folds(self, dataset_dir: Path, output_dir: Path) -> Outputs:
+        """A training of two folds that stops after the first epoch of the second and is continued."""
+        given: dict[str, Any] = {"dataset_dir": dataset_dir, "output_dir": output_dir, **ALL_FOLDS}
+        save, lock = TrainingSaver._write, OutputFolder.lock
+        saved: list[str] = []
+        locked: list[OutputFolder] = []
+
+        def interrupted(saver: TrainingSaver, checkpoint: Mapping[str, Any], filename: str) -> None:
+            save(saver, checkpoint, filename)
+            saved.append(filename)
+            if len(saved) == 3:
+                raise KeyboardInterrupt
+
+        def remembered(folder: OutputFolder) -> None:
+            lock(folder)
+            locked.append(folder)
+
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(TrainingSaver, "_write", interrupted)
+            patch.setattr(OutputFolder, "lock", remembered)
+            self("train", "all_folds", **given)
+        for folder in locked:  # as the end of a process does
+            folder.release()
+        first = (output_dir / "fold0" / "model.pt").stat().st_mtime_ns
+        self("train", "all_folds", resume=True, **given)
+        assert (output_dir / "fold0" / "model.pt").stat().st_mtime_ns == first, "a fold that has finished is kept"
         return Outputs(output_dir)
 
     def train_and_predict_in_the_papers_setting(self, cohort: Path, output_dir: Path, **inference: object) -> None:

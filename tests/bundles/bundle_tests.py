@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import pandas as pd
 import pytest
-from bundle_run import BundleRun, Outputs
+from bundle_run import ALL_FOLDS, BundleRun, Outputs
 
+from monai_cpic.model_files import read_model
 from monai_cpic.phantoms.simulation import Simulation
 
 __all__ = ["BundleTestCase"]
@@ -57,6 +58,50 @@ class BundleTestCase:
     def test_evaluation_gives_the_metrics_of_the_training(self, trained: Outputs, cohort: Path, tmp_path: Path) -> None:
         self.bundle("evaluate", dataset_dir=cohort, output_dir=tmp_path, model=trained.model)
         assert Outputs(tmp_path).metrics == trained.metrics
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def all_folds(cls, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Outputs:
+        """Two folds as one model, trained with an interruption."""
+        return cls.bundle.interrupt_and_resume_all_folds(cohort, tmp_path_factory.mktemp("all_folds"))
+
+    def test_each_of_all_folds_ends_as_its_own_training(self, all_folds: Outputs, cohort: Path, tmp_path: Path) -> None:
+        self.bundle("train", dataset_dir=cohort, output_dir=tmp_path, fold=1, **ALL_FOLDS)
+        single, fold = Outputs(tmp_path), Outputs(all_folds.folder / "fold1")
+        assert fold.metrics == single.metrics
+        pd.testing.assert_frame_equal(fold.predictions, single.predictions)
+
+    def test_all_patients_are_predicted_by_the_network_that_does_not_know_them(self, all_folds: Outputs) -> None:
+        folds = [Outputs(all_folds.folder / f"fold{fold}") for fold in range(2)]
+        metrics, table = all_folds.metrics, all_folds.predictions
+        assert metrics["network"] == "C-PIC" and metrics["folds"] == 2
+        assert metrics["evaluated_patients"] == sum(fold.metrics["evaluated_patients"] for fold in folds)
+        own = list(folds[0].predictions.columns[:4])  # without the intervals, which are calibrated on more patients
+        apart = pd.concat([fold.predictions for fold in folds])[own].sort_values(own[0], ignore_index=True)
+        pd.testing.assert_frame_equal(table[own].sort_values(own[0], ignore_index=True), apart)
+        assert set(pd.read_csv(all_folds.folder / "baselines.csv")["model"].value_counts()) == {len(table)}
+        assert metrics["intervals"]["expected_coverage"] == 0.6 and 0 <= metrics["intervals"]["coverage"] <= 1
+        assert (
+            metrics["intervals"]["patients"] + metrics["intervals"]["patients_of_unknown_truth"] == metrics["evaluated_patients"]
+        )
+
+    def test_new_patients_get_the_intervals_of_the_model_file(self, all_folds: Outputs, cohort: Path, tmp_path: Path) -> None:
+        given = {name: str(value) for name, value in self.inference.items()}
+        self.bundle("inference", dataset_dir=cohort, output_dir=tmp_path, model=all_folds.model, **given)
+        self.check_intervals(Outputs(tmp_path).predictions, read_model(all_folds.model).fitted["calibration"])
+
+    def check_intervals(self, table: pd.DataFrame, calibration: dict[str, float]) -> None:
+        """Check the columns ``low`` and ``high`` of predictions of new patients."""
+        raise NotImplementedError
+
+    def test_a_mean_of_all_folds_has_no_patients_to_evaluate(self, all_folds: Outputs, cohort: Path, tmp_path: Path) -> None:
+        said = self.bundle.refusal("evaluate", dataset_dir=cohort, output_dir=tmp_path, model=all_folds.model)
+        assert "is the mean of the networks of all folds" in said and "fold<k>/model.pt" in said
+
+    def test_finished_folds_with_other_settings_are_refused(self, all_folds: Outputs, cohort: Path) -> None:
+        given = {**ALL_FOLDS, "resume": True, "learning_rate": 0.1}
+        said = self.bundle.refusal("train", "all_folds", dataset_dir=cohort, output_dir=all_folds.folder, **given)
+        assert "fold0 is of another training" in said and "learning_rate: 0.1 (now), 0.005 (saved)" in said
 
     def test_another_fold_or_cohort_is_refused(self, trained: Outputs, cohort: Path, tmp_path: Path) -> None:
         resumed = {"max_epochs": 2, "val_interval": 1, "resume": True}

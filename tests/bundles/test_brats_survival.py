@@ -43,6 +43,11 @@ class TestBraTS(BundleTestCase):
     def test_the_report_has_curves_scatter_and_two_scans(self, trained: Outputs) -> None:
         assert trained.pictures == 4
 
+    def check_intervals(self, table: pd.DataFrame, calibration: dict[str, float]) -> None:
+        low, high = table["Survival_days"] - calibration["below"], table["Survival_days"] + calibration["above"]
+        assert table["low"].tolist() == pytest.approx(low.clip(lower=0).tolist())
+        assert table["high"].tolist() == pytest.approx(high.clip(lower=0).tolist())
+
     def test_inference_predicts_a_patient_as_the_evaluation_did(self, trained: Outputs, cohort: Path, tmp_path: Path) -> None:
         self.bundle("inference", dataset_dir=cohort, output_dir=tmp_path, model=trained.model, table="survival_info.csv")
         predicted = Outputs(tmp_path)

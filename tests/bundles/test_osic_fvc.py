@@ -42,6 +42,12 @@ class TestOSIC(BundleTestCase):
     def test_the_report_has_curves_scatter_patients_and_two_scans(self, trained: Outputs) -> None:
         assert trained.pictures == 5
 
+    def check_intervals(self, table: pd.DataFrame, calibration: dict[str, float]) -> None:
+        for end, quantile in (("low", "q20"), ("high", "q80")):
+            assert table[end].tolist() == pytest.approx(
+                (table["q50"] + calibration["factor"] * (table[quantile] - table["q50"])).tolist()
+            )
+
     def test_inference_predicts_the_asked_weeks_of_new_patients(self, trained: Outputs, cohort: Path, tmp_path: Path) -> None:
         self.bundle("inference", dataset_dir=cohort, output_dir=tmp_path, model=trained.model, weeks="[0,52]")
         predicted = Outputs(tmp_path)

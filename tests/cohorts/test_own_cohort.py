@@ -18,7 +18,7 @@ from monai.engines import SupervisedEvaluator
 from monai.handlers import from_engine
 from torch import Tensor, nn
 
-from monai_cpic.cohorts import Baseline, Cohort, PatientPredictions, write_evaluation, write_inference
+from monai_cpic.cohorts import Baseline, Cohort, OffsetIntervals, PatientPredictions, write_evaluation, write_inference
 from monai_cpic.data import Volume, list_collate, open_volume
 from monai_cpic.handlers import History, PrepareRows, ScreenScans
 from monai_cpic.networks import VolumeRegressor
@@ -160,6 +160,44 @@ def test_a_cohort_of_ones_own_goes_through_the_evaluation(
     assert sentence in page and "25 (20 to 30)" in page
     assert page.count("data:image/png") == 3  # curve, two scans
     assert "C-PIC: 3 training patients, 2 evaluated" in page and "2 of 120 voxels were encoded, and 1 in the padding" in page
+
+
+class AgesWithIntervals(Ages):
+    """The same, with intervals."""
+
+    intervals = OffsetIntervals(0.2, lambda item: 10 * item["label"].expand(-1, 2))
+
+
+def test_intervals_are_calibrated_on_other_patients(ages: list[dict[str, Any]], tmp_path: Path) -> None:
+    cohort, network = AgesWithIntervals(), Sees("C-PIC", None)
+    predictions = predicted(ages, 0.0)
+    predictions.outputs = [output + error for output, error in zip(predictions.outputs, (1, 2, 3, 4, 5), strict=True)]
+    metrics = write_evaluation(tmp_path, cohort, ages, predictions, predictions, network, History())["intervals"]
+    assert (metrics["expected_coverage"], metrics["patients"], metrics["patients_of_unknown_truth"]) == (0.2, 5, 0)
+    assert metrics["groups"] == {"size: short": {"patients": 4, "coverage": 0.25}, "size: tall": {"patients": 1, "coverage": 0.0}}
+    assert metrics["coverage"] == pytest.approx(0.2)
+    written = pd.read_csv(tmp_path / "predictions.csv")  # of four errors the third largest and the third smallest
+    assert (written["age"] - written["low"]).tolist() == pytest.approx([4, 4, 4, 3, 3])
+    assert (written["age"] - written["high"]).tolist() == pytest.approx([3, 3, 2, 2, 2])
+    assert "Coverage by group" in (tmp_path / "report.html").read_text()
+
+    few = predicted(ages[:1], 1.0)
+    assert write_evaluation(tmp_path, cohort, ages, few, few, network, History())["intervals"] is None
+    assert "There are none: a coverage of 0.6 needs at least 2" in (tmp_path / "report.html").read_text()
+
+
+def test_new_patients_get_the_intervals_of_the_model_file(ages: list[dict[str, Any]], tmp_path: Path) -> None:
+    cohort, predictions, network = AgesWithIntervals(), predicted(ages, 3.0), Sees("C-PIC", None)
+    screening = ScreenScans(CohortProfile((), (), (), {}, {}), network)
+    screening.warnings = {item["patient"]: [] for item in ages}
+    write_inference(tmp_path, cohort, predictions, network, screening, cohort.calibrate(ages, predictions.outputs))
+    table = pd.read_csv(tmp_path / "predictions.csv")
+    assert table["low"].tolist() == table["high"].tolist() == pytest.approx(table["true"].tolist()), "all errors are 3"
+    assert "true value of 20 % of new patients" in (tmp_path / "report.html").read_text()
+    write_inference(tmp_path, cohort, predictions, network, screening)
+    assert "low" not in pd.read_csv(tmp_path / "predictions.csv")
+    assert "too few patients to hold out" in (tmp_path / "report.html").read_text()
+    assert Ages().calibrate(ages, predictions.outputs) is None
 
 
 def test_a_run_names_the_network_that_it_ran(ages: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -32,9 +32,10 @@ from monai_cpic.cohorts.baselines.survival import (
 )
 from monai_cpic.cohorts.brats.classes import class_table
 from monai_cpic.cohorts.brats.figures import predicted_against_true_days
-from monai_cpic.cohorts.brats.items import COVARIATES, FIVE_YEARS, patient_item
+from monai_cpic.cohorts.brats.items import COVARIATES, FIVE_YEARS, patient_item, possible_survival
 from monai_cpic.cohorts.brats.scans import MODALITIES, checked_scans, count_unlisted
 from monai_cpic.cohorts.brats.survival_table import check_survival, read_survival_lines
+from monai_cpic.cohorts.intervals import OffsetIntervals
 from monai_cpic.cohorts.tables import known_exclusions
 from monai_cpic.data import LazyVolume
 from monai_cpic.metrics import concordance_index, survival_scores
@@ -77,6 +78,7 @@ class BraTSCohort(Cohort):
     title = "Survival from brain MRI"
     covariates = COVARIATES
     targets = ("survival_days", "died", "label")
+    intervals = OffsetIntervals(0.6, possible_survival, lowest=0.0)
     higher_is_better = False
     scores_caption = (
         "RMSE in days over all patients who died; concordance index over all patients; the challenge's scores over patients "
@@ -182,7 +184,8 @@ class BraTSCohort(Cohort):
         report.add_figure("Predicted against true", predicted_against_true_days(table), "Dotted: limits of the classes.")
 
     def report_predictions(self, report: Report, table: pd.DataFrame) -> None:
-        columns = ["Brats20ID", "Survival_days", "Age", "Extent_of_Resection"]
+        asked = ("Brats20ID", "Survival_days", "low", "high", "Age", "Extent_of_Resection")
+        columns = [name for name in asked if name in table]
         report.add_table("Predicted survival", table[columns], "In days; age in years.")
 
     def sampled_voxels(self, volume: LazyVolume, points: Tensor) -> Figure:

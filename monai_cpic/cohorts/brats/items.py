@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
-__all__ = ["COVARIATES", "FIVE_YEARS", "patient_item"]
+__all__ = ["COVARIATES", "FIVE_YEARS", "patient_item", "possible_survival"]
 
 COVARIATES = ("(age - 61 years) / 12 years", "gross total resection", "subtotal resection")
 """The columns of ``covariates``. Scales are fixed, not fitted, so that a prediction needs only its own patient."""
@@ -33,3 +35,12 @@ def patient_item(row: Mapping[str, Any], scan: list[str]) -> dict[str, Any]:
         "label": torch.tensor([[row["Survival_days"] / FIVE_YEARS, row["died"]]], dtype=torch.float32),
         "image": scan,
     }
+
+
+def possible_survival(item: Mapping[str, Any]) -> Tensor:
+    """The days between which a patient's survival lies, ``[1, 2]``, see :class:`~monai_cpic.cohorts.intervals.Intervals`.
+
+    Twice the same for the dead, the days until last seen and infinity for the living, NaN if nothing is known.
+    """
+    days = item["survival_days"]
+    return torch.tensor([[days, days if item["died"] or math.isnan(days) else math.inf]])

@@ -25,8 +25,9 @@ from torch import Tensor
 from monai_cpic.cohorts.base import Cohort
 from monai_cpic.cohorts.baselines import Baseline
 from monai_cpic.cohorts.baselines.fvc import BaselineAndMeanSlope, ConstantFVC, FVCRidge
+from monai_cpic.cohorts.intervals import ScaledIntervals
 from monai_cpic.cohorts.osic.figures import fvc_curves, predicted_against_measured
-from monai_cpic.cohorts.osic.items import CHANGE_UNIT, COVARIATES, QUANTILES, patient_item
+from monai_cpic.cohorts.osic.items import CHANGE_UNIT, COVARIATES, QUANTILES, measured_fvc, patient_item
 from monai_cpic.cohorts.osic.scans import check_scans, scan_folders
 from monai_cpic.cohorts.osic.visits_table import COLUMNS, check_visits
 from monai_cpic.cohorts.tables import known_exclusions, read_lines
@@ -72,6 +73,7 @@ class OSICCohort(Cohort):
     covariates = COVARIATES
     targets = ("fvc", "label")
     rows = "visits"
+    intervals = ScaledIntervals(0.6, measured_fvc)  # between the quantiles 0.2 and 0.8
     higher_is_better = True
     scores_caption = (
         "Modified Laplace log-likelihood (higher is better, at most -4.595), pinball loss in ml (lower is better), and the share "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-__all__ = ["CHANGE_UNIT", "COVARIATES", "QUANTILES", "RATE_UNIT", "patient_item"]
+__all__ = ["CHANGE_UNIT", "COVARIATES", "QUANTILES", "RATE_UNIT", "measured_fvc", "patient_item"]
 
 COVARIATES = (
     "weeks since baseline / 52",
@@ -50,6 +50,12 @@ def patient_item(scan: Path, visits: pd.DataFrame, weeks: list[int] | None) -> d
         "covariates": _covariates(baseline, asked),
         "baseline_fvc": float(baseline["FVC"]),
     }
+
+
+def measured_fvc(item: Mapping[str, Any]) -> Tensor:
+    """The true FVC of each row, ml, twice: ``[V, 2]``, see :class:`~monai_cpic.cohorts.intervals.Intervals`."""
+    fvc: Tensor = item["fvc"]
+    return fvc[:, None].expand(-1, 2)
 
 
 def _covariates(baseline: pd.Series, weeks: Sequence[int]) -> Tensor:
