@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from monai_cpic.data.affine import check_affine
 from monai_cpic.data.gather.read_patches import ReadPatches
 from monai_cpic.data.gather.sampling import Sampling
 from monai_cpic.data.pyramid.geometry import block_centres, checked_steps, factors_below, factors_of_step, level_shape
@@ -70,6 +71,9 @@ class LazyVolume:
             patches are 0.
         read: patches that have been read in advance.
         modality: as DICOM names it, such as ``"CT"`` or ``"MR"``; None if the files do not say.
+
+    Raises:
+        ValueError: if the affine is not finite or singular: it places no voxel, and resampling by it would give NaN.
     """
 
     source: Source
@@ -79,6 +83,9 @@ class LazyVolume:
     intensity: tuple[Callable[[Tensor], Any] | LazyVolume, ...] = ()
     read: ReadPatches | None = None
     modality: str | None = None
+
+    def __post_init__(self) -> None:
+        check_affine(self.affine.numpy(), self.key or "the volume")
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from monai_cpic.data import Volume
 from monai_cpic.distributed import joint_rows
 from monai_cpic.networks.decompositions import Decomposition
 from monai_cpic.networks.encoders import Encoder
-from monai_cpic.networks.grid import check_volume
+from monai_cpic.networks.grid import check_volume, finite_patches
 from monai_cpic.networks.latent_field import LatentField, grid_positions
 from monai_cpic.networks.sampled_field import SampledField
 from monai_cpic.tensor_train.threads import backward_in_one_thread, threads
@@ -68,7 +68,9 @@ class TTBottleneck(nn.Module):
         """The volumes' standardised latent fields (float64, on the CPU), in the order of ``volumes``.
 
         Raises:
-            ValueError: if the channels of a volume differ from those of the encoder, or it is larger than the grid.
+            ValueError: if the channels of a volume differ from those of the encoder, it is larger than the grid, or it has voxels
+                that are NaN or infinite.
+            FloatingPointError: if the encoder makes such values of finite voxels.
         """
         for volume in volumes:
             check_volume(volume, self.encoder.in_channels, self.decomposition.spatial_shape)
@@ -110,19 +112,33 @@ class TTBottleneck(nn.Module):
         """Update the running statistics of the encoder and of each latent channel from random points; the first batch sets them.
 
         The points depend on the step alone and the patches of all processes are gathered, so that several processes compute the
-        same statistics as one process with the joint batch.
+        same statistics as one process with the joint batch.  Statistics that would not be finite are not kept.
+
+        Raises:
+            ValueError: if a voxel is NaN or infinite.
+            FloatingPointError: if the encoder's output is.
         """
         step = self._step
         generator = torch.Generator().manual_seed(step)
         relative = torch.rand(STATISTICS_POINTS, len(field.spatial_shape), generator=generator)
         points = (relative * field.extents[:, None]).long()
         size, steps = self.encoder.receptive_field, self.encoder.steps
-        patches = [volume.gather(own, size, steps=steps) for volume, own in zip(field.volumes, points, strict=True)]
+        patches = [finite_patches(volume, own, size, steps) for volume, own in zip(field.volumes, points, strict=True)]
         running = [layer for layer in self.modules() if isinstance(layer, _BatchNorm)]
         for layer in running:
             layer.momentum = 0.1 if step else 1.0
             layer.train()
+        statistics = [buffer for layer in running for buffer in layer.buffers()]
+        before = [buffer.clone() for buffer in statistics]
         where = grid_positions(points.flatten(0, 1), field.spatial_shape)
         self.standardise(self.latent(joint_rows(torch.cat(patches)), joint_rows(where)))
         for layer in running:
             layer.eval()
+        if not all(buffer.isfinite().all() for buffer in statistics):
+            for buffer, value in zip(statistics, before, strict=True):
+                buffer.copy_(value)
+            names = ", ".join(str(volume.key or "a volume") for volume in field.volumes)
+            raise FloatingPointError(
+                f"{names}: the encoder gives values that are NaN or infinite, from finite voxels; its weights have diverged, or "
+                "the intensities are too large for it: scale them, or lower the learning rate"
+            )

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from monai_cpic.data import Volume
+from monai_cpic.networks.grid import finite_patches
 from monai_cpic.tensor_train import Memory
 
 __all__ = ["LatentField", "grid_positions"]
@@ -34,6 +35,9 @@ class LatentField:
         steps: distances between their voxels, see :meth:`~monai_cpic.data.LazyVolume.gather`.
         checkpointing: in the backward pass, read and encode the patches again, chunk by chunk, instead of keeping the encoder's
             intermediate values.
+
+    Values are finite: a voxel that is not raises a ``ValueError``, an encoder's output that is not a ``FloatingPointError``, both
+    with the name of the volume.
     """
 
     def __init__(
@@ -128,11 +132,19 @@ class LatentField:
         members, counts = torch.unique_consecutive(keys // self._points_per_volume, return_counts=True)
         points = self._points(keys)
         parts = zip(members.tolist(), points.split(counts.tolist()), strict=True)
-        patches = torch.cat([self._batch[member].gather(part, self._size, steps=self._steps) for member, part in parts])
+        patches = torch.cat([finite_patches(self._batch[member], part, self._size, self._steps) for member, part in parts])
         calls = zip(
             patches.split(POINTS_PER_CALL), grid_positions(points, self.spatial_shape).split(POINTS_PER_CALL), strict=True
         )
-        return torch.cat([self._encode_patches(part, positions) for part, positions in calls])
+        vectors = torch.cat([self._encode_patches(part, positions) for part, positions in calls])
+        bad = ~vectors.detach().isfinite().all(1)
+        if bad.any():
+            volume = self._batch[int(members.repeat_interleave(counts)[bad][0])]
+            raise FloatingPointError(
+                f"{volume.key or 'a volume'}: the encoder gives values that are NaN or infinite at {points[bad][0].tolist()}; "
+                "its weights have diverged, or the intensities are too large for it: scale them, or lower the learning rate"
+            )
+        return vectors
 
     def _points(self, keys: Tensor) -> Tensor:
         """Grid points ``[N, D]`` of keys."""

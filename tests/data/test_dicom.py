@@ -16,11 +16,20 @@ import SimpleITK
 import torch
 from monai.transforms import LoadImage
 from numpy.typing import NDArray
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    EnhancedCTImageStorage,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    generate_uid,
+)
 
 from monai_cpic.data import LazyVolume, open_volume
 from monai_cpic.data.sources import MappedSource
+from monai_cpic.phantoms.dicom_writer import write_ct_series
 from monai_cpic.testing import ReaderTestCase
 
 SERIES = generate_uid()
@@ -48,7 +57,7 @@ def write_slice(path: Path, number: int, edit: Edit | None = None, shape: tuple[
     dataset.PixelData = (np.arange(shape[0] * shape[1], dtype="<i2") + 100 * number).tobytes()
     if edit is not None:
         edit(dataset, number)
-    dataset.save_as(path, enforce_file_format=True)
+    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
 
 
 def write_series(folder: Path, count: int = 6, edit: Edit | None = None) -> Path:
@@ -176,6 +185,38 @@ def test_values_beyond_int16_and_fractions_are_kept(tmp_path: Path, cache: Path)
         np.testing.assert_array_equal(voxels(volume), np.stack(found, -1))
 
 
+@pytest.mark.parametrize(("signed", "bits"), [(0, 12), (0, 16), (1, 16)])
+def test_values_do_not_depend_on_how_they_are_shown(tmp_path: Path, cache: Path, signed: int, bits: int) -> None:
+    def inverted(dataset: FileDataset, number: int) -> None:
+        dataset.PhotometricInterpretation = "MONOCHROME1"
+        dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = bits, bits - 1, signed
+        dataset.RescaleSlope = 2
+
+    folder = write_series(tmp_path / "scan", 4, inverted)
+    expected = [pydicom.dcmread(folder / f"{n}.dcm").pixel_array.T * 2.0 - 1024 for n in range(1, 5)]
+    np.testing.assert_array_equal(voxels(open_volume(folder, cache_dir=cache)), np.stack(expected, -1))
+
+
+def test_how_compressed_values_are_shown(tmp_path: Path, cache: Path) -> None:
+    hu = np.random.default_rng(0).integers(-1000, 1000, (3, 16, 16)).astype(np.int16)
+    write_ct_series(tmp_path, hu, (2, 1, 1), (0, 0, 0), patient="P", compressed=True)
+    for path in tmp_path.glob("*.dcm"):
+        path.write_bytes(path.read_bytes().replace(b"MONOCHROME2 ", b"MONOCHROME1 "))
+    np.testing.assert_array_equal(voxels(open_volume(tmp_path, cache_dir=cache)), hu.T)
+
+
+@pytest.mark.parametrize("drift", [(0.0, 1.1), (-0.3, 0.6)])
+def test_a_tilted_gantry_gives_the_affine_of_monai(tmp_path: Path, cache: Path, drift: tuple[float, float]) -> None:
+    def tilted(dataset: FileDataset, number: int) -> None:
+        dataset.ImagePositionPatient = [-10.0 + drift[0] * number, -20.0 + drift[1] * number, 30.0 + 2.5 * number]
+
+    folder = write_series(tmp_path / "scan", 6, tilted)
+    image = LoadImage(reader="PydicomReader", image_only=True, ensure_channel_first=True)(folder)
+    volume = open_volume(folder, cache_dir=cache)
+    np.testing.assert_allclose(volume.affine, image.affine, atol=1e-6)
+    np.testing.assert_allclose(volume.affine[:3, 2], [-drift[0], -drift[1], 2.5], atol=1e-9)
+
+
 def test_one_slice_is_a_volume(tmp_path: Path, cache: Path) -> None:
     volume = open_volume(write_series(tmp_path / "scan", 1), cache_dir=cache)
     assert volume.shape == (1, 5, 6, 1)
@@ -301,6 +342,10 @@ def test_a_header_number_that_is_none(tmp_path: Path, cache: Path) -> None:
     (folder / "4.dcm").write_bytes(content.replace(b"2.5 ", b"2,5 "))
     with pytest.raises(ValueError, match=r"4\.dcm: '2,5' in \(0018,0050\) is not a number"):
         open_volume(folder, cache_dir=cache)
+    for old, new in {b"0.5\\0.75": b"0.5\\0,75", b"-10.0\\-20.0": b"-10.0/-20.0", b"0.0\\1.0\\": b"0.0\\inf\\"}.items():
+        (folder / "4.dcm").write_bytes(content.replace(old, new))  # GDCM would take 1 mm, no position, the identity
+        with pytest.raises(ValueError, match=r"4\.dcm: .* is not \d numbers"):
+            open_volume(folder, cache_dir=cache)
 
 
 def test_frames_and_colours(tmp_path: Path, cache: Path) -> None:
@@ -315,6 +360,95 @@ def test_frames_and_colours(tmp_path: Path, cache: Path) -> None:
 
     refused(write_series(tmp_path / "frames", 1, frames), cache, "3 frames")
     refused(write_series(tmp_path / "colours", 1, colours), cache, "colour")
+
+
+def test_short_voxels_in_any_transfer_syntax(tmp_path: Path, cache: Path) -> None:
+    """With an icon that is larger than the slice."""
+    for syntax in (ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian):
+
+        def shorten(dataset: FileDataset, number: int) -> None:
+            dataset.file_meta.TransferSyntaxUID = syntax  # noqa: B023
+            dataset["PixelData"].VR = "OW"
+            icon = Dataset()
+            icon.PixelData = bytes(600)
+            icon["PixelData"].VR = "OW"
+            dataset.IconImageSequence = [icon]
+            if number == 2:
+                dataset.PixelData = dataset.PixelData[:-20]
+
+        refused(write_series(tmp_path / syntax, edit=shorten), cache, r"3\.dcm is truncated: it has 40 bytes of voxels")
+
+
+def test_frames_of_an_enhanced_object_are_refused_by_name(tmp_path: Path, cache: Path) -> None:
+    for frames in (1, 3):
+
+        def enhanced(dataset: FileDataset, number: int) -> None:
+            dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
+            dataset.NumberOfFrames, dataset.PixelData = frames, dataset.PixelData * frames  # noqa: B023
+
+        folder = write_series(tmp_path / str(frames), 1, enhanced)
+        refused(folder, cache, rf"1\.dcm holds {frames} frames \(Enhanced CT Image Storage\)")
+
+
+@pytest.mark.parametrize("slope", ["inf", "nan", "1e400", "0", "2,5"])
+def test_a_slope_that_is_none(tmp_path: Path, cache: Path, slope: str) -> None:
+    def fraction(dataset: FileDataset, number: int) -> None:
+        dataset.RescaleSlope = "1.2345678" if number == 3 else 1
+
+    folder = write_series(tmp_path / "scan", edit=fraction)
+    content = (folder / "4.dcm").read_bytes()
+    (folder / "4.dcm").write_bytes(content.replace(b"1.2345678 ", slope.encode().ljust(10)))
+    refused(folder, cache, r"4\.dcm: .*(is not a number|slope is 0)")
+
+
+def test_values_beyond_float32_are_refused(tmp_path: Path, cache: Path) -> None:
+    def steep(dataset: FileDataset, number: int) -> None:
+        dataset.RescaleSlope = "1e38"
+
+    refused(write_series(tmp_path / "scan", 2, steep), cache, r"\.dcm has values up to 1\.29e\+40|\.dcm has values .*float32")
+
+
+def test_a_slice_that_is_stored_in_another_way(tmp_path: Path, cache: Path) -> None:
+    def unsigned(dataset: FileDataset, number: int) -> None:
+        dataset.PixelRepresentation = 0 if number == 4 else 1
+
+    def inverted(dataset: FileDataset, number: int) -> None:
+        dataset.PhotometricInterpretation = "MONOCHROME1" if number == 4 else "MONOCHROME2"
+
+    def unscaled(dataset: FileDataset, number: int) -> None:
+        if number == 4:
+            del dataset.RescaleSlope
+
+    refused(write_series(tmp_path / "unscaled", edit=unscaled), cache, r"different entries.*first odd one is 5\.dcm")
+    refused(write_series(tmp_path / "unsigned", edit=unsigned), cache, r"different stored numbers.*first odd one is 5\.dcm")
+    refused(write_series(tmp_path / "inverted", edit=inverted), cache, r"different photometric .*first odd one is 5\.dcm")
+
+
+@pytest.mark.parametrize("number", [0, 3, 5])
+def test_a_slice_beside_the_others(tmp_path: Path, cache: Path, number: int) -> None:
+    def beside(dataset: FileDataset, slice_number: int) -> None:
+        if slice_number == number:
+            dataset.ImagePositionPatient = [40.0, -20.0, 30.0 + 2.5 * slice_number]
+
+    refused(write_series(tmp_path / "scan", edit=beside), cache, rf"\b{number + 1}\.dcm.* lie beside each other by 50 mm more")
+
+
+def test_two_slices_beside_each_other(tmp_path: Path, cache: Path) -> None:
+    def beside(dataset: FileDataset, number: int) -> None:
+        dataset.ImagePositionPatient = [-10.0 + 3 * number, -20.0, 30.0 + 2.5 * number]
+
+    refused(write_series(tmp_path / "scan", edit=beside), cache, "3 mm beside each other and 2.5 mm apart")
+
+
+def test_a_file_that_may_be_a_slice(tmp_path: Path, cache: Path) -> None:
+    folder = write_series(tmp_path / "scan")
+    last = (folder / "6.dcm").rename(folder / "I6")
+    content = last.read_bytes()
+    last.write_bytes(b"x" * 200 + content[200:])
+    refused(folder, cache, r"I6 is not DICOM: it may be a damaged slice")
+    last.unlink()
+    (folder / "6.dcm").symlink_to(tmp_path / "gone.dcm")
+    refused(folder, cache, r"6\.dcm is not a file, or a link to none")
 
 
 # ---- real scans ----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from monai.transforms import LoadImage
 from numpy.typing import NDArray
 
 from monai_cpic.data import LazyVolume, open_volume
+from monai_cpic.data.readers.itk_files import data_files
 from monai_cpic.testing import ReaderTestCase
 
 TURN = (0.8, -0.6, 0.0, 0.6, 0.8, 0.0, 0.0, 0.0, -1.0)
@@ -35,6 +37,11 @@ def image_of(values: NDArray[Any], components: bool = False) -> SimpleITK.Image:
 def save(path: Path, made: SimpleITK.Image, compressed: bool = False) -> Path:
     SimpleITK.WriteImage(made, str(path), compressed)
     return path
+
+
+def made_voxels(made: SimpleITK.Image) -> NDArray[Any]:
+    """``[1, X, Y, Z]``."""
+    return SimpleITK.GetArrayFromImage(made).T[None]
 
 
 def voxels(volume: LazyVolume) -> np.ndarray:
@@ -132,9 +139,85 @@ def test_truncated(tmp_path: Path, name: str, compressed: bool) -> None:
 
 def test_broken(tmp_path: Path) -> None:
     (tmp_path / "scan.mha").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"scan.mha is truncated, damaged"):
+    with pytest.raises(ValueError, match=r"scan.mha is truncated, damaged or no MetaImage file"):
         open_volume(tmp_path / "scan.mha", cache_dir=tmp_path / "cache")
     path = save(tmp_path / "scan.mhd", image())
     (tmp_path / "scan.raw").unlink()
     with pytest.raises(ValueError, match=r"scan.mhd is .*without its data file"):
         open_volume(path, cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", ["scan.mha", "scan.mhd", "scan.nrrd", "scan.nhdr"])
+def test_any_damage_to_compressed_voxels_is_noticed(tmp_path: Path, name: str) -> None:
+    """SimpleITK prints that it could not unpack them, and gives what is in memory."""
+    path = save(tmp_path / name, image(), compressed=True)
+    data = next((file for file in tmp_path.iterdir() if file.suffix in (".zraw", ".gz")), path)
+    content = data.read_bytes()
+    begin = max(content.find(b"LOCAL\n") + 6, content.find(b"\n\n") + 2) if data == path else 0
+    for bit in np.random.default_rng(0).integers(8 * begin + 160, 8 * len(content), 40).tolist():
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        data.write_bytes(damaged)
+        with pytest.raises(ValueError, match=rf"{name} is .*damaged"):
+            open_volume(path, cache_dir=tmp_path / "cache")
+
+
+HEADERS = [
+    ("NDims = 3", "NDims = 1e30"),
+    ("NDims = 3", "NDims = 5"),
+    ("NDims = 3", "NDims = 3\nNDims = 2"),
+    ("DimSize = 7 6 5", "DimSize = 7 0 5"),
+    ("DimSize = 7 6 5", "DimSize = 7 -6 5"),
+    ("DimSize = 7 6 5", "DimSize = 7 6"),
+    ("DimSize = 7 6 5", "DimSize = 99999999 99999999 5"),
+    ("DimSize = 7 6 5\n", ""),
+    ("MET_SHORT", "MET_STRING"),
+    ("CompressedData = ", "\x1eCompressedData = "),
+    ("LOCAL\n", "LOCAL\n\n"),
+    ("ElementSpacing = 0.69999999999999996", "ElementSpacing = nan"),
+    ("ElementSpacing = 0.69999999999999996", "ElementSpacing = 0"),
+]
+COMPRESSED = [
+    ("CompressedDataSize = ", "CompressedDataSize = 9"),
+    ("CompressedDataSize = ", "CompressedDataSize = -"),
+    ("CompressedDataSize", "Size"),
+]
+
+
+@pytest.mark.parametrize(
+    ("compressed", "entry", "other"), [(c, *entries) for c in (False, True) for entries in HEADERS + c * COMPRESSED]
+)
+def test_broken_headers_are_refused_before_simpleitk_sees_them(tmp_path: Path, compressed: bool, entry: str, other: str) -> None:
+    path = save(tmp_path / "scan.mha", image(), compressed)
+    content = path.read_bytes()
+    assert entry.encode() in content
+    path.write_bytes(content.replace(entry.encode(), other.encode(), 1))
+    with pytest.raises(ValueError, match=re.escape(str(path))):
+        open_volume(path, cache_dir=tmp_path / "cache")
+
+
+@pytest.mark.parametrize(("name", "entry"), [("scan.mhd", "ElementDataFile = "), ("scan.nhdr", "data file: ")])
+def test_data_files(tmp_path: Path, name: str, entry: str) -> None:
+    made = image("uint8")
+    folder, cache = tmp_path / "folder", tmp_path / "cache"
+    folder.mkdir()
+    path = save(folder / name, made)
+    header = re.sub(rf"{entry}.*\n", "", path.read_text())
+    slices = SimpleITK.GetArrayFromImage(made)
+    (folder / "scan.raw").rename(tmp_path / "scan.raw")
+    for elsewhere in ("x/../../scan.raw", "../scan.raw", str(tmp_path / "scan.raw")):
+        path.write_text(f"{header}{entry}{elsewhere}\n")
+        with pytest.raises(ValueError, match=rf"{name} reads its voxels from .*scan.raw, outside its folder; .*outside=True"):
+            open_volume(path, cache_dir=cache)
+    np.testing.assert_array_equal(voxels(open_volume(path.parent / name, cache_dir=cache, outside=True)), made_voxels(made))
+    for k, values in enumerate(slices):
+        (folder / f"part{k}.raw").write_bytes(values.tobytes())
+    dimension = " 2" if name.endswith("nhdr") else ""
+    for value in (f"LIST{dimension}\n" + "\n".join(f"part{k}.raw" for k in range(5)), f"part%d.raw 0 4 1{dimension}"):
+        path.write_text(f"{header}{entry}{value}\n")
+        assert data_files(path) == [folder / f"part{k}.raw" for k in range(5)]
+        np.testing.assert_array_equal(voxels(open_volume(path, cache_dir=cache)), made_voxels(made))
+    for value in ("part%d.raw 0 4 0", "part%d.raw 0 4000000 1", "part%q.raw 0 4 1", "part%d.raw a 4 1"):
+        path.write_text(f"{header}{entry}{value}\n")
+        with pytest.raises(ValueError, match=rf"{name}: '{value}' does not name data files"):
+            open_volume(path, cache_dir=cache)

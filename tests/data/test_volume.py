@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import copy
+import gzip
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -17,7 +22,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader as TorchDataLoader
 from torch.utils.data import default_collate
 
-from monai_cpic.data import LazyVolume, Sampling, list_collate, open_volume, sources
+from monai_cpic.data import LazyVolume, Sampling, list_collate, open_function, open_volume, sources
 from monai_cpic.data.sources import mapped
 from monai_cpic.testing import ReaderTestCase, VolumeTestCase
 
@@ -143,6 +148,92 @@ def test_refused_sources(tmp_path: Path) -> None:
         open_volume(tmp_path / "scan.txt")
     with pytest.raises(TypeError, match="int"):
         open_volume(3)  # type: ignore[arg-type]  # as a user may
+
+
+BROKEN = {
+    "has numbers that are not finite": [np.nan, np.inf, -np.inf],
+    "is singular": [0.0],
+}
+
+
+@pytest.mark.parametrize(("fault", "value"), [(fault, value) for fault, values in BROKEN.items() for value in values])
+def test_affines_that_place_no_voxel_are_refused(tmp_path: Path, fault: str, value: float) -> None:
+    affine = np.diag([0.7, value, 2.5, 1.0])
+    with pytest.raises(ValueError, match=f"the volume: its affine .*{fault}"):
+        open_volume(MetaTensor(torch.zeros(1, 4, 4, 4), affine=torch.from_numpy(affine)))
+    with pytest.raises(ValueError, match=f"the volume: its affine .*{fault}"):
+        open_function(lambda x, y, z: x + y + z, (1, 4, 4, 4), torch.from_numpy(affine))
+    content = bytearray(nibabel.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)).to_bytes())
+    content[296:312] = affine[1].astype("<f4").tobytes()  # srow_y
+    for name, packed in {"scan.nii": bytes(content), "scan.nii.gz": gzip.compress(bytes(content))}.items():
+        (tmp_path / name).write_bytes(packed)
+        with pytest.raises(ValueError, match=f"{name}: its affine .*{fault}"):
+            open_volume(tmp_path / name, cache_dir=tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_any_spacing_and_shear_that_is_not_singular() -> None:
+    for affine in (np.diag([1e-200, 1e200, 1, 1.0]), np.array([[1, 0.9, 0, 0], [0, 0.1, 0, 0], [0, 0, 3, 0], [0, 0, 0, 1.0]])):
+        open_function(lambda x, y, z: x + y + z, (1, 4, 4, 4), torch.from_numpy(affine))
+    with pytest.raises(ValueError, match="ends in a row other"):
+        open_function(lambda x, y, z: x + y + z, (1, 4, 4, 4), 2 * torch.eye(4))
+
+
+def test_options_that_nobody_has_are_refused(files: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"0.npy: got an unexpected keyword argument 'spacings': .npy has no such option"):
+        open_volume(files[0], spacings=2)
+    with pytest.raises(TypeError, match=r"an array has no options, got \{'cache_dir': 'cache'\}"):
+        open_volume(torch.zeros(1, 4, 4, 4), cache_dir="cache")
+    opened = open_volume(files[0], cache_dir=tmp_path / "cache")
+    with pytest.raises(TypeError, match=r"0.npy'\) has been opened: give it fill=3.0"):
+        open_volume(opened, fill=3.0)
+    opened.coarser(2).gather(torch.tensor([[1, 1, 1]]), 1)
+    assert (tmp_path / "cache").exists()
+
+
+NPY_HEADERS = [
+    b"{'descr'",
+    b"{" * 20,
+    b"\xff" * 6,
+    b"{'descr': '<i2', 'fortran_order': False, 'shape': (1, 9e99, 4, 4)}",
+    b"(" * 99,
+]
+
+
+@pytest.mark.parametrize("header", NPY_HEADERS)
+def test_damaged_npy_headers_are_named(tmp_path: Path, header: bytes) -> None:
+    path = tmp_path / "scan.npy"
+    np.save(path, np.zeros((1, 4, 4, 4), np.int16))
+    content = path.read_bytes()
+    path.write_bytes(content[:10] + header.ljust(118) + content[128:])
+    with pytest.raises(ValueError, match=r"scan.npy is not a readable .npy file"):
+        open_volume(path)
+
+
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    """Opening it would wait for ever."""
+    os.mkfifo(tmp_path / "scan.nii.gz")
+    with pytest.raises(ValueError, match=r"scan.nii.gz is neither a file nor a folder, but a pipe"):
+        open_volume(tmp_path / "scan.nii.gz", cache_dir=tmp_path / "cache")
+
+
+MANY = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+import numpy as np, torch
+from monai_cpic.data import open_volume
+volumes = []
+for number in range(150):
+    path = f"{sys.argv[1]}/{number}.npy"
+    np.save(path, np.full((1, 4, 4, 4), number, np.int16))
+    volumes.append(open_volume(path))
+for _ in range(2):
+    assert [int(volume.gather(torch.tensor([[1, 1, 1]]), 2).mean()) for volume in volumes] == list(range(150))
+"""
+
+
+def test_more_scans_than_a_process_may_have_files(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", MANY, str(tmp_path)], check=True)
 
 
 # ---- reading -------------------------------------------------------------------------------------------------------------

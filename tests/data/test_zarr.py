@@ -363,6 +363,34 @@ def test_network_errors(impatient: None) -> None:
     FlakyFileSystem.failures = 0
 
 
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"axes"', '"axed"'), ('"name"', '"nama"'), ('"path"', '"pat"'), ('"scale"', '"sca'), ('"scale"', '"scall"'), ("2.0", "0.0"),
+     ('"path": "0"', '"path": "7"'), ("[", "{"), ("2.0", "NaN"), ('"path": "0"', '"path": 3'), ("2.0", '"x"')],
+)  # fmt: skip
+def test_damaged_metadata_of_a_folder_are_named_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, old: str, new: str
+) -> None:
+    location = write(str(tmp_path / "scan"), version=version, levels=1)
+    monkeypatch.setattr("time.sleep", None)  # would fail if it were called: there is no connection to wait for
+    file = tmp_path / "scan" / (".zattrs" if version == "0.4" else "zarr.json")
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new, 1))
+    with pytest.raises((ValueError, FileNotFoundError), match="scan"):
+        open_volume(location)
+
+
+@pytest.mark.parametrize("old", ['"shape"', '"data_type"', '"chunk_shape"', '"codecs"', "21", '"fill_value"'])
+def test_damaged_metadata_of_an_array_are_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str) -> None:
+    location = write(str(tmp_path / "scan"), levels=1)
+    monkeypatch.setattr("time.sleep", None)
+    file = tmp_path / "scan" / "0" / "zarr.json"
+    file.write_text(file.read_text().replace(old, '"x"', 1))
+    with pytest.raises((ValueError, FileNotFoundError), match="scan"):
+        whole(location)
+
+
 def test_refused_stores(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         open_volume("memory://nothing/here")

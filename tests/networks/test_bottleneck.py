@@ -7,7 +7,7 @@ import torch
 from gradients import gradient
 from monai.transforms import Compose, Flipd
 
-from monai_cpic.data import LazyVolume, open_volume
+from monai_cpic.data import ArraySource, LazyVolume, open_volume
 from monai_cpic.networks import (
     TTSVD,
     CrossApproximation,
@@ -104,6 +104,22 @@ def test_what_does_not_fit_is_refused() -> None:
         module([open_volume(torch.rand(1, 9, 16, 16))])
     with pytest.raises(ValueError, match="makes 4 latent channels, the decomposition expects 3"):
         bottleneck(RandomCells(SHAPE, n_dims=3))
+
+
+@pytest.mark.parametrize("decomposition", [CrossApproximation(QTT, rank=6), RandomCells(SHAPE, n_dims=4)], ids=["cross", "cells"])
+def test_nothing_that_is_not_finite_reaches_the_running_statistics(decomposition: Decomposition) -> None:
+    module = bottleneck(decomposition).train()
+    before = {name: value.clone() for name, value in module.named_buffers()}
+    scan = torch.rand(1, *SHAPE)
+    scan[0, :4] = torch.inf
+    broken = LazyVolume(ArraySource(scan.numpy()), torch.eye(4, dtype=torch.float64), "broken.nii")
+    with pytest.raises(ValueError, match=r"broken.nii has voxels that are NaN or infinite"):
+        module([*volumes(1), broken])
+    with torch.no_grad():
+        next(module.encoder.parameters()).mul_(torch.inf)
+    with pytest.raises(FloatingPointError, match=r"a volume, a volume: the encoder gives values that are NaN or infinite"):
+        module(volumes(2))
+    assert all(torch.equal(value, before[name]) for name, value in module.named_buffers())
 
 
 def test_a_flip_of_the_scan_flips_the_positions() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from gradients import gradient
 
-from monai_cpic.data import open_volume
+from monai_cpic.data import ArraySource, LazyVolume, open_volume
 from monai_cpic.networks import LatentField, PatchEncoder
 
 SHAPE = (6, 7, 8)
@@ -129,3 +129,15 @@ def test_what_has_a_graph_is_not_encoded_again_without_one() -> None:
     torch.testing.assert_close(without[..., 1], -2 * without[..., 0])
     values = [value for _, value in encoded]
     assert len(set(values)) == len(values) == sum(map(len, field.sampled()))
+
+
+def test_what_is_not_finite_is_refused_by_name() -> None:
+    values, affine = torch.ones(1, *SHAPE), torch.eye(4, dtype=torch.float64)
+    values[0, 2, 3, 4] = torch.nan
+    clean, broken = (LazyVolume(ArraySource(array.numpy()), affine, "scan.nii") for array in (values.nan_to_num(0), values))
+    points = torch.tensor([[[0, 0, 0], [2, 3, 4]]]).expand(2, -1, -1)
+    other = open_volume(torch.ones(1, *SHAPE))
+    with pytest.raises(ValueError, match=r"scan.nii has voxels that are NaN .* around \[2, 3, 4\]"):
+        LatentField([other, broken], SHAPE, lambda patches, positions: patches.flatten(1), 1).at(points)
+    with pytest.raises(FloatingPointError, match=r"scan.nii: the encoder gives values that are NaN .* at \[2, 3, 4\]"):
+        LatentField([other, clean], SHAPE, lambda patches, positions: 1 / patches.flatten(1), 1).at(points)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from monai.data.utils import to_affine_nd
 from numpy.typing import NDArray
 from torch import Tensor
 
-from monai_cpic.data.readers.base import Reader
+from monai_cpic.data.readers.base import Reader, damaged
 from monai_cpic.data.sources import ArraySource, MappedSource, Source, TensorSource
 from monai_cpic.data.volume import LazyVolume
 
@@ -42,21 +43,24 @@ def open_array(values: Tensor | np.ndarray) -> LazyVolume:
     return LazyVolume(source, torch.as_tensor(to_affine_nd(len(source.shape) - 1, affine.cpu().double())))
 
 
-def open_npy(path: str) -> LazyVolume:
+def open_npy(path: str, cache_dir: str | Path | None = None) -> LazyVolume:
     """Open a ``.npy`` file ``[C, *spatial]``, which is mapped; its affine is the identity.
+
+    Args:
+        path: the file.
+        cache_dir: where levels are kept (:func:`~monai_cpic.data.cache.unpacked.cached`).
 
     Raises:
         ValueError: if it is not a readable ``.npy`` file, or its array does not have the shape and dtype of a volume.
     """
-    try:
-        mapped = np.load(path, mmap_mode="r")
-    except (EOFError, ValueError) as error:
-        raise ValueError(f"{path} is not a readable .npy file of numbers, or truncated: {error}; fetch the file again") from error
+    with damaged(path, "is not a readable .npy file of numbers, or truncated"):
+        mapped = np.lib.format.open_memmap(path, mode="r")
     _check(path, mapped.shape, mapped.dtype)
     order = tuple(range(mapped.ndim))
     fortran = not mapped.flags.c_contiguous
     shape, axes = (mapped.shape[::-1], order[::-1]) if fortran else (mapped.shape, order)
-    source = MappedSource(path, mapped.dtype.str, shape, axes, mapped.offset)
+    kept = None if cache_dir is None else str(cache_dir)
+    source = MappedSource(path, mapped.dtype.str, shape, axes, mapped.offset, cache_dir=kept)
     return LazyVolume(source, torch.eye(mapped.ndim, dtype=torch.float64), path)
 
 
@@ -72,4 +76,4 @@ def _check(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         raise ValueError(f"{name} has the data type {dtype}; a volume has real numbers")
 
 
-NPY = Reader(".npy", lambda location: location.endswith(".npy"), lambda location, **unused: open_npy(location))
+NPY = Reader(".npy", lambda location: location.endswith(".npy"), open_npy)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from monai_cpic.data.sources import MappedSource
 from monai_cpic.data.volume import LazyVolume
 
-__all__ = ["VOXELS", "Reader", "is_url", "open_decoded", "ras_affine", "write_header"]
+__all__ = ["VOXELS", "Reader", "damaged", "is_url", "open_decoded", "ras_affine", "write_header"]
 
 VOXELS, HEADER = "voxels.raw", "header.json"
 
@@ -33,6 +34,35 @@ class Reader:
     kind: str
     matches: Callable[[str], bool]
     open: Callable[..., LazyVolume]
+
+
+@contextmanager
+def damaged(name: str, fault: str = "is truncated or damaged") -> Iterator[None]:
+    """Name a scan in whatever a library raises about its content.
+
+    Libraries raise many classes for a damaged header: ``KeyError``, ``SyntaxError``, ``OverflowError``, ….
+
+    Args:
+        name: of the scan.
+        fault: what is wrong with it.
+
+    Raises:
+        ValueError: in place of every error but those below.
+        OSError: if the operating system refuses something, such as to open one more file.
+        FileNotFoundError: if there is no file.
+        ImportError: if a library is missing.
+    """
+    try:
+        yield
+    except (FileNotFoundError, ImportError):
+        raise
+    except Exception as error:
+        if not isinstance(error, OSError) or error.errno is None:  # libraries have classes of their own below OSError
+            reason = str(error).strip().splitlines()
+            raise ValueError(f"{name} {fault}: {reason[-1] if reason else repr(error)}; fetch it again") from error
+        if error.filename is None:
+            raise OSError(error.errno, error.strerror, name) from error
+        raise
 
 
 def is_url(location: str) -> bool:

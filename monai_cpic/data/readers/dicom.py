@@ -7,14 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from tqdm import tqdm
 
 from monai_cpic.data.cache.unpacked import cached
-from monai_cpic.data.readers.base import VOXELS, Reader, is_url, open_decoded, write_header
+from monai_cpic.data.readers.base import VOXELS, Reader, damaged, is_url, open_decoded, write_header
 from monai_cpic.data.volume import LazyVolume
 
 if TYPE_CHECKING:
-    from monai_cpic.data.readers.dicom_series import Slice
+    from monai_cpic.data.readers.dicom_header import Slice
 
 __all__ = ["DICOM", "open_dicom"]
 
@@ -31,11 +32,15 @@ def open_dicom(
         folder: one file per slice, of any name and any transfer syntax that SimpleITK (GDCM) decodes.
         cache_dir: where decoded voxels are kept (:func:`~monai_cpic.data.cache.unpacked.cached`).
         series_uid: the series to open, if the folder holds several.
-        spacing_tolerance: the largest accepted deviation of a slice distance from their median, relative to it.
+        spacing_tolerance: the largest accepted deviation of a slice distance from their median, and of a slice from the line
+            through the first and the last, relative to the distance.
+
+    A line that is not at right angles to the slices, of a tilted gantry, gives a sheared affine.  The values of MONOCHROME1 are
+    those that are stored, whose meaning does not depend on how they are shown.
 
     Raises:
-        ValueError: if the folder holds no DICOM file or several series, slices differ or are missing, or a file is truncated; the
-            message names the file.
+        ValueError: if the folder holds no DICOM file or several series, slices differ or are missing, or a file is truncated,
+            holds several slices (Enhanced CT and MR), or may be a damaged slice; the message names the file.
     """
     folder = Path(folder)
     files = sorted(path for path in folder.iterdir() if path.is_file())
@@ -60,11 +65,14 @@ def _decode(slices: tuple[Slice, ...], target: Path, dtype: str) -> bool:
 
     def write(number: int) -> bool:
         path = slices[number].path
-        try:
-            values = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
-        except RuntimeError as error:
-            raise ValueError(f"{path} cannot be decoded: {str(error).strip().splitlines()[-1]}; fetch the file again") from error
-        stored = values.astype(dtype)
+        with damaged(str(path), "cannot be decoded"):
+            values = slices[number].true_values(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))))
+        with np.errstate(over="ignore", invalid="ignore"):
+            stored = values.astype(dtype)
+        if not np.isfinite(stored).all():
+            raise ValueError(
+                f"{path} has values up to {np.abs(values).max():g}, which float32 cannot hold; correct its rescaling"
+            )
         with target.open("r+b") as file:  # each thread its own, because they have one position
             file.seek(number * stored.nbytes)
             file.write(stored.tobytes())

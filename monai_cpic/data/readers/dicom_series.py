@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
 from collections import Counter
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,31 +14,16 @@ import numpy as np
 import SimpleITK
 from numpy.typing import NDArray
 
+from monai_cpic.data.affine import check_affine
 from monai_cpic.data.readers.base import ras_affine
+from monai_cpic.data.readers.dicom_header import STORED, Slice, read_header
 
-__all__ = ["Series", "Slice", "order_slices", "read_headers"]
+__all__ = ["Series", "order_slices", "read_headers"]
 
 logger = logging.getLogger(__name__)
 
-SERIES_UID, INSTANCE_NUMBER, POSITION = "0020|000e", "0020|0013", "0020|0032"
-SLICE_THICKNESS, SPACING_BETWEEN_SLICES = "0018|0050", "0018|0088"
-BITS_ALLOCATED, MODALITY = "0028|0100", "0008|0060"
-PIXEL_DATA = re.compile(rb"\xe0\x7f\x10\x00(?:O[BW]\0\0)?(.{4})", re.DOTALL)  # little endian: tag, VR if explicit, length
-
-
-@dataclass(frozen=True)
-class Slice:
-    """The header of a file.  Lengths are in mm, coordinates in LPS."""
-
-    path: Path
-    series: str
-    size: tuple[int, ...]
-    spacing: tuple[float, float]
-    direction: tuple[float, ...]
-    position: tuple[float, ...] | None
-    instance: int | None
-    thickness: float | None
-    modality: str | None
+SUFFIXES = (".dcm", ".dicom", ".ima")
+OTHER = re.compile(r"\.[a-z][a-z0-9]*", re.IGNORECASE)  # suffix of a file that is something else; UIDs end in ".1"
 
 
 @dataclass(frozen=True)
@@ -53,18 +38,23 @@ def read_headers(folder: Path, series_uid: str | None = None) -> list[Slice]:
     """Read the headers of one series in a folder.
 
     Args:
-        folder: of the slices; files that are not DICOM are skipped, with a warning that names them.
+        folder: of the slices; files whose suffix says that they are not DICOM are skipped, with a warning that names them.
         series_uid: the series to read, if there are several.
 
     Raises:
-        ValueError: if there is no DICOM file, several series or not the one asked for, or a file of several frames.
+        ValueError: if there is no DICOM file, several series or not the one asked for, a file of several frames, or one that may
+            be a damaged slice.
     """
     slices, others = [], []
-    for path in sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")):
+    for path in sorted(path for path in folder.iterdir() if not path.is_dir() and not path.name.startswith(".")):
+        if not path.is_file():
+            raise ValueError(f"{path} is not a file, or a link to none: a slice may be missing; fetch it again, or remove it")
         if _looks_like_dicom(path):
-            slices.append(_read_header(path))
-        else:
+            slices.append(read_header(path))
+        elif path.name == "DICOMDIR" or OTHER.fullmatch(path.suffix):
             others.append(path.name)
+        else:
+            raise ValueError(f"{path} is not DICOM: it may be a damaged slice; fetch it again, or move it elsewhere")
     if not slices:
         raise ValueError(f"{folder} holds no DICOM file (of {len(others)} files): name the folder of the slices of one scan")
     if others:
@@ -77,8 +67,11 @@ def read_headers(folder: Path, series_uid: str | None = None) -> list[Slice]:
         raise ValueError(f"{folder} holds {len(counts)} series: {listed}; name the one to use with series_uid, or separate them")
     slices = [piece for piece in slices if series_uid in (None, piece.series)]
     for piece in slices:
-        if len(piece.size) > 2 and piece.size[2] > 1:
-            raise ValueError(f"{piece.path} holds {piece.size[2]} frames; one slice per file is expected")
+        frames = piece.size[2] if len(piece.size) > 2 else 1
+        if frames > 1 or "Enhanced" in piece.kind:
+            raise ValueError(
+                f"{piece.path} holds {frames} frames ({piece.kind}); one slice per file is expected: convert it, such as to NIfTI"
+            )
     return slices
 
 
@@ -91,90 +84,57 @@ def order_slices(folder: Path, slices: list[Slice], spacing_tolerance: float = 0
         spacing_tolerance: the largest accepted deviation of a slice distance from their median, relative to it.
 
     Raises:
-        ValueError: if sizes, spacings or directions differ, or slices are repeated, missing or unevenly spaced.
+        ValueError: if sizes, spacings, directions or kinds of stored numbers differ, or slices are repeated, missing, unevenly
+            spaced or beside each other.
     """
-    for what in ("size", "spacing", "direction"):
-        kinds = Counter(tuple(np.round(getattr(piece, what), 4).tolist()) for piece in slices)
-        if len(kinds) > 1:
-            usual = kinds.most_common(1)[0][0]
-            odd = next(piece.path for piece in slices if tuple(np.round(getattr(piece, what), 4).tolist()) != usual)
-            raise ValueError(
-                f"{folder}: slices of different {what}: {dict(kinds)}, the first odd one is {odd.name}; separate the series"
-            )
+    _check_alike(folder, "size", {piece.path: piece.size for piece in slices})
+    _check_alike(folder, "spacing", {piece.path: tuple(np.round(piece.spacing, 4).tolist()) for piece in slices})
+    _check_alike(folder, "direction", {piece.path: tuple(np.round(piece.direction, 4).tolist()) for piece in slices})
+    _check_alike(folder, "photometric interpretation", {piece.path: piece.photometric for piece in slices})
+    _check_alike(folder, f"stored numbers ({', '.join(STORED.values())})", {piece.path: piece.stored for piece in slices})
+    _check_alike(folder, "entries in their headers", {piece.path: piece.entries for piece in slices})
     first = slices[0]
     axes = np.array(first.direction).reshape(3, 3)
-    if all(piece.position is not None for piece in slices):
+    if first.position is not None:
         normal = axes[:, 2]
         along = {piece.path: float(np.dot(piece.position, normal)) for piece in slices if piece.position is not None}
         slices = sorted(slices, key=lambda piece: along[piece.path])
         distance = _even_distance(folder, slices, [along[piece.path] for piece in slices], spacing_tolerance, "mm")
         distance = distance or first.thickness or 1.0
-        origin = np.array(slices[0].position)
+        positions = np.array([piece.position for piece in slices])
+        axes[:, 2] += _drift(folder, slices, positions @ axes[:, :2], distance, spacing_tolerance) @ axes[:, :2].T / distance
+        origin = positions[0]
     else:
         numbers = _numbers(folder, slices)
         slices = sorted(slices, key=lambda piece: numbers[piece.path])
         _even_distance(folder, slices, [float(numbers[piece.path]) for piece in slices], 0.0, "in the numbering")
         distance, origin = first.thickness or 1.0, np.zeros(3)
         logger.warning("%s: slices without ImagePositionPatient, sorted by number and %g mm apart", folder, distance)
-    return Series(tuple(slices), ras_affine(axes, (*first.spacing, distance), origin))
+    affine = ras_affine(axes, (*first.spacing, distance), origin)
+    check_affine(affine, str(folder))
+    return Series(tuple(slices), affine)
+
+
+def _check_alike(folder: Path, what: str, values: Mapping[Path, Hashable]) -> None:
+    kinds = Counter(values.values())
+    if len(kinds) > 1:
+        usual = kinds.most_common(1)[0][0]
+        odd = next(path for path, value in values.items() if value != usual)
+        raise ValueError(
+            f"{folder}: slices of different {what}: {dict(kinds)}, the first odd one is {odd.name}; separate the series, or "
+            "fetch that file again"
+        )
 
 
 def _looks_like_dicom(path: Path) -> bool:
     """By name or file mark (PS3.10), not by what GDCM can read: a truncated slice must be an error, not skipped."""
     if path.name == "DICOMDIR":
         return False
-    if path.suffix.lower() in (".dcm", ".dicom", ".ima"):
+    if path.suffix.lower() in SUFFIXES:
         return True
     with path.open("rb") as file:
         marked = file.read(132)[128:] == b"DICM"
     return marked or SimpleITK.ImageFileReader.GetImageIOFromFileName(str(path)) == "GDCMImageIO"
-
-
-def _read_header(path: Path) -> Slice:
-    reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.LoadPrivateTagsOff()
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise ValueError(f"{path} is truncated or not DICOM: {reason}; fetch the file again") from error
-    if reader.GetNumberOfComponents() > 1:
-        raise ValueError(f"{path} is a colour image; slices of a scan have one channel: move the file elsewhere")
-
-    def text(tag: str) -> str:
-        return reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else ""
-
-    def number(tag: str) -> float | None:
-        try:
-            return float(text(tag)) if text(tag) else None
-        except ValueError as error:
-            raise ValueError(f"{path}: {text(tag)!r} in ({tag.replace('|', ',')}) is not a number; correct the header") from error
-
-    _check_length(path, math.prod(reader.GetSize()) * int(number(BITS_ALLOCATED) or 0) // 8)
-    instance = number(INSTANCE_NUMBER)
-    thickness = number(SPACING_BETWEEN_SLICES) or number(SLICE_THICKNESS)
-    return Slice(
-        path,
-        text(SERIES_UID),
-        reader.GetSize(),
-        reader.GetSpacing()[:2],
-        reader.GetDirection(),
-        reader.GetOrigin() if text(POSITION) else None,
-        None if instance is None else int(instance),
-        None if thickness is None else abs(thickness),
-        text(MODALITY) or None,
-    )
-
-
-def _check_length(path: Path, needed: int) -> None:
-    """Check the length of the PixelData element: if it is too short, GDCM silently fills the slice with arbitrary memory."""
-    lengths = [int.from_bytes(match[1], "little") for match in PIXEL_DATA.finditer(path.read_bytes())]
-    found = max(
-        lengths, default=needed
-    )  # of icons, the image, chance matches; compressed data has the undefined length, which is the largest
-    if found < needed:
-        raise ValueError(f"{path} is truncated: it has {found} bytes of voxels, its header announces {needed}; fetch it again")
 
 
 def _numbers(folder: Path, slices: list[Slice]) -> dict[Path, int]:
@@ -209,3 +169,29 @@ def _even_distance(folder: Path, slices: list[Slice], coordinates: list[float], 
             "raise spacing_tolerance"
         )
     return float(np.mean(gaps))
+
+
+def _drift(folder: Path, slices: list[Slice], beside: NDArray[Any], distance: float, tolerance: float) -> NDArray[Any]:
+    """How far each slice lies beside the one before, in mm along rows and columns: not at all, or evenly if the gantry is tilted.
+
+    Args:
+        beside: coordinates of the slices along the axes of their plane, ``[N, 2]``.
+    """
+    if len(slices) == 1:
+        return np.zeros(2)
+    drift = (beside[-1] - beside[0]) / (len(slices) - 1)
+    gaps = np.linalg.norm(np.diff(beside, axis=0) - np.median(np.diff(beside, axis=0), axis=0), axis=1)
+    off_line = np.linalg.norm(beside - beside[0] - drift * np.arange(len(slices))[:, None], axis=1).max()
+    k = int(gaps.argmax())
+    names = f"{slices[k].path.name} and {slices[k + 1].path.name}"
+    if off_line > tolerance * distance + 1e-3:
+        raise ValueError(
+            f"{folder}: {names} lie beside each other by {gaps[k]:g} mm more than other neighbours; correct the positions, "
+            "separate the series, or raise spacing_tolerance"
+        )
+    if np.linalg.norm(drift) > distance:
+        raise ValueError(
+            f"{folder}: {names} lie {np.linalg.norm(drift):g} mm beside each other and {distance:g} mm apart, more than any "
+            "gantry is tilted; correct the positions"
+        )
+    return drift

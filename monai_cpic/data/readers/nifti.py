@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from monai_cpic.data.cache.unpacked import cached
-from monai_cpic.data.readers.base import Reader
+from monai_cpic.data.readers.base import Reader, damaged
 from monai_cpic.data.sources import MappedSource
 from monai_cpic.data.volume import LazyVolume
 
@@ -41,11 +42,11 @@ def open_nifti(path: str | Path, cache_dir: str | Path | None = None) -> LazyVol
 
 def _map(path: Path, unpacked: Path, cache_dir: str | Path | None) -> LazyVolume:
     """The volume of the file ``path``, which is ``unpacked`` when it is not compressed."""
-    try:
+    with damaged(str(path), "is not a readable NIfTI file"):
         image: Any = nibabel.load(unpacked)
-    except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a readable NIfTI file: {error}") from error
-    shape = tuple(image.shape)
+        shape, proxy = tuple(image.shape), image.dataobj
+        offset, scaling = int(proxy.offset), (float(proxy.slope), float(proxy.inter))
+        affine = np.asarray(image.affine, dtype=np.float64)
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) < 2 or min(shape) < 1:
@@ -54,12 +55,11 @@ def _map(path: Path, unpacked: Path, cache_dir: str | Path | None) -> LazyVolume
         raise ValueError(
             f"{path} holds a series of volumes, shape {shape}, where one is expected: save the one to use in a file of its own"
         )
-    proxy = image.dataobj
     if np.dtype(proxy.dtype).kind not in "iuf":
         raise ValueError(f"{path} has the data type {proxy.dtype}; a volume has real numbers")
-    needed = int(proxy.offset) + int(np.prod(shape, dtype=np.int64)) * np.dtype(proxy.dtype).itemsize
+    needed = offset + math.prod(shape) * np.dtype(proxy.dtype).itemsize
     found = unpacked.stat().st_size
-    if found < needed:
+    if offset < 0 or found < needed:
         raise ValueError(f"{path} is truncated: it has {found} bytes, its header announces {needed}; fetch the file again")
     axes = len(shape)
     source = MappedSource(
@@ -67,12 +67,12 @@ def _map(path: Path, unpacked: Path, cache_dir: str | Path | None) -> LazyVolume
         np.dtype(proxy.dtype).str,
         (1, *shape[::-1]),
         (0, *range(axes, 0, -1)),
-        int(proxy.offset),
+        offset,
         cache_dir=None if cache_dir is None else str(cache_dir),
-        scaling=(float(proxy.slope), float(proxy.inter)),
+        scaling=scaling,
     )
     keep = [*range(axes), 3]
-    return LazyVolume(source, torch.from_numpy(np.asarray(image.affine, dtype=np.float64)[np.ix_(keep, keep)]), str(path))
+    return LazyVolume(source, torch.from_numpy(affine[np.ix_(keep, keep)]), str(path))
 
 
 def _unpack(path: Path, target: Path) -> None:

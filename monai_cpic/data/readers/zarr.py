@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from monai_cpic.data.readers.base import Reader, is_url, ras_affine
+from monai_cpic.data.affine import check_affine
+from monai_cpic.data.readers.base import Reader, damaged, is_url, ras_affine
 from monai_cpic.data.readers.zarr_source import ZarrSource
 from monai_cpic.data.volume import LazyVolume
 
@@ -61,32 +62,37 @@ def open_zarr(
     if missing_chunks not in MISSING:
         raise ValueError(f"missing_chunks={missing_chunks!r}; it is one of {MISSING}")
     try:
-        from monai_cpic.data.readers.zarr_store import open_group, with_retries
+        from monai_cpic.data.readers.zarr_store import open_array, open_group, with_retries
     except ImportError as error:
         raise ImportError(
             f"{location}: OME-Zarr needs the optional packages: pip install 'monai-cpic[zarr]' ({error})"
         ) from error
     options = json.dumps(dict(storage_options or {}), sort_keys=True)
     group = with_retries(lambda: open_group(location, options), location)
-    attributes = dict(group.attrs)
-    images = attributes.get("ome", attributes).get("multiscales")
+    with damaged(location, "has metadata that are damaged or unknown"):
+        attributes = dict(group.attrs)
+        images = attributes.get("ome", attributes).get("multiscales")
     if not images:
         raise ValueError(f"{location} has no multiscales metadata; name the group of one OME-Zarr image (0.4 or 0.5)")
     if len(images) > 1:
         logger.warning("%s holds %d multiscale images; the first one is used", location, len(images))
-    image = images[0]
-    axes = [axis["name"] for axis in image["axes"]]
-    spatial = tuple(axes.index(name) for name in "xyz" if name in axes)
-    levels = [(entry["path"], *_geometry(location, image, entry)) for entry in image["datasets"]]
-    chosen = _level([scale[list(spatial)] for _, scale, _ in levels], spacing)
+    with damaged(location, "has metadata that are damaged or unknown"):
+        image = images[0]
+        axes = [axis["name"] for axis in image["axes"]]
+        spatial = tuple(axes.index(name) for name in "xyz" if name in axes)
+        levels = [(entry["path"], *_geometry(image, entry)) for entry in image["datasets"]]
+        chosen = _level([scale[list(spatial)] for _, scale, _ in levels], spacing)
     path, scale, origin = levels[chosen]
-    array: Any = with_retries(lambda: group[path], f"{location}: {path}")
+    array: Any = with_retries(lambda: open_array(location, path, options), location, path)
+    if len(array.shape) != len(axes) or 0 in array.shape:
+        raise ValueError(f"{location}: {path} has the shape {array.shape} for the axes {axes}; fetch it again")
     others = [name for name in axes if name not in (*"xyz", "c") and array.shape[axes.index(name)] > 1]
     if others or len(spatial) < 2:
         raise ValueError(f"{location}: axes {axes}, shape {array.shape}; a volume has x, y, perhaps z and c: save one apart")
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{location}: {path} has the data type {array.dtype}; a volume has real numbers")
     affine = ras_affine(np.eye(len(spatial)), scale[list(spatial)], origin[list(spatial)])
+    check_affine(affine, location)
     source = ZarrSource(
         location,
         path,
@@ -102,7 +108,7 @@ def open_zarr(
     return LazyVolume(source, torch.from_numpy(affine), location)
 
 
-def _geometry(location: str, image: Mapping[str, Any], level: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _geometry(image: Mapping[str, Any], level: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Spacing and coordinate of the first voxel along each axis of a level, in millimetres along spatial axes."""
     scale, origin = np.ones(len(image["axes"])), np.zeros(len(image["axes"]))
     for step in (*level.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())):
@@ -111,13 +117,13 @@ def _geometry(location: str, image: Mapping[str, Any], level: Mapping[str, Any])
         elif step["type"] == "translation":
             origin = origin + step["translation"]
         elif step["type"] != "identity":
-            raise ValueError(f"{location}: coordinate transformation {step['type']!r}; scale and translation are supported")
+            raise ValueError(f"coordinate transformation {step['type']!r}; scale and translation are supported")
     units = np.ones(len(scale))
     for number, axis in enumerate(image["axes"]):
         unit = axis.get("unit", "millimeter")
         if axis["name"] in "xyz":
             if unit not in MILLIMETRES:
-                raise ValueError(f"{location}: axis {axis['name']} is in {unit!r}; known units are {', '.join(MILLIMETRES)}")
+                raise ValueError(f"axis {axis['name']} is in {unit!r}; known units are {', '.join(MILLIMETRES)}")
             units[number] = MILLIMETRES[unit]
     return scale * units, origin * units
 

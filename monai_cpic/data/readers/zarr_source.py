@@ -124,7 +124,7 @@ class _Opened:
 
         self.with_retries = with_retries
         self.array: Any = with_retries(
-            lambda: open_array(source.location, source.path, source.storage_options), f"{source.location}: {source.path}"
+            lambda: open_array(source.location, source.path, source.storage_options), source.location, source.path
         )
         fill = self.array.metadata.fill_value
         self.strict = source.missing_chunks == "error" or fill is None
@@ -133,17 +133,19 @@ class _Opened:
     def load(self, chunk: int, voxels: NDArray[Any]) -> None:
         """Decode a chunk into an array; at the end of an axis, the chunk may be smaller."""
         position = [int(number) for number in np.unravel_index(chunk, self.source.grid)]
-        name = f"{self.source.location}: chunk {self._key(position)}"
+        location, part = self.source.location, f"chunk {self._key(position)}"
         window = tuple(
             slice(number * edge, (number + 1) * edge) for number, edge in zip(position, self.source.chunks, strict=True)
         )
-        values = self.with_retries(lambda: np.asarray(self.array[window]), name)
+        values = self.with_retries(lambda: np.asarray(self.array[window]), location, part)
         if (
             self.strict
             and np.array_equal(values, np.full_like(values, self.fill), equal_nan=values.dtype.kind == "f")
-            and not self.with_retries(lambda: self._exists(position), name)
+            and not self.with_retries(lambda: self._exists(position), location, part)
         ):
-            raise ValueError(f"{name} is missing; fetch the store again, or read it as empty with missing_chunks='fill'")
+            raise ValueError(
+                f"{location}: {part} is missing; fetch the store again, or read it as empty with missing_chunks='fill'"
+            )
         voxels[: math.prod(self.source.chunks)].reshape(self.source.chunks)[tuple(map(slice, values.shape))] = values
 
     def _key(self, position: Sequence[int]) -> str:
@@ -177,7 +179,7 @@ def _own_level(source: ZarrSource, factors: tuple[int, ...], process: int) -> Za
         return None
     from monai_cpic.data.readers.zarr_store import open_array, with_retries  # zarr is optional
 
-    array: Any = with_retries(lambda: open_array(source.location, path, source.storage_options), f"{source.location}: {path}")
+    array: Any = with_retries(lambda: open_array(source.location, path, source.storage_options), source.location, path)
     stored = tuple(array.shape), tuple(array.chunks), array.dtype.str
     level = ZarrSource(
         source.location, path, *stored, source.spatial, source.channel, source.missing_chunks, source.storage_options

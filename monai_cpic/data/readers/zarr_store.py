@@ -14,10 +14,16 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, LocalStore, WrapperStore
 
+from monai_cpic.data.readers.base import damaged, is_url
+
 __all__ = ["with_retries", "open_array", "open_group"]
 
 DELAYS = (0.2, 0.8, 3.2)  # seconds before each new attempt
-DAMAGED = (ValueError, RuntimeError, EOFError, gzip.BadGzipFile, zlib.error)  # what decoders raise
+# What decoders and readers of metadata raise; networks have classes of their own.
+DAMAGED = (
+    *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, RuntimeError, TypeError, ValueError),
+    *(gzip.BadGzipFile, zlib.error),
+)
 
 T = TypeVar("T")
 
@@ -53,17 +59,18 @@ def open_array(location: str, path: str, storage_options: str = "{}") -> Any:
 
 
 def _store(location: str, storage_options: str) -> FsspecStore | LocalStore:
-    if "://" in location:
+    if is_url(location):
         return FsspecStore.from_url(location, storage_options=json.loads(storage_options), read_only=True)
     return LocalStore(location, read_only=True)
 
 
-def with_retries(action: Callable[[], T], name: str) -> T:
-    """Run an action on a store, and repeat it if it fails for another reason than the content of the store.
+def with_retries(action: Callable[[], T], location: str, part: str = "") -> T:
+    """Run an action on a store, and repeat it if the store is remote and it fails for another reason than the store's content.
 
     Args:
         action: what to do.
-        name: what is read, for messages.
+        location: folder or URL.
+        part: of the store that is read, for messages.
 
     Returns:
         the result of the action.
@@ -73,10 +80,14 @@ def with_retries(action: Callable[[], T], name: str) -> T:
         FileNotFoundError: if it is not there.
         OSError: if the last attempt fails.
     """
+    name = f"{location}: {part}" if part else location
+    if not is_url(location):
+        with damaged(name, "is damaged"):
+            return action()
     for delay in (*DELAYS, None):
         try:
             return action()
-        except (FileNotFoundError, ImportError, KeyError):
+        except (FileNotFoundError, ImportError):
             raise
         except DAMAGED as error:
             raise ValueError(f"{name} is damaged: {error}; fetch it again") from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ from torch import Tensor
 
 from monai_cpic.data.pyramid.averaging import average
 from monai_cpic.data.sources.base import Source, StridedSource
+from monai_cpic.data.sources.finite import WAY_OUT
 
 __all__ = ["ArraySource", "TensorSource"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,18 @@ class TensorSource(Source):
     def points(self, indices: Sequence[NDArray[Any]]) -> NDArray[Any]:
         key: tuple[slice | Tensor, ...] = (slice(None), *(torch.from_numpy(index).to(self.values.device) for index in indices))
         return self.values[key].cpu().numpy()
+
+    def finite(self, name: str, fill: float | None = None) -> Source:
+        """All voxels are looked at now, on the accelerator, which is quick there; those to be filled are filled in a copy."""
+        bad = ~self.values.float().isfinite()
+        if not bad.any():
+            return self
+        channel, *voxel = bad.nonzero()[0].tolist()
+        found = f"{name}: voxel {tuple(voxel)} of channel {channel} is {self.values[(channel, *voxel)].item()}"
+        if fill is None:
+            raise ValueError(f"{found}, {WAY_OUT}")
+        logger.warning("%s; %d such voxels are read as %g", found, int(bad.sum()), fill)
+        return replace(self, values=self.values.masked_fill(bad, fill))
 
     def _averaged(self, factors: tuple[int, ...]) -> Source:
         """On the accelerator, where the level stays."""

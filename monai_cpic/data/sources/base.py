@@ -98,6 +98,22 @@ class Source:
             values += intercept
         return values
 
+    def finite(self, name: str, fill: float | None = None) -> Source:
+        """The same voxels, of which none is read that float32 cannot hold: NaN, infinite, or a number such as 1e300.
+
+        Args:
+            name: of the scan, for messages.
+            fill: the value to read instead; None raises an error.
+        """
+        from monai_cpic.data.sources.finite import FiniteSource  # which is a source
+
+        if self.dtype.kind == "f":
+            return FiniteSource(self, name, fill)
+        extremes = [0, 1] if self.dtype.kind == "b" else [np.iinfo(self.dtype).min, np.iinfo(self.dtype).max]
+        with np.errstate(over="ignore"):
+            fits = np.isfinite(self.scaled(np.array(extremes, self.dtype))).all()
+        return self if fits else FiniteSource(self, name, fill)
+
     def release(self) -> None:
         """Free the memory that reading has taken and that the source does not need to keep."""
 

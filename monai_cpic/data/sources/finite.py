@@ -1,4 +1,4 @@
-"""Voxels that are NaN or infinite: refused or replaced."""
+"""Voxels that are NaN, infinite or beyond float32: refused or replaced."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from monai_cpic.data.gather.indexing import clamped, product
 from monai_cpic.data.sources.base import Source
 
-__all__ = ["FiniteSource"]
+__all__ = ["WAY_OUT", "FiniteSource"]
 
 logger = logging.getLogger(__name__)
+
+WAY_OUT = "where a finite float32 is expected: correct the scan, or open it with fill= and the value to read instead"
 
 
 @dataclass(frozen=True)
 class FiniteSource(Source):
-    """True values of another source; those that are NaN or infinite are replaced and counted, or raise an error.
+    """True values of another source; those that are NaN or infinite in float32 are replaced and counted, or raise an error.
 
     Args:
         source: the source that is read.
@@ -76,15 +78,16 @@ class FiniteSource(Source):
         self.source.release()
 
     def _finite(self, stored: NDArray[Any], indices: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        values = self.source.scaled(stored)
-        bad = ~np.isfinite(values)
+        with np.errstate(over="ignore", invalid="ignore"):  # of float16 and float32, nothing is copied
+            values = self.source.scaled(stored)
+            bad = ~np.isfinite(values.astype(np.float32) if values.itemsize > 4 else values)
         if not bad.any():
             return values
         channel, *position = np.argwhere(bad)[0]
         voxel = tuple(int(np.broadcast_to(index, bad.shape[1:])[tuple(position)]) for index in indices)
         found = f"{self.name}: voxel {voxel} of channel {channel} is {values[(channel, *position)]}"
         if self.fill is None:
-            raise ValueError(f"{found}; correct the file, or open it with fill= and the value to read instead")
+            raise ValueError(f"{found}, {WAY_OUT}")
         if not self.filled:
             logger.warning("%s; such voxels are read as %g", found, self.fill)
         self._tally["filled"] += int(bad.sum())

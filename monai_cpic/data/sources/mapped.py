@@ -21,7 +21,10 @@ from monai_cpic.data.sources.readahead import announce, missing
 
 __all__ = ["MappedSource"]
 
-OPEN_MAPS = 128  # per process: each map holds a file descriptor, and a cohort has more scans than a process may have of those
+# Per process: each map holds a file descriptor, a cohort has more scans than a process may have of those (``ulimit -n``), and
+# others need some, too.
+DESCRIPTORS = os.sysconf("SC_OPEN_MAX") if hasattr(os, "sysconf") else 512
+OPEN_MAPS = min(128, max(DESCRIPTORS, 64) // 4)
 KEPT = 2**29  # bytes of files that stay mapped in a process, as far as they were read: reading a page again is then for nothing
 
 

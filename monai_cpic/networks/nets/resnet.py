@@ -9,7 +9,7 @@ from monai.networks.nets import resnet34
 from torch import Tensor, nn
 
 from monai_cpic.data import Volume
-from monai_cpic.networks.grid import check_volume
+from monai_cpic.networks.grid import check_volume, finite_patches
 from monai_cpic.networks.nets.volume_regressor import VolumeRegressor
 from monai_cpic.networks.readouts import TwoBranchHead
 
@@ -61,4 +61,4 @@ class ResNetRegressor(VolumeRegressor):
     def _dense(self, volume: Volume) -> Tensor:
         """The whole grid as one patch, ``[1, C, *spatial_shape]``."""
         check_volume(volume, self.in_channels, self.spatial_shape)
-        return volume.gather(torch.tensor([[size // 2 for size in self.spatial_shape]]), self.spatial_shape)
+        return finite_patches(volume, torch.tensor([[size // 2 for size in self.spatial_shape]]), self.spatial_shape)

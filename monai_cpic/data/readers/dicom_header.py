@@ -1,0 +1,128 @@
+"""The header of one DICOM slice."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import SimpleITK
+from numpy.typing import NDArray
+
+from monai_cpic.data.readers.base import damaged
+
+__all__ = ["STORED", "Slice", "read_header"]
+
+CLASS, MODALITY, SERIES_UID, INSTANCE_NUMBER, POSITION = "0008|0016", "0008|0060", "0020|000e", "0020|0013", "0020|0032"
+GEOMETRY = {POSITION: 3, "0020|0037": 6, "0028|0030": 2}  # numbers of position, orientation and spacing
+SLICE_THICKNESS, SPACING_BETWEEN_SLICES = "0018|0050", "0018|0088"
+PHOTOMETRIC, INTERCEPT, SLOPE = "0028|0004", "0028|1052", "0028|1053"
+STORED = {"0028|0100": "BitsAllocated", "0028|0101": "BitsStored", "0028|0102": "HighBit", "0028|0103": "PixelRepresentation"}
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The header of a file.  Lengths are in mm, coordinates in LPS."""
+
+    path: Path
+    kind: str  # of object, such as "CT Image Storage"
+    series: str
+    size: tuple[int, ...]
+    spacing: tuple[float, float]
+    direction: tuple[float, ...]
+    position: tuple[float, ...] | None
+    instance: int | None
+    thickness: float | None
+    modality: str | None
+    photometric: str
+    stored: tuple[int, ...]  # the entries of STORED
+    rescale: tuple[float, float]  # slope and intercept
+    entries: tuple[str, ...]  # those of geometry and rescaling that the header has
+
+    def true_values(self, decoded: NDArray[Any]) -> NDArray[Any]:
+        """What SimpleITK decodes, without its inversion of MONOCHROME1: how a value is shown says nothing about what it is.
+
+        SimpleITK subtracts the stored number from the largest one (from -1, if it has a sign), and rescales then.
+        """
+        if self.photometric != "MONOCHROME1":
+            return decoded
+        _, bits, _, signed = self.stored
+        slope, intercept = self.rescale
+        largest = -1 if signed else 2**bits - 1
+        return slope * largest + 2 * intercept - decoded.astype(np.float64)
+
+
+def read_header(path: Path) -> Slice:
+    """Read the header of a slice, and check that its voxels are there.
+
+    Raises:
+        ValueError: if the file is truncated or damaged, a number in it is none, or it is a colour image.
+    """
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.LoadPrivateTagsOff()
+    with damaged(str(path), "is truncated or not DICOM"):
+        reader.ReadImageInformation()
+    if reader.GetNumberOfComponents() > 1:
+        raise ValueError(f"{path} is a colour image; slices of a scan have one channel: move the file elsewhere")
+
+    def text(tag: str) -> str:
+        return reader.GetMetaData(tag).strip() if reader.HasMetaDataKey(tag) else ""
+
+    def numbers(tag: str, count: int) -> list[float]:
+        """``count`` numbers, or none if the header has none; GDCM has defaults for what it cannot read."""
+        if not text(tag):
+            return []
+        try:
+            values = [float(word) for word in text(tag).split("\\")]
+        except ValueError:
+            values = []
+        if len(values) != count or not all(map(math.isfinite, values)):
+            kind = "a number" if count == 1 else f"{count} numbers"
+            raise ValueError(f"{path}: {text(tag)!r} in ({tag.replace('|', ',')}) is not {kind}; correct the header")
+        return values
+
+    def number(tag: str) -> float | None:
+        return next(iter(numbers(tag, 1)), None)
+
+    for tag, count in GEOMETRY.items():
+        numbers(tag, count)
+    stored = tuple(int(number(tag) or 0) for tag in STORED)
+    _check_length(path, math.prod(reader.GetSize()) * stored[0] // 8)
+    slope, intercept = number(SLOPE), number(INTERCEPT)
+    if slope == 0:
+        raise ValueError(f"{path}: the rescale slope is 0, so that all voxels are equal; correct the header")
+    instance = number(INSTANCE_NUMBER)
+    thickness = number(SPACING_BETWEEN_SLICES) or number(SLICE_THICKNESS)
+    return Slice(
+        path,
+        pydicom.uid.UID(text(CLASS)).name,
+        text(SERIES_UID),
+        reader.GetSize(),
+        reader.GetSpacing()[:2],
+        reader.GetDirection(),
+        reader.GetOrigin() if text(POSITION) else None,
+        None if instance is None else int(instance),
+        None if thickness is None else abs(thickness),
+        text(MODALITY) or None,
+        text(PHOTOMETRIC),
+        stored,
+        (1.0 if slope is None else slope, intercept or 0.0),
+        tuple(tag.replace("|", ",") for tag in (*GEOMETRY, SLOPE, INTERCEPT) if text(tag)),
+    )
+
+
+def _check_length(path: Path, needed: int) -> None:
+    """Check the length of uncompressed voxels: where they are too few, GDCM silently takes arbitrary memory."""
+    with damaged(str(path), "is truncated or not DICOM"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about values of other elements
+        dataset = pydicom.dcmread(path, force=True, specific_tags=["PixelData"])
+        syntax = dataset.file_meta.get("TransferSyntaxUID")
+        voxels = dataset.get_item("PixelData")
+        found = 0 if voxels is None or voxels.value is None else len(voxels.value)
+    if found < needed and not (found and syntax is not None and syntax.is_encapsulated):
+        raise ValueError(f"{path} is truncated: it has {found} bytes of voxels, its header announces {needed}; fetch it again")

@@ -1,0 +1,95 @@
+"""The data files that the header of a MetaImage or NRRD file names, and whether what is compressed in them is complete."""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+from pathlib import Path
+
+__all__ = ["HEADER", "data_files", "unpacked_size"]
+
+HEADER = 2**20  # bytes: more than any header has
+DATA_FILE = re.compile(r"^(?:ElementDataFile\s*=|(?i:data ?file)\s*:)[ \t]*(.*?)\s*$", re.MULTILINE)
+MOST = 100_000  # slices
+CHUNK = 2**16  # bytes that are unpacked at a time, to a thousand times as many at most
+GZIP_OR_ZLIB = 47  # zlib's windowBits
+
+
+def data_files(path: Path, outside: bool = False) -> list[Path]:
+    """The files that hold the voxels, as far as they are not in the file itself: one, a list, or a numbered series.
+
+    Args:
+        path: ``.mha``, ``.mhd``, ``.nrrd`` or ``.nhdr``.
+        outside: whether they may lie outside the folder of ``path``.
+
+    Raises:
+        ValueError: if they do, or one of them is not a file.
+    """
+    with path.open("rb") as content:
+        header = content.read(HEADER).decode("latin-1")
+    if header.startswith("NRRD"):
+        header = re.split(r"\n\r?\n", header, maxsplit=1)[0]  # then come the voxels
+    found = DATA_FILE.search(header)
+    names = _names(path, found[1], header[found.end() :]) if found else []
+    files = [path.parent / name for name in names]
+    for name, file in zip(names, files, strict=True):
+        if not outside and (".." in Path(name).parts or path.parent not in file.parents):
+            raise ValueError(
+                f"{path} reads its voxels from {file}, outside its folder; correct the header, or allow it with outside=True"
+            )
+        if not file.is_file():
+            raise ValueError(f"{path} is without its data file: {file} is not a file; fetch it again")
+    return files
+
+
+def _names(path: Path, value: str, rest: str) -> list[str]:
+    """The names of the files, from the entry of the header and the lines after it."""
+    if value in ("", "LOCAL", "Local", "local"):
+        return []
+    words = value.split()
+    if words[0] == "LIST":
+        return [line.strip() for line in rest.splitlines() if line.strip()]
+    if len(words) < 4 or "%" not in words[0]:
+        return [value]
+    try:
+        first, last, step = (int(word) for word in words[1:4])
+        numbers = range(first, last + (1 if step > 0 else -1), step)
+        if len(numbers) > MOST:
+            raise ValueError(f"{len(numbers)} files")
+        return [words[0] % number for number in numbers]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {value!r} does not name data files: {error}; correct the header") from error
+
+
+def unpacked_size(path: Path, file: Path, begin: int, length: int | None = None, limit: float = math.inf) -> int:
+    """Unpack a stream of gzip or zlib, of which SimpleITK ignores damage, and forget it.
+
+    Args:
+        path: of the header, for messages.
+        file: where the stream is.
+        begin: its first byte.
+        length: its bytes; default: up to the end of the file.
+        limit: stop when more bytes than this have been unpacked.
+
+    Returns:
+        the number of bytes that are unpacked.
+
+    Raises:
+        ValueError: if the stream is truncated, or its checksum is not that of the content.
+    """
+    left = file.stat().st_size if length is None else length
+    unpacking, found = zlib.decompressobj(GZIP_OR_ZLIB), 0
+    with file.open("rb") as packed:
+        packed.seek(begin)
+        try:
+            while not unpacking.eof and (chunk := packed.read(min(left, CHUNK))):
+                left -= len(chunk)
+                found += len(unpacking.decompress(chunk))
+                if found > limit:
+                    return found
+        except zlib.error as error:
+            raise ValueError(f"{path} is damaged: {error}; fetch it again") from error
+    if not unpacking.eof:
+        raise ValueError(f"{path} is truncated or damaged: its compressed voxels have no end; fetch it again")
+    return found
