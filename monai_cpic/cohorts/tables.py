@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -30,27 +32,49 @@ def read_lines(
 
     Raises:
         FileNotFoundError: when the file does not exist.
-        ValueError: when a column is missing, or a line has more or fewer fields than the header.
+        ValueError: when a column is missing or there twice, a line has more or fewer fields than the header, or the file is not
+            UTF-8 text in the format of a CSV table.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: dataset_dir must hold the cohort's tables and scans.")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, restkey="surplus", skipinitialspace=True)
-        names = {(synonyms or {}).get(name, name): name for name in reader.fieldnames or ()}
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""), restkey="surplus", skipinitialspace=True)
+    lines: list[int] = []
+    rows: list[list[str]] = []
+    try:
+        found = [(synonyms or {}).get(name, name) for name in reader.fieldnames or ()]
+        names = dict(zip(found, reader.fieldnames or (), strict=True))
         missing = [column for column in columns if column not in names and column not in optional]
         if missing:
             raise ValueError(f"{path}: no column {', '.join(missing)}; the header must name {', '.join(columns)}.")
-        lines: list[int] = []
-        rows: list[list[str]] = []
+        repeated = [name for name, times in Counter(found).items() if times > 1 and name in columns]
+        if repeated:
+            raise ValueError(f"{path}: more than one column {', '.join(repeated)}; leave the right one of them in the table.")
         for row in reader:
             if "surplus" in row or None in row.values():
                 raise ValueError(
                     f"{path}, line {reader.line_num}, patient {row[names[columns[0]]]}: "
-                    f"the number of fields differs from the header's {len(reader.fieldnames or ())}."
+                    f"the number of fields differs from the header's {len(found)}."
                 )
             lines.append(reader.line_num)
             rows.append([row[names[column]].strip() if column in names else "" for column in columns])
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: {error}; a quotation mark may be open there or before.") from error
     return pd.DataFrame(rows, columns=list(columns), index=lines, dtype=str)
+
+
+def _text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error}): save the table as CSV in UTF-8.") from error
+    if "\0" in text:
+        raise ValueError(f"{path} has zero bytes, as text in UTF-16 has: save the table as CSV in UTF-8.")
+    return text
+
+
+def is_no_name(patients: pd.Series) -> pd.Series:
+    """Whether entries are not the name of a folder in the dataset: empty, or a path that leads elsewhere."""
+    return patients.isin(["", ".", ".."]) | patients.str.contains(r"[/\\\x00-\x1f]")
 
 
 class Problems:
@@ -93,8 +117,8 @@ def known_exclusions(exclude: Collection[str], known: Collection[str], table: Pa
     Raises:
         ValueError: when ``exclude`` is not a collection of names, or one is unknown.
     """
-    if isinstance(exclude, str):
-        raise ValueError(f"exclude must be a list of patients, got the string {exclude!r}.")
+    if isinstance(exclude, str) or not all(isinstance(patient, str) for patient in exclude):
+        raise ValueError(f"exclude must be a list of patients' names (in quotation marks), got {exclude!r}.")
     excluded = sorted(set(exclude))
     unknown = [patient for patient in excluded if patient not in known]
     if unknown:

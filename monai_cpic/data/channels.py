@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,9 @@ class ChannelSource(Source):
         if through is not None:
             return super().level(factors, through)
         return ChannelSource(tuple(source.level(factors) for source in self.sources))
+
+    def files(self) -> Sequence[Path]:
+        return [file for source in self.sources for file in source.files()]
 
     def release(self) -> None:
         for source in self.sources:

@@ -78,18 +78,20 @@ def estimated(
     def write(folder: Path) -> None:
         (folder / "statistic.json").write_text(json.dumps(compute()))
 
-    keys = _keys(volume)
-    if None in keys:
+    scans = _with_masks(volume)
+    if any(scan.key is None for scan in scans):
         return compute()
-    files = [path for key in keys for part in str(key).split("; ") if (path := Path(part)).exists()]
+    files = [file for scan in scans for file in scan.source.files()]
     folder = cached(files, cache_dir, write, repr((name, count, seed, _identity(volume))))
-    rows: list[list[float]] = json.loads((folder / "statistic.json").read_text())
-    return rows
+    try:
+        return [[float(number) for number in row] for row in json.loads((folder / "statistic.json").read_text())]
+    except (FileNotFoundError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder} does not hold the statistics of {volume.key} ({error}): remove this folder") from error
 
 
-def _keys(volume: LazyVolume) -> list[str | None]:
-    """The keys of the scan and of its masks."""
-    return [volume.key, *(key for step in volume.intensity if isinstance(step, LazyVolume) for key in _keys(step))]
+def _with_masks(volume: LazyVolume) -> list[LazyVolume]:
+    """The scan and its masks."""
+    return [volume, *(each for step in volume.intensity if isinstance(step, LazyVolume) for each in _with_masks(step))]
 
 
 def _identity(volume: LazyVolume, onto: NDArray[Any] | None = None) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from tqdm import tqdm
 
 from monai_cpic.experiments.tables import Row, Table
+from monai_cpic.staging import remove_unfinished
 
 __all__ = ["Job", "jobs", "results", "run_jobs"]
 
@@ -95,6 +96,7 @@ def run_jobs(todo: Sequence[Job], bundle_root: str | Path, resume: bool = False)
         FileExistsError: if a job has a result already and ``resume`` is false, or a result of other settings.
     """
     for job in todo:
+        remove_unfinished(job.folder)
         if job.result.exists():
             if not resume:
                 raise FileExistsError(f"{job.result} exists: add --resume to keep it, or choose another --output-dir")

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from monai_cpic.staging import write_whole
+from monai_cpic.staging import remove_unfinished, write_whole
 
 __all__ = ["Simulation", "generator"]
 
@@ -86,6 +86,8 @@ class Simulation(ABC):
     def write(self, dataset_dir: str | Path, progress: bool = True) -> Path:
         """Write the cohort to a temporary folder and rename that at the end, so that an interrupted cohort is never used.
 
+        What interrupted simulations left beside the folder is removed.
+
         Args:
             dataset_dir: the folder to create; it may exist if it is empty.
             progress: show a progress bar.
@@ -99,6 +101,7 @@ class Simulation(ABC):
         target = Path(dataset_dir).resolve()
         if target.exists() and any(target.iterdir()):
             raise FileExistsError(f"{target} is not empty: name another folder, or delete it to simulate a cohort there.")
+        remove_unfinished(target.parent)
         with write_whole(target) as cohort:
             cohort.mkdir()
             self.fill(cohort, progress)

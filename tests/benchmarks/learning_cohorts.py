@@ -96,7 +96,7 @@ def extent(smoke: bool) -> Cohort:
         pairs = [(WINDOW(_whole(prepare(dict(item))["image"])), truth[item["patient"]]) for item in items]
         with write_whole(file) as unfinished:
             torch.save((torch.stack([torch.as_tensor(x) for x, _ in pairs]), torch.tensor([y for _, y in pairs])), unfinished)
-    scans, truths = torch.load(file)
+    scans, truths = torch.load(file, weights_only=True)
     volumes = [open_volume(scan) for scan in scans]
     return Cohort(volumes, truths.float()[:, None], ["extent"], scans, _intensities(scans), shape)
 
@@ -212,7 +212,7 @@ def _reduced(volumes: Sequence[LazyVolume], blocks: tuple[int, ...], file: Path)
             row.copy_(average(_whole(volume), blocks))
         with write_whole(file) as unfinished:
             torch.save(result, unfinished)
-    return torch.load(file)
+    return torch.load(file, weights_only=True)
 
 
 def _intensities(scans: Tensor) -> Tensor:

@@ -123,7 +123,9 @@ class BundleRun:
                 augmentation="[]",  # whose random numbers are each process's own
             )
         assert _numbers(two) == pytest.approx(_numbers(one), rel=1e-5, nan_ok=True)
-        histories = [torch.load(next(iter(checkpoints(folder).values())))["history"]["rows"] for folder in (one, two)]
+        histories = [
+            torch.load(next(iter(checkpoints(folder).values())), weights_only=True)["history"]["rows"] for folder in (one, two)
+        ]
         assert [row["loss"] for row in histories[1]] == pytest.approx([row["loss"] for row in histories[0]], rel=1e-5)
 
     def interrupt_and_resume(self, dataset_dir: Path, output_dir: Path) -> Outputs:

@@ -119,6 +119,10 @@ def test_all_patients_alive(write: Write) -> None:
         (f"{B},60,inf,GTR", "Survival_days is 'inf'"),
         (f"{B},60,12 months,GTR", "Survival_days is '12 months'"),
         (f"{B},60,ALIVE,GTR", "Survival_days is 'ALIVE'"),
+        (f"{B},1e30,100,GTR", "Age is '1e30', expected a positive number up to 150"),
+        (f"{B},60,1e300,GTR", "Survival_days is '1e300', expected a positive number of days"),
+        (f"{B},60,ALIVE ({'9' * 400} days later),GTR", "Survival_days is 'ALIVE"),
+        (f"elsewhere/{B},60,100,GTR", "Brats20ID is 'elsewhere/.*', expected a name without slashes"),
         (f"{B},60,100,", "Extent_of_Resection is '', expected one of GTR, STR, NA"),
         (f"{B},60,100,all", "Extent_of_Resection is 'all'"),
         (

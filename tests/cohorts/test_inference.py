@@ -167,5 +167,5 @@ def test_two_processes_share_the_scans(scans: Path) -> None:
         port = free.getsockname()[1]
     torch.multiprocessing.spawn(_work, (scans, port), nprocs=2)
     assert [(scans / f"calls.{rank}").read_text() for rank in range(2)] == ["3", "2"]
-    assert torch.load(scans / "found.pt") == [0, 1, 2, 3, 4]
+    assert torch.load(scans / "found.pt", weights_only=True) == [0, 1, 2, 3, 4]
     assert [path.name for path in (scans / "out").iterdir()] == ["predictions.jsonl"]

@@ -133,6 +133,13 @@ def test_duplicate_visits_are_averaged_and_named(write: Write, caplog: pytest.Lo
         ("ID1,8,2700,75,68,Male,Ex-smoker", "Age is '68', not what the patient's first line says"),
         ("ID1,8,2700,75,67,Female,Ex-smoker", "Sex is 'Female', not what"),
         ("ID1,8,2700,75,67,Male,Never smoked", "SmokingStatus is 'Never smoked', not what"),
+        ("ID1,1e30,2700,75,67,Male,Ex-smoker", "Weeks is '1e30', expected a whole number up to 5200"),
+        ("ID1,8,1e300,75,67,Male,Ex-smoker", "FVC is '1e300', expected a positive number up to 20000"),
+        ("ID1,8,2700,1e9,67,Male,Ex-smoker", "Percent is '1e9', expected a positive number up to 1000"),
+        ("ID1,8,2700,75,670,Male,Ex-smoker", "Age is '670', expected a positive number up to 150"),
+        ("a/ID1,8,2700,75,67,Male,Ex-smoker", "Patient is 'a/ID1', expected a name without slashes"),
+        ("..,8,2700,75,67,Male,Ex-smoker", r"Patient is '\.\.', expected a name without slashes"),
+        (r"a\ID1,8,2700,75,67,Male,Ex-smoker", "expected a name without slashes"),
         (",8,2700,75,67,Male,Ex-smoker", r"line 7, patient \(none\): Patient is ''"),
         ("ID1,8,2700,75,67,Male", "line 7, patient ID1: the number of fields differs"),
         ("ID1,8,2,700,75,67,Male,Ex-smoker", "line 7, patient ID1: the number of fields differs"),
@@ -166,6 +173,12 @@ def test_missing_column(write: Write, column: str) -> None:
 def test_surplus_columns_blank_lines_and_byte_order_mark_do_no_harm(write: Write) -> None:
     folder = write(["", *(line + ",x" for line in LINES), ""], header="\ufeff" + HEADER + ",Comment")
     assert len(OSICCohort().read(folder)) == 2
+
+
+@pytest.mark.parametrize("weeks", [[1.5], [1, 2.0], ["3"], [None], [10**30], [float("nan")]])
+def test_weeks_to_predict_are_whole_numbers(weeks: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"weeks has "):
+        OSICCohort(weeks=weeks)
 
 
 def test_empty_table(write: Write) -> None:

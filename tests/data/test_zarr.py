@@ -195,17 +195,6 @@ def test_levels_begin_at_the_one_that_is_opened(tmp_path: Path, cache: Path) -> 
     assert volume.coarser(2).shape == (2, 7, 8, 21)
 
 
-def test_a_store_that_changes_is_averaged_again(tmp_path: Path, cache: Path) -> None:
-    for values in (VALUES, VALUES + 1):
-        location = write(str(tmp_path / f"scan{values[0, 0, 0, 0]}"), values, levels=1)
-        os.rename(location, tmp_path / "scan")
-        zarr_source._cached_level.cache_clear()  # as in another process
-        zarr_source._opened.cache_clear()
-        found = open_volume(tmp_path / "scan").coarser(2).gather(torch.tensor([[6, 7, 10]]), (13, 15, 21))[0]
-        torch.testing.assert_close(found, means((2, 2, 1)) + float((values - VALUES).max()))
-        os.rename(tmp_path / "scan", location)
-
-
 def test_urls_are_averaged_into_the_cache(cache: Path) -> None:
     volume = open_volume(write("memory://scans/three.zarr", levels=1))
     torch.testing.assert_close(volume.coarser(2).gather(torch.tensor([[6, 7, 10]]), (13, 15, 21))[0], means((2, 2, 1)))
@@ -227,7 +216,7 @@ def test_a_spawned_process_reads(tmp_path: Path) -> None:
     process = context.Process(target=_sum, args=(volume, queue))
     process.start()
     try:
-        assert queue.get(timeout=30) == expected
+        assert queue.get(timeout=120) == expected
     finally:
         process.kill()
         process.join()

@@ -65,7 +65,7 @@ def test_what_a_file_cannot_hold_is_refused_at_the_start() -> None:
 def write(path: Path, **changes: Any) -> Path:
     """A small file, with some entries changed."""
     write_model(path, torch.nn.Linear(1, 1), TrainingRecord({}, {}, fold=0, seed=0, patients=[]))
-    torch.save({**torch.load(path), **changes}, path)
+    torch.save({**torch.load(path, weights_only=True), **changes}, path)
     return path
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from monai_cpic.cohorts.tables import Problems, read_lines
+from monai_cpic.cohorts.tables import Problems, is_no_name, read_lines
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +16,7 @@ COLUMNS = ("Brats20ID", "Age", "Survival_days", "Extent_of_Resection")
 RESECTIONS = ("GTR", "STR", "NA")
 """Gross total and subtotal resection; ``NA`` means that the extent is not known."""
 
+_OLDEST, _LONGEST = 150, 36_525  # years, days: a larger number is a mistake
 _SYNONYMS = {"BraTS20ID": "Brats20ID", "ResectionStatus": "Extent_of_Resection"}  # in the validation set's table
 _ALIVE = r"(?i)^ALIVE \((\d+) days later\)$"
 
@@ -57,7 +58,7 @@ def check_survival(path: Path, lines: pd.DataFrame, alive: str | float = "exclud
     Raises:
         ValueError: when there are no lines, or none is left; when ``alive`` is none of the above, or less than the number of days
             that a patient has already lived; or when lines are broken: a missing or repeated patient, an age or survival that is
-            not a positive number, an unknown extent of resection.  The message names all broken entries.
+            not a positive number or impossibly large, an unknown extent of resection.  The message names all broken entries.
     """
     if alive not in ("exclude", "censored") and (isinstance(alive, (str, bool)) or not 0 < alive < math.inf):
         raise ValueError(f"alive must be 'exclude', 'censored' or a positive number of days, got {alive!r}.")
@@ -68,13 +69,13 @@ def check_survival(path: Path, lines: pd.DataFrame, alive: str | float = "exclud
     days = pd.to_numeric(lines["Survival_days"], errors="coerce").astype(float)
     age = pd.to_numeric(lines["Age"], errors="coerce").astype(float)
     unknown = pd.Series(not known, index=lines.index) & (lines["Survival_days"] == "")
-    living = last_seen.notna()
-    problems.add(lines["Brats20ID"] == "", "Brats20ID", "expected a name")
+    living = last_seen <= _LONGEST
+    problems.add(is_no_name(lines["Brats20ID"]), "Brats20ID", "expected a name without slashes")
     repeated = lines["Brats20ID"].duplicated() & (lines["Brats20ID"] != "")
     problems.add(repeated, "Brats20ID", "which an earlier line has, too")
-    problems.add(~age.between(0, math.inf, inclusive="neither"), "Age", "expected a positive number")
-    measured = days.between(0, math.inf, inclusive="neither")
-    expected = "expected a positive number of days or 'ALIVE (N days later)'"
+    problems.add(~age.between(0, _OLDEST, inclusive="right"), "Age", f"expected a positive number up to {_OLDEST}")
+    measured = days.between(0, _LONGEST, inclusive="right")
+    expected = f"expected a positive number of days or 'ALIVE (N days later)', up to {_LONGEST} days"
     problems.add(~(measured | living | unknown), "Survival_days", expected)
     problems.add(
         ~lines["Extent_of_Resection"].isin(RESECTIONS), "Extent_of_Resection", f"expected one of {', '.join(RESECTIONS)}"

@@ -11,6 +11,7 @@ A patient's earliest visit is the *baseline*.  It is an input of the prediction,
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from monai_cpic.cohorts.intervals import ScaledIntervals
 from monai_cpic.cohorts.osic.figures import fvc_curves, predicted_against_measured
 from monai_cpic.cohorts.osic.items import CHANGE_UNIT, COVARIATES, QUANTILES, measured_fvc, patient_item
 from monai_cpic.cohorts.osic.scans import check_scans, scan_folders
-from monai_cpic.cohorts.osic.visits_table import COLUMNS, check_visits
+from monai_cpic.cohorts.osic.visits_table import COLUMNS, LONGEST, check_visits
 from monai_cpic.cohorts.tables import known_exclusions, read_lines
 from monai_cpic.losses import PinballLoss
 from monai_cpic.metrics import LaplaceLogLikelihood, laplace_log_likelihood
@@ -61,6 +62,9 @@ class OSICCohort(Cohort):
         weeks: weeks to predict for every patient, on the scale of the table (the challenge requires ``range(-12, 134)``);
             default: the weeks at which the patient was measured after the baseline.
 
+    Raises:
+        ValueError: when ``weeks`` is empty, or one is not a whole number.
+
     Example:
         >>> item = {"patient": "ID1", "weeks": torch.tensor([4]), "fvc": torch.tensor([2510.0])}
         >>> OSICCohort().table([item], [torch.tensor([[2400.0, 2500.0, 2600.0]])])
@@ -84,7 +88,7 @@ class OSICCohort(Cohort):
     def __init__(self, split: str = "train", exclude: Collection[str] = (), weeks: Iterable[int] | None = None) -> None:
         self.split = split
         self.exclude = exclude
-        self.weeks = None if weeks is None else list(weeks)
+        self.weeks = None if weeks is None else [_whole(week) for week in weeks]
         if self.weeks == []:
             raise ValueError("weeks is empty: give the weeks to predict, or None for the measured ones.")
 
@@ -177,3 +181,13 @@ class OSICCohort(Cohort):
         by_patient = table.assign(Patient=names[0], Weeks=names[1].astype(int))
         caption = "Median and 20 to 80 % interval, and what was measured."
         report.add_figure("FVC of each patient", fvc_curves(by_patient), caption)
+
+
+def _whole(week: int) -> int:
+    try:
+        number = operator.index(week)
+    except TypeError as error:
+        raise ValueError(f"weeks has {week!r}: weeks to predict are whole numbers.") from error
+    if abs(number) > LONGEST:
+        raise ValueError(f"weeks has {week!r}: it is expected to lie between {-LONGEST} and {LONGEST}.")
+    return number

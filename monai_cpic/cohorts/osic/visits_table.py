@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from monai_cpic.cohorts.tables import Problems
+from monai_cpic.cohorts.tables import Problems, is_no_name
 
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("Patient", "Weeks", "FVC", "Percent", "Age", "Sex", "SmokingStatus")
 SEXES = ("Female", "Male")
 SMOKING = ("Never smoked", "Ex-smoker", "Currently smokes")
-_POSITIVE = ("FVC", "Percent", "Age")
+LONGEST = 5200
+"""Weeks from the table's week 0, a century: a larger number is a mistake."""
+
+_LARGEST = {"FVC": 20_000, "Percent": 1000, "Age": 150}  # of these positive numbers
 _CONSTANT = ("Age", "Sex", "SmokingStatus")
 
 
@@ -33,20 +36,23 @@ def check_visits(path: Path, lines: pd.DataFrame) -> pd.DataFrame:
         (of the normal FVC) and Age (years) are float.
 
     Raises:
-        ValueError: when there are no lines, or some are broken: a missing patient, an entry that is not a number (or not
-            positive), an unknown Sex or SmokingStatus, or an Age, Sex or SmokingStatus that differs between the lines of a
+        ValueError: when there are no lines, or some are broken: a missing patient, an entry that is not a number, not positive or
+            impossibly large, an unknown Sex or SmokingStatus, or an Age, Sex or SmokingStatus that differs between the lines of a
             patient.  The message names all broken entries.
     """
     if lines.empty:
         raise ValueError(f"{path}: no visits in the table, or none left after the exclusions.")
     problems = Problems(path, lines)
-    numbers = lines[["Weeks", *_POSITIVE]].apply(pd.to_numeric, errors="coerce").astype(float)
+    numbers = lines[["Weeks", *_LARGEST]].apply(pd.to_numeric, errors="coerce").astype(float)
     visits = lines.assign(**{column: numbers[column] for column in numbers})
     finite = numbers.map(math.isfinite)
-    problems.add(visits["Patient"] == "", "Patient", "expected a name")
-    problems.add(~finite["Weeks"] | (numbers["Weeks"] % 1 != 0), "Weeks", "expected a whole number")
-    for column in _POSITIVE:
-        problems.add(~finite[column] | (numbers[column] <= 0), column, "expected a positive number")
+    problems.add(is_no_name(visits["Patient"]), "Patient", "expected a name without slashes")
+    whole = finite["Weeks"] & (numbers["Weeks"] % 1 == 0) & (numbers["Weeks"].abs() <= LONGEST)
+    problems.add(~whole, "Weeks", f"expected a whole number up to {LONGEST}")
+    for column, largest in _LARGEST.items():
+        problems.add(
+            ~numbers[column].between(0, largest, inclusive="right"), column, f"expected a positive number up to {largest}"
+        )
     problems.add(~visits["Sex"].isin(SEXES), "Sex", f"expected one of {', '.join(SEXES)}")
     problems.add(~visits["SmokingStatus"].isin(SMOKING), "SmokingStatus", f"expected one of {', '.join(SMOKING)}")
     for column in _CONSTANT:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -38,7 +38,7 @@ class ChunkCache:
         self.slot_bytes = slot_bytes
         self._buffer = np.empty(slots * slot_bytes, np.uint8)
         self._used = np.zeros(slots, np.int64)  # for each slot, the number of its last request
-        self._owners: list[tuple[NDArray[Any], int] | None] = [None] * slots
+        self._owners: list[tuple[NDArray[Any], int, Hashable] | None] = [None] * slots
         self._requests = 0
         self._lock = threading.Lock()
 
@@ -49,6 +49,7 @@ class ChunkCache:
         offsets: NDArray[Any],
         dtype: np.dtype[Any],
         load: Callable[[int, NDArray[Any]], None],
+        version: Callable[[int], Hashable] | None = None,
     ) -> NDArray[Any]:
         """Read voxels by their chunks and their offsets within the chunks.
 
@@ -59,6 +60,8 @@ class ChunkCache:
             dtype: of the voxels.
             load: given a chunk's number, writes its voxels into the given array; called in several threads for the chunks that
                 are not cached.
+            version: given a chunk's number, tells what is stored of it now from what was before; a chunk of another version is
+                loaded again.  Default: chunks do not change.
 
         Raises:
             ChunksDoNotFit: if the chunks are more than the slots.
@@ -67,16 +70,35 @@ class ChunkCache:
             self._requests += 1
             slots = table[chunks]
             self._used[slots] = self._requests
+            if version and self._forget_changed(version):
+                slots = table[chunks]
             absent = np.unique(chunks[slots == 0])
             if len(absent):
-                self._fill(table, absent, dtype, load)
+                self._fill(table, absent, dtype, load, version)
                 slots = table[chunks]
             positions = slots * np.int64(self.slot_bytes // dtype.itemsize)
             positions += offsets
             return np.asarray(self._buffer.view(dtype).take(positions))
 
+    def _forget_changed(self, version: Callable[[int], Hashable]) -> bool:
+        """Empty the slots of this request whose chunks have changed in the store."""
+        changed = False
+        for slot in np.flatnonzero(self._used == self._requests):
+            owner = self._owners[slot]
+            if owner and version(owner[1]) != owner[2]:
+                owner[0][owner[1]] = 0
+                self._owners[slot] = None
+                self._used[slot] = 0
+                changed = True
+        return changed
+
     def _fill(
-        self, table: NDArray[Any], absent: NDArray[Any], dtype: np.dtype[Any], load: Callable[[int, NDArray[Any]], None]
+        self,
+        table: NDArray[Any],
+        absent: NDArray[Any],
+        dtype: np.dtype[Any],
+        load: Callable[[int, NDArray[Any]], None],
+        version: Callable[[int], Hashable] | None,
     ) -> None:
         self._used[0] = self._requests
         free = np.argsort(self._used, kind="stable")[: len(absent)]
@@ -86,14 +108,15 @@ class ChunkCache:
             if owner := self._owners[slot]:
                 owner[0][owner[1]] = 0
             self._owners[slot] = None
+        versions = [version(int(chunk)) if version else None for chunk in absent]  # before they are read
         slots = self._buffer.reshape(-1, self.slot_bytes)
         executor = ThreadPoolExecutor(min(THREADS, len(absent)))
         try:
             list(executor.map(lambda chunk, slot: load(int(chunk), slots[slot].view(dtype)), absent, free))
         finally:
             executor.shutdown(cancel_futures=True)
-        for chunk, slot in zip(absent, free, strict=True):
-            self._owners[slot] = (table, chunk)
+        for chunk, slot, known in zip(absent.tolist(), free, versions, strict=True):
+            self._owners[slot] = (table, chunk, known)
         table[absent] = free
         self._used[free] = self._requests
 

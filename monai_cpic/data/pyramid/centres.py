@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,9 @@ class CentreSource(Source):
     def level(self, factors: tuple[int, ...], through: Source | None = None) -> Source:
         """The level of the source that has these blocks of blocks."""
         return centres(self.source, tuple(own * factor for own, factor in zip(self.factors, factors, strict=True)))
+
+    def files(self) -> Sequence[Path]:
+        return self.source.files()
 
     def release(self) -> None:
         self.source.release()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -114,11 +116,22 @@ def open_decoded(folder: Path, key: str, channel: int) -> LazyVolume:
         folder: of the cache.
         key: the path of the scan.
         channel: the stored axis that is the channel, 0 or -1; the others are spatial, stored in reverse order.
+
+    Raises:
+        ValueError: if the voxels are not of the number and dtype of the header, or this is none.
     """
-    header = json.loads((folder / HEADER).read_text())
-    axes = list(range(len(header["shape"])))
-    first = axes.pop(channel)
-    stored = str(folder / VOXELS), header["dtype"], tuple(header["shape"]), (first, *reversed(axes))
-    source = MappedSource(*stored, cache_dir=str(folder.parent))
-    affine = torch.tensor(header["affine"], dtype=torch.float64)
+    try:
+        header = json.loads((folder / HEADER).read_text())
+        dtype, shape = np.dtype(header["dtype"]), tuple(operator.index(edge) for edge in header["shape"])
+        size, found = math.prod(shape) * dtype.itemsize, (folder / VOXELS).stat().st_size
+        if dtype.kind not in "iuf" or min(shape) < 1 or size != found:
+            raise ValueError(f"{found} bytes of {dtype} {shape}")
+        axes = list(range(len(shape)))
+        first = axes.pop(channel)
+        affine = torch.tensor(header["affine"], dtype=torch.float64)
+    except (FileNotFoundError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{key}: what is unpacked of it is not what it should be ({error}): remove this folder, {folder}"
+        ) from error
+    source = MappedSource(str(folder / VOXELS), dtype.str, shape, (first, *reversed(axes)), cache_dir=str(folder.parent))
     return LazyVolume(source, affine, key, modality=header.get("modality"))  # 0.1 wrote none

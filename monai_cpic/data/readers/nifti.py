@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from monai_cpic.data.cache.expansion import check_expansion
 from monai_cpic.data.cache.unpacked import cached
 from monai_cpic.data.readers.base import Reader, damaged
 from monai_cpic.data.sources import MappedSource
@@ -32,7 +33,8 @@ def open_nifti(path: str | Path, cache_dir: str | Path | None = None) -> LazyVol
         cache_dir: where compressed files are unpacked and levels are kept (:func:`~monai_cpic.data.cache.unpacked.cached`).
 
     Raises:
-        ValueError: if the file is damaged or truncated, or holds a series of volumes.
+        ValueError: if the file is damaged or truncated, holds a series of volumes, or unpacks to far more than its size
+            (:func:`~monai_cpic.data.cache.expansion.check_expansion`).
     """
     path = unpacked = Path(path)
     if path.suffix == ".gz":
@@ -83,6 +85,7 @@ def _unpack(path: Path, target: Path) -> None:
         with progress, path.open("rb") as packed, gzip.GzipFile(fileobj=packed) as unpacking, target.open("wb") as out:
             while chunk := unpacking.read(CHUNK):
                 out.write(chunk)
+                check_expansion(str(path), progress.total, out.tell())
                 progress.update(packed.tell() - progress.n)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is truncated or damaged: {error}; fetch the file again") from error

@@ -62,7 +62,7 @@ def open_zarr(
     if missing_chunks not in MISSING:
         raise ValueError(f"missing_chunks={missing_chunks!r}; it is one of {MISSING}")
     try:
-        from monai_cpic.data.readers.zarr_store import open_array, open_group, with_retries
+        from monai_cpic.data.readers.zarr_store import open_array, open_group, version, with_retries
     except ImportError as error:
         raise ImportError(
             f"{location}: OME-Zarr needs the optional packages: pip install 'monai-cpic[zarr]' ({error})"
@@ -104,6 +104,7 @@ def open_zarr(
         missing_chunks,
         options,
         _coarser(levels, chosen, list(spatial)),
+        version(location, path, options),
     )
     return LazyVolume(source, torch.from_numpy(affine), location)
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from monai_cpic.data.cache.chunks import ChunksDoNotFit, shared_chunk_cache
 from monai_cpic.data.pyramid.geometry import level_shape
 from monai_cpic.data.pyramid.levels import in_cache
+from monai_cpic.data.readers.base import is_url
 from monai_cpic.data.sources.base import Source
 
 __all__ = ["ZarrSource"]
@@ -32,6 +33,9 @@ class ZarrSource(Source):
     the Zarr format defines, because writers omit empty chunks.  It is an error if the array has no fill value, or with
     ``missing_chunks="error"``, for stores that are known to be complete.  In a sharded array only missing shards are noticed.
 
+    A chunk on disk that is written again is read again.  What is behind a URL must not change while a process reads it: its
+    chunks are read once.
+
     Args:
         location: folder or URL of the store.
         path: of the array in the store.
@@ -43,6 +47,7 @@ class ZarrSource(Source):
         missing_chunks: ``"fill"`` or ``"error"``.
         storage_options: of fsspec, as JSON.
         coarser: levels that the store has: edges of the blocks of voxels, and the path of the array.
+        version: of the array's metadata, see :func:`~monai_cpic.data.readers.zarr_store.version`.
     """
 
     location: str
@@ -55,6 +60,7 @@ class ZarrSource(Source):
     missing_chunks: str = "fill"
     storage_options: str = field(default="{}", repr=False)
     coarser: tuple[tuple[tuple[int, ...], str], ...] = field(default=(), repr=False)
+    version: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -100,9 +106,22 @@ class ZarrSource(Source):
     def level(self, factors: tuple[int, ...], through: Source | None = None) -> Source:
         """The store's own level, if it has one for these blocks, with values as its writer made them; else one in the cache.
 
-        What is cached belongs to the location and, of stores on disk, to the files of the array.
+        What is cached belongs to the location, the version and, of stores on disk, to the files of the array.
         """
-        return _own_level(self, factors, os.getpid()) or _cached_level(self, factors, through or self)
+        if path := dict(self.coarser).get(factors):
+            from monai_cpic.data.readers.zarr_store import version  # zarr is optional
+
+            own = _own_level(self, factors, path, version(self.location, path, self.storage_options), os.getpid())
+            if own is not None:
+                return own
+        order = sorted(range(len(factors)), key=lambda axis: self.spatial[axis])
+        return in_cache(through or self, factors, order, self.files(), chunks=[self.chunks[axis] for axis in self.spatial])
+
+    def files(self) -> Sequence[Path]:
+        """Those of the array, of a store on disk."""
+        if is_url(self.location):
+            return ()
+        return sorted(path for path in (Path(self.location) / self.path).rglob("*") if path.is_file())
 
     def _channel(self, number: int, chunks: NDArray[Any], offsets: NDArray[Any]) -> NDArray[Any]:
         opened = _opened(self, os.getpid())
@@ -111,7 +130,10 @@ class ZarrSource(Source):
             chunk, within = divmod(number, self.chunks[self.channel])
             chunks = chunks + chunk * math.prod(self.grid[self.channel + 1 :])
             offsets = offsets + within * math.prod(self.chunks[self.channel + 1 :])
-        return cache.read(opened.table, chunks, offsets, self.dtype, opened.load)
+        if not opened.on_disk:
+            return cache.read(opened.table, chunks, offsets, self.dtype, opened.load)
+        opened.check()
+        return cache.read(opened.table, chunks, offsets, self.dtype, opened.load, opened.version)
 
 
 class _Opened:
@@ -120,15 +142,24 @@ class _Opened:
     def __init__(self, source: ZarrSource) -> None:
         self.source = source
         self.table = np.zeros(math.prod(source.grid), np.int32)
-        from monai_cpic.data.readers.zarr_store import open_array, with_retries  # zarr is optional
+        from monai_cpic.data.readers.zarr_store import open_array, version, with_retries  # zarr is optional
 
         self.with_retries = with_retries
+        self._array_version = version
+        self.on_disk = not is_url(source.location)
+        self.check()
         self.array: Any = with_retries(
             lambda: open_array(source.location, source.path, source.storage_options), source.location, source.path
         )
         fill = self.array.metadata.fill_value
         self.strict = source.missing_chunks == "error" or fill is None
         self.fill = 0 if fill is None else fill
+
+    def check(self) -> None:
+        """Refuse an array whose shape or codecs may have changed."""
+        source = self.source
+        if self._array_version(source.location, source.path, source.storage_options) != source.version:
+            raise ValueError(f"{source.location}: {source.path} has changed since it was opened: open it again")
 
     def load(self, chunk: int, voxels: NDArray[Any]) -> None:
         """Decode a chunk into an array; at the end of an axis, the chunk may be smaller."""
@@ -147,6 +178,15 @@ class _Opened:
                 f"{location}: {part} is missing; fetch the store again, or read it as empty with missing_chunks='fill'"
             )
         voxels[: math.prod(self.source.chunks)].reshape(self.source.chunks)[tuple(map(slice, values.shape))] = values
+
+    def version(self, chunk: int) -> tuple[int, int, int] | None:
+        """The file of a chunk on disk as it is now, or None if there is none."""
+        position = [int(number) for number in np.unravel_index(chunk, self.source.grid)]
+        try:
+            status = os.stat(f"{self.source.location}/{self._key(position)}")
+        except FileNotFoundError:
+            return None
+        return status.st_ino, status.st_size, status.st_mtime_ns
 
     def _key(self, position: Sequence[int]) -> str:
         """The key of a chunk in the store, or of the shard that holds it."""
@@ -172,24 +212,12 @@ def _opened(source: ZarrSource, process: int) -> _Opened:
 
 
 @lru_cache(maxsize=OPEN_ARRAYS)
-def _own_level(source: ZarrSource, factors: tuple[int, ...], process: int) -> ZarrSource | None:
+def _own_level(source: ZarrSource, factors: tuple[int, ...], path: str, version: str, process: int) -> ZarrSource | None:
     """The level of the store that has these blocks, of all channels, and as many of them as an average would."""
-    path = dict(source.coarser).get(factors)
-    if path is None:
-        return None
     from monai_cpic.data.readers.zarr_store import open_array, with_retries  # zarr is optional
 
     array: Any = with_retries(lambda: open_array(source.location, path, source.storage_options), source.location, path)
     stored = tuple(array.shape), tuple(array.chunks), array.dtype.str
-    level = ZarrSource(
-        source.location, path, *stored, source.spatial, source.channel, source.missing_chunks, source.storage_options
-    )
+    axes = source.spatial, source.channel, source.missing_chunks
+    level = ZarrSource(source.location, path, *stored, *axes, source.storage_options, version=version)
     return level if level.shape == (source.shape[0], *level_shape(source.shape[1:], factors)) else None
-
-
-@lru_cache(maxsize=OPEN_ARRAYS)
-def _cached_level(source: ZarrSource, factors: tuple[int, ...], through: Source) -> Source:
-    """The level that is averaged once; remembered by each process, because a store may have very many files."""
-    order = sorted(range(len(factors)), key=lambda axis: source.spatial[axis])
-    files = sorted(path for path in (Path(source.location) / source.path).rglob("*") if path.is_file())
-    return in_cache(through, factors, order, files, chunks=[source.chunks[axis] for axis in source.spatial])

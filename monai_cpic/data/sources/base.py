@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ __all__ = ["Source", "StridedSource"]
 class Source:
     """Stored voxels ``[C, *spatial]`` that are read when they are needed.
 
-    A new kind of source implements :attr:`shape`, :attr:`dtype` and :meth:`points`, and :meth:`level` if its files should not be
-    averaged anew by each process.  Sources are immutable and picklable, and they can be used in forked processes.
+    A new kind of source implements :attr:`shape`, :attr:`dtype` and :meth:`points`, :meth:`files` if it reads some, and
+    :meth:`level` if these should not be averaged anew by each process.  Sources are immutable and picklable, and they can be used
+    in forked processes.
 
     Args:
         scaling: slope and intercept from stored numbers to true values.
@@ -113,6 +115,13 @@ class Source:
         with np.errstate(over="ignore"):
             fits = np.isfinite(self.scaled(np.array(extremes, self.dtype))).all()
         return self if fits else FiniteSource(self, name, fill)
+
+    def files(self) -> Sequence[Path]:
+        """The files that the voxels are read from; what is kept of them is made anew when one has another size or time.
+
+        By default there are none.
+        """
+        return ()
 
     def release(self) -> None:
         """Free the memory that reading has taken and that the source does not need to keep."""

@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,9 @@ class FiniteSource(Source):
             ValueError: if any voxel is not finite and there is no ``fill``.
         """
         return replace(self, source=self.source.level(factors, through or self))
+
+    def files(self) -> Sequence[Path]:
+        return self.source.files()
 
     def release(self) -> None:
         self.source.release()

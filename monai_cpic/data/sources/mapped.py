@@ -32,6 +32,10 @@ KEPT = 2**29  # bytes of files that stay mapped in a process, as far as they wer
 class MappedSource(StridedSource):
     """Voxels in an uncompressed file, mapped read-only by each process that needs them; the source itself is a description.
 
+    A source belongs to the file as it was when the source was made.  A file that is replaced or overwritten is an error from the
+    next read on, also for a read that was going on.  One that is made shorter while it is read ends the process (SIGBUS): replace
+    files by renaming others.
+
     Args:
         path: the file.
         stored_dtype: numpy's name of the stored dtype, with its byte order.
@@ -39,9 +43,10 @@ class MappedSource(StridedSource):
         axes: for each of ``(C, *spatial)``, the stored axis that it is.
         offset: bytes before the first voxel.
         cache_dir: where levels are kept (:func:`~monai_cpic.data.cache.unpacked.cached`).
+        version: size and modification time (ns) of the file; default: those that it has now.
 
     Raises:
-        ValueError: on construction and on reading, if the file is shorter than these numbers require.
+        ValueError: on construction and on reading, if the file is shorter than these numbers require, or has changed.
     """
 
     path: str
@@ -50,9 +55,12 @@ class MappedSource(StridedSource):
     axes: tuple[int, ...]
     offset: int = 0
     cache_dir: str | None = field(default=None, kw_only=True, compare=False, repr=False)
+    version: tuple[int, int] | None = field(default=None, kw_only=True, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._version()
+        if self.version is None:
+            object.__setattr__(self, "version", _version(os.stat(self.path)))
+        self._check(os.stat(self.path))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -74,7 +82,9 @@ class MappedSource(StridedSource):
         voxels = self.array()
         if self._missing(voxels, [index.reshape(len(index), -1)[:, 0] for index in indices]):
             self._announce(voxels, indices)
-        return indexing.points(voxels, indices)
+        found = indexing.points(voxels, indices)
+        self._check(os.stat(self.path))
+        return found
 
     def blocks(self, corners: NDArray[Any], edges: Sequence[int]) -> NDArray[Any]:
         voxels = self.array()
@@ -83,7 +93,12 @@ class MappedSource(StridedSource):
             row = int(np.argmin(voxels.strides[1:]))  # voxels are contiguous along it: the first and the last give the pages
             lines[row] = lines[row][:, [0, -1]]
             self._announce(voxels, indexing.product(lines))
-        return indexing.blocks(voxels, corners, edges)
+        found = indexing.blocks(voxels, corners, edges)
+        self._check(os.stat(self.path))
+        return found
+
+    def files(self) -> Sequence[Path]:
+        return [Path(self.path)]
 
     def _missing(self, voxels: NDArray[Any], first: Sequence[NDArray[Any]] | NDArray[Any]) -> bool:
         """Whether pages have to be read from disk, judged by the first voxel ``[N]`` of each patch."""
@@ -99,7 +114,7 @@ class MappedSource(StridedSource):
         from monai_cpic.data.pyramid.levels import in_cache  # which makes sources
 
         order = sorted(range(len(factors)), key=lambda axis: self.axes[axis + 1])
-        return in_cache(through or self, factors, order, [Path(self.path)], cache_dir=self.cache_dir)
+        return in_cache(through or self, factors, order, self.files(), cache_dir=self.cache_dir)
 
     def release(self) -> None:
         """Unmap what was read of the files that were used least recently, down to :data:`KEPT` bytes.
@@ -123,15 +138,17 @@ class MappedSource(StridedSource):
             excess -= len(used)
 
     def _map(self) -> Any:
-        return _mapped(self.path, self.stored_dtype, self.stored_shape, self.offset, self._version())
-
-    def _version(self) -> tuple[int, int, int]:
-        """Tells the file from another one that replaces it."""
         status = os.stat(self.path)
+        self._check(status)
+        return _mapped(self.path, self.stored_dtype, self.stored_shape, self.offset, (status.st_ino, *_version(status)))
+
+    def _check(self, status: os.stat_result) -> None:
+        """Refuse a file that is not the one that was opened."""
         needed = self.offset + math.prod(self.stored_shape) * self.dtype.itemsize
         if status.st_size < needed:  # reading a map beyond the end of its file would kill the process
             raise ValueError(f"{self.path} is truncated: it has {status.st_size} bytes instead of {needed}; fetch the file again")
-        return status.st_ino, status.st_size, status.st_mtime_ns
+        if _version(status) != self.version:
+            raise ValueError(f"{self.path} has changed since it was opened: open it again")
 
 
 # The maps of which this process has read pages; the last used is the last.
@@ -143,9 +160,17 @@ def _dot(indices: Sequence[NDArray[Any]] | NDArray[Any], strides: Sequence[int])
     return np.asarray(sum((index * stride for index, stride in zip(indices, strides, strict=True)), np.int64(0)))
 
 
+def _version(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
+
+
 @lru_cache(maxsize=OPEN_MAPS)
 def _mapped(path: str, dtype: str, shape: tuple[int, ...], offset: int, version: tuple[int, int, int]) -> Any:
-    mapped: Any = np.memmap(path, dtype, "r", offset, shape)
+    with open(path, "rb") as file:
+        status = os.fstat(file.fileno())
+        if (status.st_ino, *_version(status)) != version:
+            raise ValueError(f"{path} has changed while it was opened: open it again")
+        mapped: Any = np.memmap(file, dtype, "r", offset, shape)
     if hasattr(mmap, "MADV_RANDOM"):  # not on Windows; the system's own read-ahead fetches pages that nobody needs
         mapped._mmap.madvise(mmap.MADV_RANDOM)
     return mapped

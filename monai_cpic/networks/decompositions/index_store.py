@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from monai_cpic.staging import write_whole
+from monai_cpic.staging import remove_unfinished, staged
 from monai_cpic.tensor_train import CrossIndices
 
 __all__ = ["IndexStore"]
@@ -27,7 +28,7 @@ class IndexStore:
         folder: where they are stored, created if it does not exist; default: in memory.
 
     Raises:
-        ValueError: if ``hold`` is below 1.
+        ValueError: if ``hold`` is below 1; on reading, if a file is damaged.
     """
 
     def __init__(self, hold: int = 1, folder: str | Path | None = None) -> None:
@@ -38,6 +39,7 @@ class IndexStore:
         self._kept: dict[str, dict[str, Any]] = {}
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
+            remove_unfinished(self.folder)
 
     def __len__(self) -> int:
         return len(self.state_dict())
@@ -72,7 +74,7 @@ class IndexStore:
         """The index sets of all volumes, as tensors, numbers and strings."""
         if self.folder is None:
             return dict(self._kept)
-        every = (torch.load(path, weights_only=True) for path in sorted(self.folder.glob("*.pt")))
+        every = (_load(path) for path in sorted(self.folder.glob("*.pt")))
         return {kept["key"]: kept for kept in every}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -88,7 +90,7 @@ class IndexStore:
         if self.folder is None:
             return self._kept.get(key)
         try:
-            return torch.load(self._path(key), weights_only=True)
+            return _load(self._path(key))
         except FileNotFoundError:
             return None
 
@@ -96,9 +98,17 @@ class IndexStore:
         if self.folder is None:
             self._kept[key] = kept
             return
-        with write_whole(self._path(key)) as path:
+        with staged(self._path(key)) as path:
             torch.save(kept, path)
+            path.replace(self._path(key))  # not synced, which a step would wait for: at worst a power failure costs a warm start
 
     def _path(self, key: str) -> Path:
         assert self.folder is not None
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.pt"
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, weights_only=True)
+    except (EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it; its volume then starts from new index sets") from error

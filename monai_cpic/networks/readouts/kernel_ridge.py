@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["PENALTIES", "SHARES", "centred", "left_out_errors", "members_of", "unit_kernel"]
+__all__ = ["PENALTIES", "SHARES", "centred", "check_finite", "left_out_errors", "members_of", "unit_kernel"]
 
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # weights of a kernel against another
 PENALTIES = [10.0 ** (k / 4) for k in range(-20, 13)]  # relative to the mean eigenvalue of the kernel
@@ -19,6 +19,17 @@ def centred(kernel: Tensor) -> Tensor:
     """The kernel of the centred vectors."""
     kernel = kernel - kernel.mean(0)
     return kernel - kernel.mean(1, keepdim=True)
+
+
+def check_finite(name: str, rows: Tensor) -> None:
+    """Refuse rows ``[R, K]`` that are NaN or infinite.
+
+    Raises:
+        ValueError: if there are any; it says how many.
+    """
+    bad = int((~rows.isfinite()).any(1).sum())
+    if bad:
+        raise ValueError(f"{bad} of {len(rows)} rows have no finite {name}: leave them out")
 
 
 def unit_kernel(kernel: Tensor) -> tuple[Tensor, Tensor]:

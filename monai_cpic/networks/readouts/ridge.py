@@ -9,7 +9,7 @@ from torch import Tensor
 
 from monai_cpic.networks.kept_trains import KeptTrains
 from monai_cpic.networks.readouts.base import Readout
-from monai_cpic.networks.readouts.kernel_ridge import SHARES, centred, left_out_errors, members_of, unit_kernel
+from monai_cpic.networks.readouts.kernel_ridge import SHARES, centred, check_finite, left_out_errors, members_of, unit_kernel
 from monai_cpic.networks.sampled_field import SampledField
 from monai_cpic.tensor_train import TensorTrain, bond_ranks
 
@@ -104,7 +104,7 @@ class RidgeReadout(Readout):
             The prediction for each row when its patient is left out, ``[R, out_channels]``.
 
         Raises:
-            ValueError: if there are fewer than three patients, a target is NaN or infinite, or the number of covariates differs
+            ValueError: if there are fewer than three patients, a number is NaN or infinite, or the number of covariates differs
                 from that of the constructor.
         """
         scan, target = field.scan.to(self.constant.device), target.to(self.constant)
@@ -112,15 +112,15 @@ class RidgeReadout(Readout):
         groups = (places if patients is None else patients).to(target.device)
         if len(groups.unique()) < self.fewest:
             raise ValueError(f"ridge regression needs three patients or more, got {len(groups.unique())}")
-        if not target.isfinite().all():
-            raise ValueError(
-                f"{int((~target.isfinite()).any(1).sum())} of {len(target)} rows have no finite target: leave them out"
-            )
+        check_finite("target", target)
         members = members_of(groups)
         self._normalise(field)
         features, others = self._known(field, covariates, places).split([len(self.centre), len(self.slope) - len(self.centre)], 1)
+        similarities = scan.inner(scan)[places][:, places]
+        for name, each in (("scan", similarities), ("means and maxima", features), ("covariates", others)):
+            check_finite(name, each)
         kernels, units = zip(
-            unit_kernel(centred(scan.inner(scan)[places][:, places])),
+            unit_kernel(centred(similarities)),
             unit_kernel(centred(features @ features.mT)),
             unit_kernel(centred(others @ others.mT)),
             strict=True,

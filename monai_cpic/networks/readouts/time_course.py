@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from monai_cpic.networks.readouts.base import Readout
-from monai_cpic.networks.readouts.kernel_ridge import SHARES, centred, left_out_errors, members_of, unit_kernel
+from monai_cpic.networks.readouts.kernel_ridge import SHARES, centred, check_finite, left_out_errors, members_of, unit_kernel
 from monai_cpic.networks.readouts.ridge import RidgeReadout
 from monai_cpic.networks.sampled_field import SampledField
 
@@ -100,8 +100,14 @@ class TimeCourseReadout(Readout):
             target: change and rate ``[R, 2]``; the rate must be the same in all rows of a field.
             covariates: ``[R, covariates]``.
             rows: index of each row's field, int64 ``[R]``.
+
+        Raises:
+            ValueError: if there are fewer than three fields, a number is NaN or infinite, or the number of covariates differs
+                from that of the constructor.
         """
         known = self._checked(covariates, len(target))
+        check_finite("target", target)
+        check_finite("covariates", known)
         places = torch.arange(len(field)) if rows is None else rows.cpu()
         seen, first = torch.unique(places, return_inverse=True)
         chosen = torch.stack([(first == k).nonzero()[0, 0] for k in range(len(seen))])  # one row of each field

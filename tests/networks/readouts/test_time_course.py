@@ -137,3 +137,14 @@ def test_what_does_not_fit_is_refused() -> None:
     readout = TimeCourseReadout(LEVELS, 2, 1, [12])
     with pytest.raises(ValueError, match="got 3"):
         readout(fields(4), torch.rand(4, 3))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("what", ["target", "covariates", "scan"])
+def test_numbers_that_are_not_finite_are_refused(what: str, value: float) -> None:
+    known = fields()
+    target, covariates, rows = visits(known, True)
+    {"target": target, "covariates": covariates, "scan": known.scan.cores[0][:, 0]}[what][5, 0] = value
+    name = {"target": "1 of 240 rows have no finite target", "covariates": "no finite covariates", "scan": "no finite scan"}[what]
+    with pytest.raises(ValueError, match=name):
+        TimeCourseReadout(LEVELS, 2, 1, [12]).fit(known, target, covariates, rows)

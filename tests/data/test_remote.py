@@ -1,0 +1,158 @@
+"""OME-Zarr behind an HTTP server that fails, and behind an S3 server."""
+
+from __future__ import annotations
+
+import io
+import re
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from test_zarr import VALUES, whole, write
+
+from monai_cpic.data.readers import zarr_store
+
+pytest.importorskip("aiohttp")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # clients close their connections when the process ends
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+EXPECTED = VALUES.transpose(0, 3, 2, 1)
+
+
+class Faulty(SimpleHTTPRequestHandler):
+    """A server of files, with ranges, whose first answers for each chunk are broken."""
+
+    protocol_version = "HTTP/1.1"
+    fault: Callable[[Faulty, bytes], None] | None = None
+    failures = 0
+    requests: ClassVar[Counter[str]] = Counter()
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        if not path.is_file():
+            return self.send_error(404)
+        content = path.read_bytes()
+        Faulty.requests[self.path] += 1
+        if "/c/" in self.path and Faulty.fault and Faulty.requests[self.path] <= Faulty.failures:
+            return Faulty.fault(self, content)
+        asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+        if asked and not asked[1]:
+            content = content[-int(asked[2]) :]
+        elif asked:
+            content = content[int(asked[1]) : int(asked[2]) + 1 if asked[2] else None]
+        self.answer(206 if asked else 200, content, len(content))
+
+    def answer(self, status: int, content: bytes, announced: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(announced))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *arguments: Any) -> None:
+        """Nothing."""
+
+
+def reset(server: Faulty, content: bytes) -> None:
+    server.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    server.close_connection = True
+    server.connection.close()
+    server.rfile = server.wfile = io.BytesIO()
+
+
+def truncated(server: Faulty, content: bytes) -> None:
+    server.answer(200, content[: len(content) // 2], len(content))
+    server.close_connection = True
+
+
+def unavailable(server: Faulty, content: bytes) -> None:
+    server.send_error(503)
+
+
+def slow(server: Faulty, content: bytes) -> None:
+    time.sleep(1)
+    server.answer(200, content, len(content))
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of ``tmp_path``."""
+    monkeypatch.setattr(zarr_store, "DELAYS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(Faulty, "fault", None)
+    Faulty.requests.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Faulty, directory=str(tmp_path)))
+    server.handle_error = lambda *arguments: None  # type: ignore[method-assign]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_a_server_of_files(tmp_path: Path, served: str, version: str) -> None:
+    write(str(tmp_path / "scan"), version=version)
+    np.testing.assert_array_equal(whole(f"{served}/scan"), EXPECTED)
+
+
+def test_ranges_of_shards(tmp_path: Path, served: str) -> None:
+    write(str(tmp_path / "scan"), chunks=(1, 4, 4, 4), shards=(2, 8, 8, 8), levels=1)
+    np.testing.assert_array_equal(whole(f"{served}/scan"), EXPECTED)
+
+
+@pytest.mark.parametrize("fault", [reset, truncated, unavailable, slow])
+def test_requests_are_repeated_a_few_times(
+    tmp_path: Path, served: str, fault: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(str(tmp_path / "scan"), VALUES[:, :8, :8, :8].copy(), levels=1)
+    monkeypatch.setattr(zarr_store, "TIMEOUT", 0.5 if fault is slow else 60.0)
+    monkeypatch.setattr(Faulty, "fault", fault)
+    monkeypatch.setattr(Faulty, "failures", 2)
+    np.testing.assert_array_equal(whole(f"{served}/scan"), EXPECTED[:, :8, :8, :8])
+
+
+@pytest.mark.parametrize("fault", [reset, truncated, unavailable, slow])
+def test_then_the_chunk_is_named(
+    tmp_path: Path, served: str, fault: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(str(tmp_path / "scan"), VALUES[:1, :8, :8, :8].copy(), levels=1)
+    monkeypatch.setattr(zarr_store, "TIMEOUT", 0.2 if fault is slow else 60.0)
+    monkeypatch.setattr(Faulty, "fault", fault)
+    monkeypatch.setattr(Faulty, "failures", 10**6)
+    with pytest.raises(OSError, match=f"{served}/scan: chunk 0/c/0/0/0/0 cannot be read, after 4 attempts"):
+        whole(f"{served}/scan")
+    (requests,) = (count for path, count in Faulty.requests.items() if "/c/" in path)
+    assert 4 <= requests <= 8  # the client repeats a request of its own accord if a kept connection is reset
+
+
+def test_a_server_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zarr_store, "DELAYS", (0.0,))
+    with pytest.raises(OSError, match="http://127.0.0.1:9/scan cannot be read, after 2 attempts"):
+        whole("http://127.0.0.1:9/scan")
+
+
+def test_an_s3_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moto, s3fs = pytest.importorskip("moto.server"), pytest.importorskip("s3fs")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        options = {"key": "name", "secret": "word", "client_kwargs": {"endpoint_url": f"http://{host}:{port}"}}
+        write(str(tmp_path / "scan"))
+        files = s3fs.S3FileSystem(**options)
+        files.mkdir("bucket")
+        files.put(str(tmp_path / "scan"), "bucket/scan", recursive=True)
+        np.testing.assert_array_equal(whole("s3://bucket/scan", storage_options=options), EXPECTED)
+        files.rm("bucket/scan/0/c/0/0/1/1")
+        with pytest.raises(ValueError, match="s3://bucket/scan: chunk 0/c/0/0/1/1 is missing"):
+            whole("s3://bucket/scan", storage_options=options, missing_chunks="error")
+    finally:
+        server.stop()
