@@ -14,6 +14,7 @@ with extra("bundles"):
     from monai_cpic.cohorts.osic.cohort import OSICCohort
     from monai_cpic.cohorts.out_of_fold import read_held_out, write_held_out, write_out_of_fold_evaluation
     from monai_cpic.cohorts.predictions import PatientPredictions
+    from monai_cpic.cohorts.provenance import Provenance, is_simulated
     from monai_cpic.cohorts.table.cohort import TableCohort, fit_table
     from monai_cpic.cohorts.table.fingerprint import Fingerprint
 
@@ -27,10 +28,12 @@ __all__ = [
     "OffsetIntervals",
     "PatientInference",
     "PatientPredictions",
+    "Provenance",
     "ScaledIntervals",
     "TableCohort",
     "fit_table",
     "folds",
+    "is_simulated",
     "read_held_out",
     "train_folds",
     "write_evaluation",

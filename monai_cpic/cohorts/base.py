@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,25 @@ from monai_cpic.data import LazyVolume
 from monai_cpic.reporting.report import Report
 from monai_cpic.reporting.sampling_figures import sample_positions
 
-__all__ = ["Cohort"]
+__all__ = ["Cohort", "Explained"]
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Which number that a network predicts of a patient is explained place by place.
+
+    Args:
+        name: what it is, with its unit.
+        covariates: for which row, ``[1, P]``.
+        output: column of the network's outputs.
+        unit: of this column, in the unit of the name.
+    """
+
+    name: str
+    covariates: Tensor
+    output: int = 0
+    unit: float = 1.0
+
 
 logger = logging.getLogger(__name__)
 
@@ -156,19 +175,35 @@ class Cohort(ABC):
         """Whether a value of the key metric is better than the best so far (``metric_cmp_fn`` of MONAI's engines)."""
         return metric > best if self.higher_is_better else metric < best
 
-    def report_evaluation(self, report: Report, table: pd.DataFrame, network: str) -> None:
+    def report_evaluation(
+        self, report: Report, patients: Sequence[Mapping[str, Any]], tables: Mapping[str, pd.DataFrame]
+    ) -> None:
         """Add tables and figures of predictions whose true values are known; by default those of :meth:`report_predictions`.
 
         Args:
             report: the report, which already contains the scores and the learning curves.
-            table: the network's predictions.
-            network: the network's name.
+            patients: items of :meth:`read`.
+            tables: predictions by name of the model: the network first, then the best baseline, if there is one.
         """
-        self.report_predictions(report, table)
+        self.report_predictions(report, patients, next(iter(tables.values())))
 
-    def report_predictions(self, report: Report, table: pd.DataFrame) -> None:
-        """Add tables and figures of predictions of new patients; by default the table itself."""
+    def report_predictions(self, report: Report, patients: Sequence[Mapping[str, Any]], table: pd.DataFrame) -> None:
+        """Add tables and figures of predictions of new patients; by default the table itself.
+
+        Args:
+            report: the report.
+            patients: items of :meth:`read`.
+            table: their predictions.
+        """
         report.add_table("Predictions", table)
+
+    def explained(self, patient: Mapping[str, Any]) -> Explained:
+        """Which number of a patient the report explains; by default the first output for the first row, in the units of the loss.
+
+        Args:
+            patient: an item of :meth:`read`.
+        """
+        return Explained("first output", patient["covariates"][:1])
 
     def sampled_voxels(self, volume: LazyVolume, points: Tensor) -> Figure:
         """Draw a volume and the voxels ``[N, 3]`` of it that the network encoded; by default slices of the first channel."""

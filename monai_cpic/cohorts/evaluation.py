@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from ignite.utils import setup_logger
 from torch import Tensor
 
@@ -16,18 +15,18 @@ from monai_cpic.cohorts.base import Cohort
 from monai_cpic.cohorts.baselines import predictions_of_baselines
 from monai_cpic.cohorts.bootstrap import CONFIDENCE
 from monai_cpic.cohorts.comparison import compare, scores_by_group
+from monai_cpic.cohorts.csv_files import write_table
+from monai_cpic.cohorts.explanations import add_scans, write_maps
 from monai_cpic.cohorts.interval_report import report_coverage, report_intervals
 from monai_cpic.cohorts.predictions import PatientPredictions
+from monai_cpic.cohorts.provenance import Provenance
 from monai_cpic.handlers import History, ScreenScans
 from monai_cpic.networks import VolumeRegressor
 from monai_cpic.reporting.learning_curves import learning_curves
 from monai_cpic.reporting.metrics_file import write_metrics
 from monai_cpic.reporting.report import Report
-from monai_cpic.staging import write_whole
 
 __all__ = ["write_comparison", "write_evaluation", "write_inference"]
-
-SCANS_SHOWN = 2
 
 # ignite's, as are those of the engines: it shows what it is told where nobody has configured logging
 logger = setup_logger(__name__)
@@ -41,6 +40,7 @@ def write_evaluation(
     covariates_only: PatientPredictions,
     network: VolumeRegressor,
     history: History,
+    provenance: Provenance,
 ) -> dict[str, Any]:
     """Compare the network with models that do not see the scans on the evaluated patients, and write the run's files.
 
@@ -52,6 +52,7 @@ def write_evaluation(
         covariates_only: predictions of the model on covariates only, for the same patients.
         network: the network, for its name and the voxels that it encodes.
         history: the learning curve; empty if the run did not train.
+        provenance: of the predictions.
 
     Returns:
         The metrics, as written to metrics.json.  ``"network"`` is the name of the network.  The scores of each model
@@ -62,9 +63,11 @@ def write_evaluation(
         much the network is better or worse.
     """
     baselines = predictions_of_baselines(cohort.baselines(), training, predictions.items, cohort.targets)
-    trained = f"{len(training)} training patients, {len(predictions.items)} evaluated"
+    trained = f"{len(training)} for training, {len(predictions.items)} evaluated"
     counts = {"training_patients": len(training)}
-    return write_comparison(output_dir, cohort, predictions, covariates_only, baselines, network, history, trained, counts)
+    return write_comparison(
+        output_dir, cohort, predictions, covariates_only, baselines, network, history, provenance, trained, counts
+    )
 
 
 def write_comparison(
@@ -75,6 +78,7 @@ def write_comparison(
     baselines: Mapping[str, Sequence[Tensor]],
     network: VolumeRegressor,
     history: History,
+    provenance: Provenance,
     trained: str,
     counts: Mapping[str, int],
 ) -> dict[str, Any]:
@@ -91,6 +95,7 @@ def write_comparison(
         baselines: for each baseline, by its name, its predictions of the same patients.
         network: the network, for its name and the voxels that it encodes.
         history: the learning curve; may be empty.
+        provenance: of the predictions.
         trained: numbers of patients, for the head of the report.
         counts: the same for metrics.json.
 
@@ -110,7 +115,7 @@ def write_comparison(
         **{f"evaluated_{name}": count for name, count in cohort.counts(table).items()},
         **comparison.metrics(),
     }
-    report = Report(cohort.title, f"{network.name}: {trained}")
+    report = _report(cohort, network, provenance, trained)
     report.add_text("Comparison", comparison.sentence())
     caption = f"{cohort.scores_caption} In brackets: {100 * CONFIDENCE:.0f} % interval, by resampling patients."
     report.add_table("Scores", comparison.rows(), caption)
@@ -121,11 +126,12 @@ def write_comparison(
     metrics |= report_coverage(report, cohort, patients, predictions.outputs, table)
     if history.rows:
         report.add_figure("Learning curves", learning_curves(history.rows), cohort.loss_caption)
-    cohort.report_evaluation(report, table, network.name)
+    best = comparison.best_baseline
+    shown = [network.name] if best is None else [network.name, best]
+    cohort.report_evaluation(report, patients, {name: comparison.tables[name] for name in shown})
     _write_run(output_dir, cohort, predictions, network, table, metrics, report)
     others = {name: other for name, other in comparison.tables.items() if name != network.name}
-    with write_whole(Path(output_dir) / "baselines.csv") as unfinished:
-        pd.concat(others, names=["model"]).reset_index("model").to_csv(unfinished, index=False)
+    write_table(Path(output_dir) / "baselines.csv", pd.concat(others, names=["model"]).reset_index("model"))
     _say_where(output_dir)
     logger.info(comparison.sentence())
     return metrics
@@ -137,7 +143,9 @@ def write_inference(
     predictions: PatientPredictions,
     network: VolumeRegressor,
     screening: ScreenScans,
+    provenance: Provenance,
     calibration: Mapping[str, float] | None = None,
+    maps: bool = False,
 ) -> dict[str, Any]:
     """Write the files of a run that only predicts; metrics.json then contains the numbers of predictions and of odd scans.
 
@@ -150,10 +158,16 @@ def write_inference(
         predictions: predictions of the network.
         network: the network, for its name and the voxels that it encodes.
         screening: what is odd about the scans.
+        provenance: of the predictions.
         calibration: of the intervals, as the model file holds it; None if it holds none.
+        maps: write what places contribute to the prediction of each patient to ``maps/<patient>.nii.gz``, see
+            :func:`~monai_cpic.reporting.contribution_map.write_contribution_map`.
 
     Returns:
         The metrics, as written to metrics.json.
+
+    Raises:
+        ValueError: if maps are asked for of a network of which they are not known.
     """
     patients = predictions.items
     warnings = ["; ".join(screening.warnings[item["patient"]]) for item in patients]
@@ -166,7 +180,7 @@ def write_inference(
         f"predicted_{cohort.rows}": len(table),
         "patients_with_a_warning": len(odd),
     }
-    report = Report(cohort.title, f"{network.name}: {len(patients)} patients predicted")
+    report = _report(cohort, network, provenance, f"{len(patients)} predicted")
     if odd:
         rows = [{"patient": patient, "warning": clause} for patient in odd for clause in screening.warnings[patient]]
         report.add_table("Scans unlike those of the training", rows, "Do not rely on predictions from these scans.")
@@ -174,10 +188,18 @@ def write_inference(
     else:
         report.add_text("Scans", "All scans are like those of the training in geometry, intensities and features.")
     report_intervals(report, cohort, predictions.outputs, table, calibration)
-    cohort.report_predictions(report, table)
+    cohort.report_predictions(report, patients, table)
     _write_run(output_dir, cohort, predictions, network, table, metrics, report)
+    if maps:
+        write_maps(Path(output_dir) / "maps", cohort, network, patients)
     _say_where(output_dir)
     return metrics
+
+
+def _report(cohort: Cohort, network: VolumeRegressor, provenance: Provenance, patients: str) -> Report:
+    """An empty report that says where its predictions come from; ``patients`` are their numbers in words."""
+    subtitle = f"Predicted by {network.name} from {' and '.join(cohort.channels)}"
+    return Report(cohort.title, subtitle, provenance.notices(), provenance.facts(patients))
 
 
 def _write_run(
@@ -190,20 +212,9 @@ def _write_run(
     report: Report,
 ) -> None:
     """Add figures of the encoded voxels of the first scans to the report, and write the three files."""
-    for item in predictions.items[:SCANS_SHOWN]:
-        points = network.sampled_points(item["image"])
-        if points is None:  # it sees every voxel
-            continue
-        shape = torch.tensor(item["image"].shape[1:])
-        inside = int((points.cpu() < shape).all(1).sum())
-        report.add_figure(
-            f"Voxels that were encoded: {item['patient']}",
-            cohort.sampled_voxels(item["image"], points),
-            f"{inside} of {shape.prod().item()} voxels were encoded, and {len(points) - inside} in the padding.",
-        )
+    add_scans(report, cohort, network, predictions.items)
     output = Path(output_dir)
-    with write_whole(output / "predictions.csv") as unfinished:
-        table.to_csv(unfinished, index=False)
+    write_table(output / "predictions.csv", table)
     write_metrics(output / "metrics.json", metrics)
     report.write(output / "report.html")
 

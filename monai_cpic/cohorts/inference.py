@@ -16,12 +16,12 @@ from monai.data import Dataset
 from monai.engines import SupervisedEvaluator
 from tqdm import tqdm
 
+from monai_cpic.cohorts.csv_files import write_table
 from monai_cpic.cohorts.predictions import PatientPredictions
 from monai_cpic.cohorts.written import WrittenPredictions
 from monai_cpic.data import list_collate
 from monai_cpic.errors import reason
 from monai_cpic.handlers import ScreenScans
-from monai_cpic.staging import write_whole
 
 __all__ = ["PatientInference"]
 
@@ -42,7 +42,7 @@ class PatientInference:
         model: file of the network, by which predictions of another one are recognised.
         output_dir: folder of ``predictions.jsonl``, with one line for each patient as it finishes, and ``failures.csv``.
         resume: predict only what is not predicted in ``output_dir``; otherwise what is there is removed.
-        opened: number of patients whose scans are opened again after :meth:`run`, for the report.
+        opened: number of patients whose scans are opened again after :meth:`run`, for the report and its maps.
     """
 
     def __init__(
@@ -135,8 +135,7 @@ class PatientInference:
         self.failures = pd.DataFrame(failed)
         (self.output_dir / FAILURES).unlink(missing_ok=True)
         if failed:
-            with write_whole(self.output_dir / FAILURES) as unfinished:
-                self.failures.to_csv(unfinished, index=False)
+            write_table(self.output_dir / FAILURES, self.failures)
         if not done:
             self.check()
         shown = done[: self.opened]

@@ -14,6 +14,7 @@ from monai_cpic.cohorts.baselines import predictions_of_baselines
 from monai_cpic.cohorts.evaluation import write_comparison
 from monai_cpic.cohorts.folds import folds
 from monai_cpic.cohorts.predictions import PatientPredictions
+from monai_cpic.cohorts.provenance import Provenance
 from monai_cpic.handlers import History
 from monai_cpic.model_files.model_file import load_plain
 from monai_cpic.networks import VolumeRegressor
@@ -80,6 +81,7 @@ def write_out_of_fold_evaluation(
     predictions: PatientPredictions,
     covariates_only: PatientPredictions,
     network: VolumeRegressor,
+    provenance: Provenance,
 ) -> dict[str, Any]:
     """Compare the networks of all folds with models that do not see the scans, on all patients, and write the run's files.
 
@@ -93,6 +95,7 @@ def write_out_of_fold_evaluation(
         predictions: predictions of the networks, for all patients.
         covariates_only: predictions of the models on covariates only, for the same patients.
         network: the mean of the networks, for its name and the voxels that it encodes.
+        provenance: of the predictions.
 
     Returns:
         The metrics, as :func:`~monai_cpic.cohorts.write_evaluation`, with ``folds`` instead of ``training_patients``.
@@ -105,6 +108,8 @@ def write_out_of_fold_evaluation(
             own = {item["patient"]: output for item, output in zip(held_out, outputs, strict=True)}
             found.setdefault(name, {}).update(own)
     baselines = {name: [outputs[item["patient"]] for item in patients] for name, outputs in found.items()}
-    trained = f"{len(patients)} patients, each predicted by the one of {n_folds} networks that was not trained on the patient"
+    trained = f"{len(patients)}, each predicted by the one of {n_folds} networks that was not trained on the patient"
     counts = {"folds": n_folds}
-    return write_comparison(output_dir, cohort, predictions, covariates_only, baselines, network, History(), trained, counts)
+    return write_comparison(
+        output_dir, cohort, predictions, covariates_only, baselines, network, History(), provenance, trained, counts
+    )

@@ -46,6 +46,7 @@ class TrainingRecord:
         fold: the validation fold; ``"all"`` for the mean of the networks of all folds, which has none.
         seed: the seed of folds, weights and batches.
         patients: the training patients, as of :func:`hashed`.
+        simulated: whether the training patients are simulated.
         versions: versions of the packages.
     """
 
@@ -54,6 +55,7 @@ class TrainingRecord:
     fold: int | str
     seed: int
     patients: list[str]
+    simulated: bool = False
     versions: dict[str, str] = field(default_factory=versions)
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Torch modules on tensor trains and lazy volumes."""
 
+from monai_cpic.networks.attribution import Attribution, attribute
 from monai_cpic.networks.bottleneck import TTBottleneck
 from monai_cpic.networks.decompositions import (
     TTSVD,
@@ -37,6 +38,7 @@ from monai_cpic.networks.readouts import FamilyReadout, Readout, RidgeReadout, T
 from monai_cpic.networks.sampled_field import SampledField
 
 __all__ = [
+    "Attribution",
     "CPICNet",
     "ChannelMaxima",
     "ChannelMeans",
@@ -75,6 +77,7 @@ __all__ = [
     "TwoBranchHead",
     "VolumeRegressor",
     "VoxelEncoder",
+    "attribute",
     "paper_net",
     "random_cells_net",
 ]

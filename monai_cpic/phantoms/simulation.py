@@ -12,13 +12,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from monai_cpic.cohorts.provenance import SIMULATION_FILE, is_simulated
 from monai_cpic.staging import remove_unfinished, write_whole
 
 __all__ = ["Simulation", "generator"]
 
 logger = logging.getLogger(__name__)
-
-SETTINGS = "simulation.json"
 
 
 class Simulation(ABC):
@@ -105,7 +104,7 @@ class Simulation(ABC):
         with write_whole(target) as cohort:
             cohort.mkdir()
             self.fill(cohort, progress)
-            (cohort / SETTINGS).write_text(json.dumps(self.settings, indent=2) + "\n")
+            (cohort / SIMULATION_FILE).write_text(json.dumps(self.settings, indent=2) + "\n")
         return target
 
     def ensure(self, dataset_dir: str | Path) -> Path:
@@ -129,10 +128,10 @@ class Simulation(ABC):
             try:
                 return self.write(target)
             except OSError:
-                if not (target / SETTINGS).is_file():  # else another process has finished in the meantime
+                if not is_simulated(target):  # else another process has finished in the meantime
                     raise
-        if (target / SETTINGS).is_file():
-            found = json.loads((target / SETTINGS).read_text())
+        if is_simulated(target):
+            found = json.loads((target / SIMULATION_FILE).read_text())
             if found != self.settings:
                 raise FileExistsError(
                     f"{target} holds a cohort simulated with {found}, asked for was {self.settings}: "

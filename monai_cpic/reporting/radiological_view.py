@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from monai_cpic.data import LazyVolume
 
-__all__ = ["RadiologicalView", "name_directions"]
+__all__ = ["NEAR", "RadiologicalView", "crowded_levels", "name_directions"]
+
+NEAR = 2  # what lies at a distance of at most so many slices counts for a slice
 
 
 class RadiologicalView:
@@ -57,3 +59,20 @@ def name_directions(axes: Axes, top: str, bottom: str) -> None:
         horizontal = {0.98: "right", 0.02: "left"}.get(x, "center")
         text = axes.text(x, y, letter, transform=axes.transAxes, color="white", fontweight="bold", ha=horizontal, va=vertical)
         text.set_path_effects([withStroke(linewidth=3, foreground="black")])
+
+
+def crowded_levels(counts: NDArray[Any], number: int) -> list[int]:
+    """The levels with most points (or the largest sums of anything) near them, ascending, at a distance from each other.
+
+    The middle is preferred among equals.
+    """
+    levels = np.arange(len(counts))
+    weights = 1 + NEAR - np.abs(np.arange(-NEAR, NEAR + 1))  # points on a level count more than points beside it
+    near = np.convolve(counts, weights)[NEAR : NEAR + len(counts)].astype(float)
+    near -= np.abs(levels - (len(counts) - 1) / 2) / len(counts)  # distance from the middle, which counts less than one point
+    chosen: list[int] = []
+    distance = max(1, len(counts) // (2 * number))
+    for _ in range(min(number, len(counts))):
+        chosen.append(int(near.argmax()))
+        near[np.abs(levels - chosen[-1]) < distance] = -np.inf
+    return sorted(chosen)

@@ -21,6 +21,16 @@ from monai_cpic.staging import write_whole
 __all__ = ["Report", "cell_text"]
 
 DPI = 130  # a figure of ten inches is sharp on a page of 62rem
+WIDE = 8.0  # inches: a wider figure is not shrunk to the width of a phone, but scrolled
+
+
+@dataclass(frozen=True)
+class _Image:
+    """A drawn figure: the image as base64, and how it is described to those who do not see it."""
+
+    data: str
+    description: str
+    wide: bool
 
 
 @dataclass(frozen=True)
@@ -32,28 +42,35 @@ class _Section:
     paragraphs: Sequence[str] = ()
     columns: Sequence[tuple[str, str]] = ()  # name and kind, "number" or "text"
     rows: Sequence[Sequence[str]] = ()
-    image: str = ""  # base64
+    images: Sequence[_Image] = ()
 
 
 class Report:
     """A page of texts, tables and figures, in the order in which they are added.
 
-    The page is a single file that includes its figures and loads nothing from elsewhere.  All text is escaped.
+    The page is a single file that includes its figures and loads nothing from elsewhere.  All text is escaped.  It is laid out
+    for phones, screens in light and dark, and paper.
 
     Args:
         title: heading of the page.
         subtitle: one line below it.
+        notices: what a reader must know before reading on, such as that the data are simulated; set off from the text.
+        facts: what the page is about, by name, such as the date; a list below the notices.
 
     Example:
-        >>> report = Report("Forced vital capacity", "12 patients")
+        >>> report = Report("Forced vital capacity", "12 patients", ["Simulated data"], {"Date": "2024-02-29"})
         >>> report.add_text("Data", "Baseline CT of 12 patients.")
         >>> report.add_table("Score", [{"model": "C-PIC", "score": -6.9}, {"model": "constant", "score": -8.1}])
         >>> report.write("report.html")  # doctest: +SKIP
     """
 
-    def __init__(self, title: str, subtitle: str = "") -> None:
+    def __init__(
+        self, title: str, subtitle: str = "", notices: Sequence[str] = (), facts: Mapping[str, str] | None = None
+    ) -> None:
         self.title = title
         self.subtitle = subtitle
+        self.notices = list(notices)
+        self.facts = dict(facts or {})
         self._sections: list[_Section] = []
 
     def add_text(self, heading: str, text: str) -> None:
@@ -88,18 +105,29 @@ class Report:
             figure: the figure, which is empty afterwards.
             caption: what the figure shows.
         """
-        image = io.BytesIO()
-        figure.savefig(image, format="png", dpi=DPI, facecolor="white")
-        pyplot.close(figure)  # pyplot keeps figures that it created until they are closed
-        figure.clear()
-        self._sections.append(_Section(heading, caption, image=base64.b64encode(image.getvalue()).decode()))
+        self._sections.append(
+            _Section(heading, caption, images=[_drawn(figure, f"{heading}: {caption}" if caption else heading)])
+        )
+
+    def add_figures(self, heading: str, figures: Mapping[str, Figure], caption: str = "") -> None:
+        """Add figures side by side, as many in a row as the page is wide; see :meth:`add_figure`.
+
+        Args:
+            heading: heading of their section.
+            figures: the figures, by what each shows, which is its alternative text.
+            caption: what all of them show.
+        """
+        images = [_drawn(figure, f"{heading}: {name}") for name, figure in figures.items()]
+        self._sections.append(_Section(heading, caption, images=images))
 
     def write(self, path: str | Path) -> None:
         """Write the page.  The file is written completely or not at all; missing folders are created."""
         loader = PackageLoader("monai_cpic", "reporting")
         environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
         page = environment.get_template("page.html.j2")
-        text = page.render(title=self.title, subtitle=self.subtitle, sections=self._sections)
+        text = page.render(
+            title=self.title, subtitle=self.subtitle, notices=self.notices, facts=self.facts, sections=self._sections
+        )
         with write_whole(Path(path)) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
 
@@ -115,3 +143,12 @@ def cell_text(value: Any) -> str:
             return f"{number:.3e}"
         return f"{number:.1f}" if 1000 <= size < math.inf else f"{number:.4g}"
     return str(value)
+
+
+def _drawn(figure: Figure, description: str) -> _Image:
+    """The image of a figure, which is cleared."""
+    image, wide = io.BytesIO(), figure.get_figwidth() > WIDE
+    figure.savefig(image, format="png", dpi=DPI, facecolor="white")
+    pyplot.close(figure)  # pyplot keeps figures that it created until they are closed
+    figure.clear()
+    return _Image(base64.b64encode(image.getvalue()).decode(), description, wide)

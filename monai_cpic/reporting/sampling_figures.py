@@ -14,11 +14,10 @@ from torch import Tensor
 
 from monai_cpic.data import LazyVolume
 from monai_cpic.reporting.plots import ORANGE, grid
-from monai_cpic.reporting.radiological_view import RadiologicalView, name_directions
+from monai_cpic.reporting.radiological_view import NEAR, RadiologicalView, crowded_levels, name_directions
 
 __all__ = ["channel_positions", "sample_positions"]
 
-NEAR = 2  # voxels at a distance of at most so many slices are drawn on a slice
 BINS = 48  # number of bins of the density along the longer side
 
 
@@ -42,7 +41,7 @@ def sample_positions(volume: LazyVolume, points: Tensor, slices: int = 3) -> Fig
     shape = np.array(volume.shape[1:])
     view = RadiologicalView(volume)
     across, front, up = view.axes
-    levels = _crowded(np.bincount(inside[:, up], minlength=shape[up]), slices)
+    levels = crowded_levels(np.bincount(inside[:, up], minlength=shape[up]), slices)
     images = [view.slice(up, level)[0] for level in levels] + [view.slice(front, shape[front] // 2)[0]]
     window = np.nanpercentile(np.concatenate([image.ravel() for image in images]), [1, 99])
 
@@ -85,7 +84,7 @@ def channel_positions(volume: LazyVolume, points: Tensor, names: Sequence[str]) 
         raise ValueError(f"expected a name for each of {volume.shape[0]} channels, got {list(names)}.")
     view = RadiologicalView(volume)
     up = view.axes[2]
-    (level,) = _crowded(np.bincount(inside[:, up], minlength=volume.shape[1 + up]), 1)
+    (level,) = crowded_levels(np.bincount(inside[:, up], minlength=volume.shape[1 + up]), 1)
     figure, panels = grid(len(names), columns=4, width=3.2, height=3.5)
     near = 0
     for axes, name, image in zip(panels, names, view.slice(up, level), strict=True):
@@ -123,17 +122,3 @@ def _summary(volume: LazyVolume, points: Tensor, inside: NDArray[Any]) -> str:
     return f"{len(inside):,} of {total:,} voxels ({100 * len(inside) / total:.3f} %)" + (
         f"; {outside:,} points lie outside the volume and are not drawn" if outside else ""
     )
-
-
-def _crowded(counts: NDArray[Any], number: int) -> list[int]:
-    """The levels with most points near them, ascending, at a distance from each other; the middle is preferred among equals."""
-    levels = np.arange(len(counts))
-    weights = 1 + NEAR - np.abs(np.arange(-NEAR, NEAR + 1))  # points on a level count more than points beside it
-    near = np.convolve(counts, weights)[NEAR : NEAR + len(counts)].astype(float)
-    near -= np.abs(levels - (len(counts) - 1) / 2) / len(counts)  # distance from the middle, which counts less than one point
-    chosen: list[int] = []
-    distance = max(1, len(counts) // (2 * number))
-    for _ in range(min(number, len(counts))):
-        chosen.append(int(near.argmax()))
-        near[np.abs(levels - chosen[-1]) < distance] = -np.inf
-    return sorted(chosen)

@@ -37,6 +37,7 @@ from monai_cpic.cohorts.baselines.fvc import FVCRidge
 from monai_cpic.cohorts.bootstrap import Estimate
 from monai_cpic.cohorts.calibration import IntervalCalibration
 from monai_cpic.cohorts.comparison import compare
+from monai_cpic.cohorts.csv_files import read_table
 from monai_cpic.cohorts.osic.items import CHANGE_UNIT, COVARIATES
 from monai_cpic.experiments.job import run_job
 from monai_cpic.losses import QuantileRateLoss
@@ -116,9 +117,9 @@ def without_training(training: Items, patients: Items, truth: pd.DataFrame) -> d
 def of_run(folder: Path, patients: Items) -> dict[str, list[Tensor]]:
     """Predictions of the network and of the covariates-only model, from the files of a run of the bundle."""
     network = json.loads((folder / "metrics.json").read_text())["network"]
-    baselines = pd.read_csv(folder / "baselines.csv")
+    baselines = read_table(folder / "baselines.csv")
     tables = {
-        network: pd.read_csv(folder / "predictions.csv"),
+        network: read_table(folder / "predictions.csv"),
         "covariates only": baselines[baselines["model"] == "covariates only"],
     }
     visits = [len(item["weeks"]) for item in patients]

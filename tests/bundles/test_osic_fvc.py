@@ -40,7 +40,7 @@ class TestOSIC(BundleTestCase):
         assert len(trained.predictions) == trained.metrics["evaluated_visits"]
 
     def test_the_report_has_curves_scatter_patients_and_two_scans(self, trained: Outputs) -> None:
-        assert trained.pictures == 5
+        assert trained.pictures == 10  # curves, two scatters, calibration, two patients, two pictures of each of their scans
 
     def check_intervals(self, table: pd.DataFrame, calibration: dict[str, float]) -> None:
         for end, quantile in (("low", "q20"), ("high", "q80")):
@@ -49,10 +49,12 @@ class TestOSIC(BundleTestCase):
             )
 
     def test_inference_predicts_the_asked_weeks_of_new_patients(self, trained: Outputs, cohort: Path, tmp_path: Path) -> None:
-        self.bundle("inference", dataset_dir=cohort, output_dir=tmp_path, model=trained.model, weeks="[0,52]")
+        self.bundle("inference", dataset_dir=cohort, output_dir=tmp_path, model=trained.model, weeks="[0,52]", maps=True)
         predicted = Outputs(tmp_path)
         assert list(predicted.predictions.columns)[:6] == PREDICTION_COLUMNS and len(predicted.predictions) == 2 * 5
         assert predicted.metrics["predicted_patients"] == 5 and predicted.pictures > 0
+        written = {path.name for path in (tmp_path / "maps").iterdir()}
+        assert written == {f"{path.name}.nii.gz" for path in (cohort / "test").iterdir()}
         warned = predicted.predictions.dropna(subset="warning")["Patient_Week"].str.rsplit("_", n=1).str[0]
         assert predicted.metrics["patients_with_a_warning"] == warned.nunique() < 3  # the range of few training scans is short
 
@@ -84,13 +86,13 @@ class TestOSIC(BundleTestCase):
         self.bundle("train", dataset_dir=cohort, output_dir=model, max_epochs=1, val_interval=1, **small)
         resnet = Outputs(model)
         assert resnet.metrics["network"] == "ResNet-34" and resnet.metrics["resnet_34"]["score"] < -4.595
-        assert resnet.pictures == 3  # curves, scatter, patients
+        assert resnet.pictures == 6  # the same without the scans
         self.bundle("inference", dataset_dir=cohort, output_dir=inference, model=resnet.model, weeks="[0,52]")
         assert len(pd.read_csv(inference / "predictions.csv")) == 2 * 5
 
         small = {"spatial_shape": "[16,16,8]", "decomposition": "@tt_svd", "encoder": VOXELS}
         self.bundle("train", "paper", dataset_dir=cohort, output_dir=tmp_path / "voxels", max_epochs=1, val_interval=1, **small)
-        assert Outputs(tmp_path / "voxels").pictures == 5
+        assert Outputs(tmp_path / "voxels").pictures == 10
 
     def test_a_broken_scan_stops_the_run_before_training(self, tmp_path: Path) -> None:
         broken = self.simulation.write(tmp_path / "data", progress=False)

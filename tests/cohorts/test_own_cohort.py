@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -18,11 +20,22 @@ from monai.engines import SupervisedEvaluator
 from monai.handlers import from_engine
 from torch import Tensor, nn
 
-from monai_cpic.cohorts import Baseline, Cohort, OffsetIntervals, PatientPredictions, write_evaluation, write_inference
+from monai_cpic.cohorts import (
+    Baseline,
+    Cohort,
+    OffsetIntervals,
+    PatientPredictions,
+    Provenance,
+    write_evaluation,
+    write_inference,
+)
 from monai_cpic.data import Volume, list_collate, open_volume
 from monai_cpic.handlers import History, PrepareRows, ScreenScans
-from monai_cpic.networks import VolumeRegressor
+from monai_cpic.model_files import TrainingRecord
+from monai_cpic.networks import TwoBranchHead, VolumeRegressor, random_cells_net
 from monai_cpic.novelty import CohortProfile
+
+PROVENANCE = Provenance("ages", TrainingRecord({}, {}, fold=2, seed=7, patients=["A", "B", "C"]))
 
 
 class MeanAge(Baseline):
@@ -87,6 +100,7 @@ class Sees(VolumeRegressor):
         super().__init__()
         self.name = name
         self.points = points
+        self.head = TwoBranchHead(1, 1, 1)
 
     @property
     def feature_layer(self) -> nn.Module:
@@ -128,7 +142,7 @@ def test_a_cohort_of_ones_own_goes_through_the_evaluation(
     history.rows = [{"epoch": 1, "loss": 2.0}]
     network = Sees("C-PIC", torch.tensor([[1, 2, 3], [5, 4, 3], [6, 0, 0]]))
     metrics = write_evaluation(
-        tmp_path / "run", Ages(), training, predicted(evaluated, 3.0), predicted(evaluated, -5.0), network, history
+        tmp_path / "run", Ages(), training, predicted(evaluated, 3.0), predicted(evaluated, -5.0), network, history, PROVENANCE
     )
     assert metrics == json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert list(metrics) == [
@@ -159,7 +173,11 @@ def test_a_cohort_of_ones_own_goes_through_the_evaluation(
     assert page.index("Scores by group") < short < tall
     assert sentence in page and "25 (20 to 30)" in page
     assert page.count("data:image/png") == 3  # curve, two scans
-    assert "C-PIC: 3 training patients, 2 evaluated" in page and "2 of 120 voxels were encoded, and 1 in the padding" in page
+    assert (
+        "3 for training, 2 evaluated; none left out" in page
+        and "fold 2, seed 7" in page
+        and "2 of 120 voxels were encoded, and 1 in the padding" in page
+    )
 
 
 class AgesWithIntervals(Ages):
@@ -172,7 +190,7 @@ def test_intervals_are_calibrated_on_other_patients(ages: list[dict[str, Any]], 
     cohort, network = AgesWithIntervals(), Sees("C-PIC", None)
     predictions = predicted(ages, 0.0)
     predictions.outputs = [output + error for output, error in zip(predictions.outputs, (1, 2, 3, 4, 5), strict=True)]
-    metrics = write_evaluation(tmp_path, cohort, ages, predictions, predictions, network, History())["intervals"]
+    metrics = write_evaluation(tmp_path, cohort, ages, predictions, predictions, network, History(), PROVENANCE)["intervals"]
     assert (metrics["expected_coverage"], metrics["patients"], metrics["patients_of_unknown_truth"]) == (0.2, 5, 0)
     assert metrics["groups"] == {"size: short": {"patients": 4, "coverage": 0.25}, "size: tall": {"patients": 1, "coverage": 0.0}}
     assert metrics["coverage"] == pytest.approx(0.2)
@@ -182,7 +200,7 @@ def test_intervals_are_calibrated_on_other_patients(ages: list[dict[str, Any]], 
     assert "Coverage by group" in (tmp_path / "report.html").read_text()
 
     few = predicted(ages[:1], 1.0)
-    assert write_evaluation(tmp_path, cohort, ages, few, few, network, History())["intervals"] is None
+    assert write_evaluation(tmp_path, cohort, ages, few, few, network, History(), PROVENANCE)["intervals"] is None
     assert "There are none: a coverage of 0.6 needs at least 2" in (tmp_path / "report.html").read_text()
 
 
@@ -190,11 +208,11 @@ def test_new_patients_get_the_intervals_of_the_model_file(ages: list[dict[str, A
     cohort, predictions, network = AgesWithIntervals(), predicted(ages, 3.0), Sees("C-PIC", None)
     screening = ScreenScans(CohortProfile((), (), (), {}, {}), network)
     screening.warnings = {item["patient"]: [] for item in ages}
-    write_inference(tmp_path, cohort, predictions, network, screening, cohort.calibrate(ages, predictions.outputs))
+    write_inference(tmp_path, cohort, predictions, network, screening, PROVENANCE, cohort.calibrate(ages, predictions.outputs))
     table = pd.read_csv(tmp_path / "predictions.csv")
     assert table["low"].tolist() == table["high"].tolist() == pytest.approx(table["true"].tolist()), "all errors are 3"
     assert "true value of 20 % of new patients" in (tmp_path / "report.html").read_text()
-    write_inference(tmp_path, cohort, predictions, network, screening)
+    write_inference(tmp_path, cohort, predictions, network, screening, PROVENANCE)
     assert "low" not in pd.read_csv(tmp_path / "predictions.csv")
     assert "too few patients to hold out" in (tmp_path / "report.html").read_text()
     assert Ages().calibrate(ages, predictions.outputs) is None
@@ -202,7 +220,7 @@ def test_new_patients_get_the_intervals_of_the_model_file(ages: list[dict[str, A
 
 def test_a_run_names_the_network_that_it_ran(ages: list[dict[str, Any]], tmp_path: Path) -> None:
     predictions, network = predicted(ages[3:], 3.0), Sees("ResNet-34", None)
-    metrics = write_evaluation(tmp_path, Ages(), ages[:3], predictions, predictions, network, History())
+    metrics = write_evaluation(tmp_path, Ages(), ages[:3], predictions, predictions, network, History(), PROVENANCE)
     assert metrics["network"] == "ResNet-34" and "resnet_34" in metrics and "c_pic" not in metrics
     page = (tmp_path / "report.html").read_text()
     assert "ResNet-34" in page and "C-PIC" not in page and "data:image/png" not in page
@@ -212,16 +230,35 @@ def test_inference_says_what_is_odd(ages: list[dict[str, Any]], tmp_path: Path) 
     predictions, network = predicted(ages[3:], 3.0), Sees("ResNet-34", None)
     screening = ScreenScans(CohortProfile((), (), (), {}, {}), network)
     screening.warnings = {"D": ["voxel spacing is 9 (training: 1 to 2)", "the features are unlike"], "E": []}
-    metrics = write_inference(tmp_path, Ages(), predictions, network, screening)
+    metrics = write_inference(tmp_path, Ages(), predictions, network, screening, PROVENANCE)
     assert metrics == {"network": "ResNet-34", "predicted_patients": 2, "patients_with_a_warning": 1}
     assert metrics == json.loads((tmp_path / "metrics.json").read_text())
     warnings = pd.read_csv(tmp_path / "predictions.csv", keep_default_na=False)["warning"].tolist()
     assert warnings == ["voxel spacing is 9 (training: 1 to 2); the features are unlike", ""]
     page = (tmp_path / "report.html").read_text()
-    assert "ResNet-34: 2 patients predicted" in page and "Scans unlike those of the training" in page
+    assert "2 predicted; none left out" in page and "Scans unlike those of the training" in page
     screening.warnings = {"D": [], "E": []}
-    write_inference(tmp_path, Ages(), predictions, network, screening)
+    write_inference(tmp_path, Ages(), predictions, network, screening, PROVENANCE)
     assert "All scans are like those of the training" in (tmp_path / "report.html").read_text()
+
+
+def test_contributions_are_figures_and_maps(ages: list[dict[str, Any]], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = random_cells_net((6, 5, 4), n_dims=4, cells=8, covariates=1)
+    network([item["image"] for item in ages], torch.ones(5, 1))
+    patients = [{**item, "patient": f"../{item['patient']}"} for item in ages]
+    screening = ScreenScans(CohortProfile((), (), (), {}, {}), network)
+    screening.warnings = {item["patient"]: [] for item in patients}
+    write_inference(tmp_path / "run", Ages(), predicted(patients, 1.0), network, screening, PROVENANCE, maps=True)
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert page.count("Why this prediction: ../") == 4 and page.count("Where it was sampled: ../") == 4  # headings, descriptions
+    maps = sorted((tmp_path / "run" / "maps").iterdir())
+    assert [path.name for path in maps] == [f"..%2F{name}.nii.gz" for name in "ABCDE"]
+    image = nibabel.load(maps[0])
+    assert isinstance(image, nibabel.Nifti1Image)
+    assert image.shape == (6, 5, 4) and np.any(image.get_fdata())
+    with pytest.raises(ValueError, match="not known of ResNet-34: set maps to false"):
+        write_inference(tmp_path, Ages(), predicted(patients, 1.0), Sees("ResNet-34", None), screening, PROVENANCE, maps=True)
 
 
 def test_a_cohort_of_ones_own_goes_through_an_engine(ages: list[dict[str, Any]]) -> None:

@@ -73,8 +73,19 @@ def test_structure(page: Page) -> None:
     assert page.texts["title"] == page.texts["h1"] == ["FVC <of> 12 & more"]
     assert page.texts["h2"] == ["Data", "Scores", "Curve", "Another"]
     assert page.texts["p"] == ["a subtitle", "one\nline", "<script>alert(1)</script>"]
-    assert page.texts["figcaption"] == ['what "it" shows'] and page.texts["caption"] == ["ml"]
+    assert page.texts["figcaption"] == ['what "it" shows'] and page.texts["span"] == ["ml"]
     assert page.all("html") == [{"lang": "en"}]
+
+
+def test_notices_and_facts_come_first(tmp_path: Path) -> None:
+    report = Report("t", "", ["Simulated <data>"], {"Date": "2024-02-29", "Patients": "$\\bad$ & 2"})
+    report.add_figures("Curves", {"A <1>": drawn(), "B": drawn()}, "both")
+    report.write(tmp_path / "r.html")
+    page = Page(tmp_path / "r.html")
+    assert page.texts["p"] == ["Simulated <data>"]
+    assert page.texts["dt"] == ["Date", "Patients"] and page.texts["dd"] == ["2024-02-29", "$\\bad$ & 2"]
+    assert [image["alt"] for image in page.all("img")] == ["Curves: A <1>", "Curves: B"]
+    assert page.texts["figcaption"] == ["both"] and page.source.index("Simulated") < page.source.index("<main>")
 
 
 def test_nothing_is_loaded_or_run(page: Page) -> None:

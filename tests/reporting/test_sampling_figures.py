@@ -17,7 +17,8 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from monai_cpic.data import LazyVolume, open_volume
-from monai_cpic.reporting.sampling_figures import NEAR, _crowded, channel_positions, sample_positions
+from monai_cpic.reporting.radiological_view import NEAR, crowded_levels
+from monai_cpic.reporting.sampling_figures import channel_positions, sample_positions
 
 
 def rendered(figure: Figure) -> Figure:
@@ -128,7 +129,7 @@ def test_wrong_shapes(points: torch.Tensor, slices: int) -> None:
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=60), st.integers(1, 6))
 def test_crowded_levels(counts: list[int], number: int) -> None:
-    levels = _crowded(np.array(counts), number)
+    levels = crowded_levels(np.array(counts), number)
     near = [sum((1 + NEAR - abs(k - j)) * n for j, n in enumerate(counts) if abs(k - j) <= NEAR) for k in range(len(counts))]
     assert len(levels) == min(number, len(counts))
     assert max(near) in [near[level] for level in levels]

@@ -20,7 +20,7 @@ from ignite.metrics import Metric, RootMeanSquaredError
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from monai_cpic.cohorts.base import Cohort
+from monai_cpic.cohorts.base import Cohort, Explained
 from monai_cpic.cohorts.baselines import Baseline
 from monai_cpic.cohorts.baselines.survival import (
     CoxSurvival,
@@ -31,8 +31,9 @@ from monai_cpic.cohorts.baselines.survival import (
     age_resection_and_tumour,
 )
 from monai_cpic.cohorts.brats.classes import class_table
-from monai_cpic.cohorts.brats.figures import predicted_against_true_days
+from monai_cpic.cohorts.brats.figures import CALIBRATION_CAPTION, predicted_against_true_days, survival_calibration
 from monai_cpic.cohorts.brats.items import COVARIATES, FIVE_YEARS, patient_item, possible_survival
+from monai_cpic.cohorts.brats.patients_table import patients_table
 from monai_cpic.cohorts.brats.scans import MODALITIES, checked_scans, count_unlisted
 from monai_cpic.cohorts.brats.survival_table import check_survival, read_survival_lines
 from monai_cpic.cohorts.intervals import OffsetIntervals
@@ -177,16 +178,24 @@ class BraTSCohort(Cohort):
             }
         )
 
-    def report_evaluation(self, report: Report, table: pd.DataFrame, network: str) -> None:
+    def report_evaluation(
+        self, report: Report, patients: Sequence[Mapping[str, Any]], tables: Mapping[str, pd.DataFrame]
+    ) -> None:
+        network, table = next(iter(tables.items()))
         dead = table.dropna(subset="Survival_days_true")
         classes = class_table(*_days(dead[dead["died"].astype(bool)]))
         report.add_table("Classes of survival", classes, f"Patients who died, as {network} classifies them; months of 30 days.")
         report.add_figure("Predicted against true", predicted_against_true_days(table), "Dotted: limits of the classes.")
+        report.add_figure("Calibration", survival_calibration(table), CALIBRATION_CAPTION)
+        report.add_table("Patients", patients_table(tables), "Survival in days, age in years.")
 
-    def report_predictions(self, report: Report, table: pd.DataFrame) -> None:
+    def report_predictions(self, report: Report, patients: Sequence[Mapping[str, Any]], table: pd.DataFrame) -> None:
         asked = ("Brats20ID", "Survival_days", "low", "high", "Age", "Extent_of_Resection")
         columns = [name for name in asked if name in table]
         report.add_table("Predicted survival", table[columns], "In days; age in years.")
+
+    def explained(self, patient: Mapping[str, Any]) -> Explained:
+        return Explained("survival (days)", patient["covariates"], unit=FIVE_YEARS)
 
     def sampled_voxels(self, volume: LazyVolume, points: Tensor) -> Figure:
         return channel_positions(volume, points, self.channels)

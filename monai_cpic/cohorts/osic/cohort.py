@@ -23,12 +23,13 @@ from ignite.metrics import Metric
 from monai.handlers import IgniteMetricHandler, from_engine
 from torch import Tensor
 
-from monai_cpic.cohorts.base import Cohort
+from monai_cpic.cohorts.base import Cohort, Explained
 from monai_cpic.cohorts.baselines import Baseline
 from monai_cpic.cohorts.baselines.fvc import BaselineAndMeanSlope, ConstantFVC, FVCRidge
 from monai_cpic.cohorts.intervals import ScaledIntervals
-from monai_cpic.cohorts.osic.figures import fvc_curves, predicted_against_measured
+from monai_cpic.cohorts.osic.figures import fvc_calibration, fvc_curves, predicted_against_measured
 from monai_cpic.cohorts.osic.items import CHANGE_UNIT, COVARIATES, QUANTILES, measured_fvc, patient_item
+from monai_cpic.cohorts.osic.patients_table import PATIENTS_CAPTION, changes, patients_table, with_visits
 from monai_cpic.cohorts.osic.scans import check_scans, scan_folders
 from monai_cpic.cohorts.osic.visits_table import COLUMNS, LONGEST, check_visits
 from monai_cpic.cohorts.tables import known_exclusions, read_lines
@@ -172,15 +173,42 @@ class OSICCohort(Cohort):
             }
         )
 
-    def report_evaluation(self, report: Report, table: pd.DataFrame, network: str) -> None:
-        report.add_figure("Predicted against measured", predicted_against_measured(table))
-        self.report_predictions(report, table)
+    def report_evaluation(
+        self, report: Report, patients: Sequence[Mapping[str, Any]], tables: Mapping[str, pd.DataFrame]
+    ) -> None:
+        (_, own), *rivals = ((name, with_visits(patients, table)) for name, table in tables.items())
+        caption = (
+            "The FVC itself is known quite well from the baseline visit alone; only the change since then shows what a "
+            "prediction is worth. R² is 1 for a perfect prediction, and 0 for one that is the same for all visits."
+        )
+        figures = {"FVC": predicted_against_measured(own), "change": predicted_against_measured(changes(own), "change of FVC")}
+        report.add_figures("Predicted against measured", figures, caption)
+        caption = (
+            "A well calibrated prediction lies on the line: 20 % of the measurements below its 20 % quantile. "
+            "Interval by resampling patients."
+        )
+        report.add_figure("Calibration", fvc_calibration(own), caption)
+        report.add_table("Patients", patients_table(own), PATIENTS_CAPTION)
+        caption = "Median and 20 to 80 % interval, and what was measured. The baseline visit is known to all models"
+        caption += f"; {rivals[0][0]} is the best of those that do not see the scan." if rivals else "."
+        _add_curves(report, own, caption, rivals[0] if rivals else None)
 
-    def report_predictions(self, report: Report, table: pd.DataFrame) -> None:
-        names = table["Patient_Week"].str.rsplit("_", n=1, expand=True)
-        by_patient = table.assign(Patient=names[0], Weeks=names[1].astype(int))
-        caption = "Median and 20 to 80 % interval, and what was measured."
-        report.add_figure("FVC of each patient", fvc_curves(by_patient), caption)
+    def report_predictions(self, report: Report, patients: Sequence[Mapping[str, Any]], table: pd.DataFrame) -> None:
+        own = with_visits(patients, table)
+        report.add_table("Patients", patients_table(own), PATIENTS_CAPTION)
+        _add_curves(report, own, "Median and 20 to 80 % interval. The baseline visit is known to the model.")
+
+    def explained(self, patient: Mapping[str, Any]) -> Explained:
+        after_a_year = patient["covariates"][:1].clone()
+        after_a_year[:, 0] = 1
+        return Explained("change of FVC in the first year (ml)", after_a_year, QUANTILES.index(0.5), CHANGE_UNIT)
+
+
+def _add_curves(report: Report, table: pd.DataFrame, caption: str, rival: tuple[str, pd.DataFrame] | None = None) -> None:
+    """Add the figures of the first patients."""
+    figures, patients = fvc_curves(table, rival), table["Patient"].nunique()
+    shown = f"The first {len(figures)} of {patients} patients. " if len(figures) < patients else ""
+    report.add_figures("FVC of each patient", figures, shown + caption)
 
 
 def _whole(week: int) -> int:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from monai_cpic.reporting.plots import BLUE, GREY, VERMILLION, grid, only_text, shortened
+from monai_cpic.cohorts.bootstrap import bootstrap_by_patient
+from monai_cpic.cohorts.osic.items import QUANTILES
+from monai_cpic.reporting.calibration_plot import calibration_plot
+from monai_cpic.reporting.plots import BLUE, GREY, ORANGE, VERMILLION, only_text, shortened
 
-__all__ = ["fvc_curves", "predicted_against_measured"]
+__all__ = ["fvc_calibration", "fvc_curves", "predicted_against_measured"]
 
 
-def predicted_against_measured(table: pd.DataFrame) -> Figure:
-    """Predicted medians and intervals against the measured FVC, with R², mean absolute error and coverage of the intervals.
+def predicted_against_measured(table: pd.DataFrame, what: str = "FVC") -> Figure:
+    """Predicted medians and intervals against what was measured, with R² and mean absolute error.
 
     Args:
         table: columns ``FVC_measured``, ``q20``, ``q50`` and ``q80`` in ml; rows without a measurement are left out.
+        what: name of the quantity, such as the change of FVC.
     """
     table = table.dropna(subset="FVC_measured")
     if table.empty:
@@ -25,20 +27,18 @@ def predicted_against_measured(table: pd.DataFrame) -> Figure:
     measured, low, median, high = (table[name].to_numpy(float) for name in ("FVC_measured", "q20", "q50", "q80"))
     error = measured - median
     spread = np.square(measured - measured.mean()).sum()
-    r2 = f"{1 - np.square(error).sum() / spread:.3f}" if spread > 0 else "not defined"
-    covered = np.mean((low <= measured) & (measured <= high))
+    r2 = f"{1 - np.square(error).sum() / spread:.2f}" if spread > 0 else "not defined"
 
-    figure = Figure(figsize=(7, 7), layout="constrained")
+    figure = Figure(figsize=(5, 5), layout="constrained")
     axes = figure.subplots()
     limits = [min(measured.min(), low.min(), median.min()), max(measured.max(), high.max(), median.max())]
     axes.axline((limits[0], limits[0]), slope=1, color=GREY, linewidth=1, label="predicted = measured")
     axes.vlines(measured, low, high, color=BLUE, alpha=0.3, linewidth=1, label="20 to 80 % interval")
     axes.scatter(measured, median, s=16, color=BLUE, alpha=0.8, linewidth=0, label="median")
     axes.set(
-        title=f"R² = {r2}, MAE = {np.abs(error).mean():.0f} ml\n"
-        f"{100 * covered:.0f} % of {len(table)} measurements lie in their 20 to 80 % interval (60 % expected)",
-        xlabel="measured FVC (ml)",
-        ylabel="predicted FVC (ml)",
+        title=f"{what}: R² = {r2}, MAE = {np.abs(error).mean():.0f} ml",
+        xlabel=f"measured {what} (ml)",
+        ylabel=f"predicted {what} (ml)",
     )
     axes.set_aspect("equal", adjustable="datalim")
     axes.grid(alpha=0.3)
@@ -46,35 +46,53 @@ def predicted_against_measured(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def fvc_curves(table: pd.DataFrame, patients: Sequence[str] | None = None, limit: int = 12) -> Figure:
-    """Predicted and measured FVC over the weeks, one panel for each patient.
+def fvc_calibration(table: pd.DataFrame) -> Figure:
+    """The share of measurements below each predicted quantile, with intervals by patient.
 
     Args:
-        table: columns ``Patient``, ``Weeks``, ``FVC_measured`` (may be NaN), ``q20``, ``q50``, ``q80`` in ml; any order.
-        patients: the patients to show; default: the first patients of the table, at most ``limit``.
-        limit: see ``patients``.
-
-    Raises:
-        ValueError: if one of the patients is not in the table.
+        table: columns ``Patient``, ``FVC_measured``, ``q20``, ``q50`` and ``q80``; the rows of a patient follow each other, and
+            those without a measurement are left out.
     """
-    known = list(table["Patient"].unique())
-    shown = known[:limit] if patients is None else list(patients)
-    if missing := [patient for patient in shown if patient not in known]:
-        raise ValueError(f"the table has no rows of the patients {missing}; it has {len(known)} others, such as {known[:3]}.")
-    if not shown:
-        return only_text("No patient to show.")
-    label = "weeks since the baseline CT"
-    figure, panels = grid(len(shown), columns=4, width=2.8, height=2.2, xlabel=label, sharex=True, sharey=True)
-    for axes, patient in zip(panels, shown, strict=True):
+    table = table.dropna(subset="FVC_measured")
+    if table.empty:
+        return only_text("No visit has a measurement to compare with.")
+    below = (table[["FVC_measured"]].to_numpy() <= table[["q20", "q50", "q80"]].to_numpy()).astype(float)
+    visits = table.groupby("Patient", sort=False).size().tolist()
+    found = bootstrap_by_patient(lambda rows: below[rows].mean(0), visits)
+    return calibration_plot(QUANTILES, [each.value for each in found], [each.interval for each in found])
+
+
+def fvc_curves(table: pd.DataFrame, rival: tuple[str, pd.DataFrame] | None = None, limit: int = 12) -> dict[str, Figure]:
+    """Predicted and measured FVC over the weeks, one figure for each patient, with the same axes.
+
+    Args:
+        table: columns ``Patient``, ``Weeks``, ``FVC_measured`` (may be NaN), ``q20``, ``q50``, ``q80``, and of the baseline visit
+            ``baseline_week`` and ``baseline_fvc``; FVC in ml; rows in any order.
+        rival: name of another model, and its predictions of the same rows.
+        limit: so many patients are shown at most, the first of the table.
+    """
+    shown = list(table["Patient"].unique())[:limit]
+    some = table[table["Patient"].isin(shown)]
+    weeks = [some[["Weeks", "baseline_week"]].min(axis=None) - 3, some[["Weeks", "baseline_week"]].max(axis=None) + 3]
+    values = some[["q20", "q80", "FVC_measured", "baseline_fvc"]]
+    fvc = [0.97 * values.min(axis=None), 1.03 * values.max(axis=None)]
+    figures = {}
+    for patient in shown:
         rows = table[table["Patient"] == patient].sort_values("Weeks")
-        weeks = rows["Weeks"]
+        figure = Figure(figsize=(4, 3.6), layout="constrained")
+        axes = figure.subplots()
         # with a single visit, only the outline is visible
-        axes.fill_between(weeks, rows["q20"], rows["q80"], color=BLUE, alpha=0.25, linewidth=1.5, label="20 to 80 % interval")
-        axes.plot(weeks, rows["q50"], ".-", color=BLUE, markersize=3, linewidth=1.5, label="median")
-        axes.plot(weeks, rows["FVC_measured"], "o", color=VERMILLION, markersize=4, label="measured")
-        axes.set_title(shortened(patient), fontsize="small")
+        axes.fill_between(rows["Weeks"], rows["q20"], rows["q80"], color=BLUE, alpha=0.25, linewidth=1.5, label="20 to 80 %")
+        axes.plot(rows["Weeks"], rows["q50"], ".-", color=BLUE, markersize=3, linewidth=1.5, label="predicted median")
+        if rival is not None:
+            name, other = rival
+            axes.plot(rows["Weeks"], other.loc[rows.index, "q50"], "--", color=GREY, linewidth=1.5, label=name)
+        axes.plot(rows["Weeks"], rows["FVC_measured"], "o", color=VERMILLION, markersize=4, label="measured")
+        first = rows.iloc[0]
+        axes.plot(first["baseline_week"], first["baseline_fvc"], "D", color=ORANGE, markersize=6, label="baseline visit")
+        axes.set_title(shortened(patient), fontsize="medium", parse_math=False)
+        axes.set(xlabel="weeks since the baseline CT", ylabel="FVC (ml)", xlim=weeks, ylim=fvc)
         axes.grid(alpha=0.3)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    figure.suptitle(f"{len(shown)} of {len(known)} patients" if len(shown) < len(known) else "all patients")
-    figure.supylabel("FVC (ml)")
-    return figure
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize="small", frameon=False)
+        figures[str(patient)] = figure
+    return figures

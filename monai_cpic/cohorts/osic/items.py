@@ -49,6 +49,7 @@ def patient_item(scan: Path, visits: pd.DataFrame, weeks: list[int] | None) -> d
         "label": torch.stack([(fvc - float(baseline["FVC"])) / CHANGE_UNIT, torch.full_like(fvc, _rate(visits) / RATE_UNIT)], 1),
         "covariates": _covariates(baseline, asked),
         "baseline_fvc": float(baseline["FVC"]),
+        "baseline_week": int(baseline["Weeks"]),
     }
 
 

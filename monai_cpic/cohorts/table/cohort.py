@@ -177,8 +177,10 @@ class TableCohort(Cohort):
     def baselines(self) -> Sequence[Baseline]:
         return self.target.baselines(descriptions(bool(self.covariates)))
 
-    def report_evaluation(self, report: Report, table: pd.DataFrame, network: str) -> None:
-        self.target.report_evaluation(report, table)
+    def report_evaluation(
+        self, report: Report, patients: Sequence[Mapping[str, Any]], tables: Mapping[str, pd.DataFrame]
+    ) -> None:
+        self.target.report_evaluation(report, next(iter(tables.values())))
 
     def sampled_voxels(self, volume: LazyVolume, points: Tensor) -> Figure:
         return channel_positions(volume, points, self.channels)

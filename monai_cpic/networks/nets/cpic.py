@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from monai_cpic.data import Volume, distinct_volumes
+from monai_cpic.networks.attribution import Attribution, attribute
 from monai_cpic.networks.bottleneck import TTBottleneck
 from monai_cpic.networks.decompositions import Decomposition, ScanCross
 from monai_cpic.networks.encoders import Encoder, PooledEncoder, PositionedEncoder
@@ -122,6 +123,9 @@ class CPICNet(VolumeRegressor):
         self.eval()
         self.bottleneck([volume])
         return self.bottleneck.sampled[0]
+
+    def attributed(self, volume: Volume, covariates: Tensor | None = None, output: int = 0) -> Attribution:
+        return attribute(self, volume, covariates, output)
 
     @torch.no_grad()
     def refresh(self, batches: Iterable[tuple[Sequence[Volume], Tensor, Tensor | None]]) -> list[str]:

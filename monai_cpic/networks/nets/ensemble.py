@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_cpic.data import Volume
+from monai_cpic.networks.attribution import Attribution
 from monai_cpic.networks.nets.volume_regressor import VolumeRegressor
 
 __all__ = ["Ensemble"]
@@ -69,6 +70,12 @@ class Ensemble(VolumeRegressor):
         """The points that any member encodes; None if the members see all voxels."""
         points = [found for network in self._members if (found := network.sampled_points(volume)) is not None]
         return torch.cat(points).unique(dim=0) if points else None
+
+    def attributed(self, volume: Volume, covariates: Tensor | None = None, output: int = 0) -> Attribution | None:
+        """The mean of the members' contributions; None if those of a member are not known."""
+        parts = [network.attributed(volume, covariates, output) for network in self._members]
+        known = [part for part in parts if part is not None]
+        return Attribution.mean(known) if len(known) == len(parts) else None
 
 
 class _SideBySide(nn.Module):

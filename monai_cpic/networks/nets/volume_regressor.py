@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_cpic.data import Volume, distinct_volumes, open_volume
+from monai_cpic.networks.attribution import Attribution
 from monai_cpic.networks.readouts import TwoBranchHead
 
 __all__ = ["VolumeRegressor"]
@@ -86,6 +87,11 @@ class VolumeRegressor(nn.Module, ABC):
 
     def sampled_points(self, volume: Volume) -> Tensor | None:
         """The grid points, int64 ``[N, D]``, that an evaluation encodes of a volume; None if the network sees all voxels."""
+        return None
+
+    def attributed(self, volume: Volume, covariates: Tensor | None = None, output: int = 0) -> Attribution | None:
+        """What each encoded voxel contributes to an output, see :func:`~monai_cpic.networks.attribute`; None if that is not
+        known of this network."""
         return None
 
     def _outputs(self, volumes: Sequence[Volume], rows: Tensor, covariates: Tensor | None) -> Tensor:
