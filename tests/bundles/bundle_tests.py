@@ -101,7 +101,7 @@ class BundleTestCase:
     def test_finished_folds_with_other_settings_are_refused(self, all_folds: Outputs, cohort: Path) -> None:
         given = {**ALL_FOLDS, "resume": True, "learning_rate": 0.1}
         said = self.bundle.refusal("train", "all_folds", dataset_dir=cohort, output_dir=all_folds.folder, **given)
-        assert "fold0 is of another training" in said and "learning_rate: 0.1 (now), 0.005 (saved)" in said
+        assert "fold0 is of another training" in said and "learning_rate: 0.1 (now), 0.002 (saved)" in said
 
     def test_another_fold_or_cohort_is_refused(self, trained: Outputs, cohort: Path, tmp_path: Path) -> None:
         resumed = {"max_epochs": 2, "val_interval": 1, "resume": True}
