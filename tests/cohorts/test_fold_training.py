@@ -94,4 +94,4 @@ def test_finished_folds_of_another_training_are_refused(tmp_path: Path, said: py
         run(tmp_path, said, resume=True, rank=6)
     message = str(refused.value.__cause__)
     assert "fold0 is of another training" in message and "rank: 6 (now), 5 (saved)" in message and not trained(said)
-    assert torch.load(tmp_path / "fold0" / "held_out.pt") == {}
+    assert torch.load(tmp_path / "fold0" / "held_out.pt", weights_only=True) == {}

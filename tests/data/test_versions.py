@@ -68,6 +68,34 @@ def nhdr(folder: Path, value: int) -> Path:
     return folder / "scan.nhdr"
 
 
+def _slices(folder: Path, value: int) -> list[str]:
+    """Files of one slice each."""
+    names = [f"{number:02}.raw" for number in range(SHAPE[1])]
+    for name in names:
+        np.full(SHAPE[2:], value, "<i2").tofile(folder / name)
+    return names
+
+
+def mhd_list(folder: Path, value: int) -> Path:
+    """Only the slices are written again, not the header."""
+    size = " ".join(map(str, SHAPE[:0:-1]))
+    lines = ["ObjectType = Image", "NDims = 3", f"DimSize = {size}", "ElementType = MET_SHORT", "ElementDataFile = LIST"]
+    if not (folder / "scan.mhd").exists():
+        (folder / "scan.mhd").write_text("\n".join([*lines, *_slices(folder, value)]) + "\n")
+    _slices(folder, value)
+    return folder / "scan.mhd"
+
+
+def nhdr_pattern(folder: Path, value: int) -> Path:
+    """Likewise."""
+    size, last = " ".join(map(str, SHAPE[:0:-1])), SHAPE[1] - 1
+    lines = ["NRRD0004", "type: short", "dimension: 3", f"sizes: {size}", "endian: little", "encoding: raw"]
+    if not (folder / "scan.nhdr").exists():
+        (folder / "scan.nhdr").write_text("\n".join([*lines, f"Data File: %02d.raw 0 {last} 1"]) + "\n")
+    _slices(folder, value)
+    return folder / "scan.nhdr"
+
+
 def ome_zarr(folder: Path, value: int) -> Path:
     """Only the chunks are written again, not the metadata."""
     if not (folder / "scan.zarr").exists():
@@ -78,7 +106,7 @@ def ome_zarr(folder: Path, value: int) -> Path:
 
 
 Writer = Callable[[Path, int], Path]
-KINDS = [npy, nii, nii_gz, dicom, mhd, nhdr, ome_zarr]
+KINDS = [npy, nii, nii_gz, dicom, mhd, nhdr, mhd_list, nhdr_pattern, ome_zarr]
 
 
 def middle(path: Path) -> float:

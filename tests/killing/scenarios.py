@@ -155,10 +155,12 @@ class Experiments(Scenario):
         self.begun = 0
 
     def act(self, turn: int) -> None:
-        if all(job.result.exists() for job in self.jobs):
-            (self.folder / "runs").rename(self.folder / f"finished {turn}")
+        finished = all(job.result.exists() for job in self.jobs)
         with mock.patch("subprocess.run", self._run), mock.patch.object(experiment, "run_job", self._train):
             run_jobs(self.jobs, self.folder, resume=True)
+        if finished:
+            (self.folder / "runs").rename(self.folder / f"finished {turn}")
+            self.act(turn)
 
     @staticmethod
     def _run(command: Sequence[str], **options: Any) -> mock.Mock:
