@@ -50,7 +50,18 @@ def test_the_file_holds_plain_values_and_no_path(tmp_path: Path) -> None:
     folders = {"dataset_dir": "/data/secret", "output_dir": "/runs/secret", "exclude": ["Secret Name"]}
     path = untrained(tmp_path / "model.pt", "osic_fvc", **folders, **{"indices::folder": "$@output_dir + '/indices'"})
     content = torch.load(path, weights_only=True)
-    assert set(content) == {"format", "network", "fitted", "settings", "units", "fold", "seed", "patients", "versions"}
+    assert set(content) == {
+        "format",
+        "network",
+        "fitted",
+        "settings",
+        "units",
+        "fold",
+        "seed",
+        "patients",
+        "simulated",
+        "versions",
+    }
     assert content["settings"]["hu_window"] == [-1000.0, -200.0] and content["settings"]["spatial_shape"] == [32, 32, 8]
     assert "ecret" not in str({name: value for name, value in content.items() if name != "network"})
 
