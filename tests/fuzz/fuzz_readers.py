@@ -35,6 +35,7 @@ __all__ = ["FAILURES", "Outcome", "fuzz"]
 FAILURES = ("wrong", "unnamed", "crash", "hang")
 ORIGINALS = 20  # intact scans of each format
 MEMORY = 2**31  # bytes that a process may take on top of what it has when it begins
+BATCH = 200  # mutants for a process: libraries leak memory when they fail
 SILENCE = 120.0  # seconds without an answer, after which the process is ended
 MOST = 10**6  # voxels: of a larger volume, a few are read and none compared
 
@@ -67,17 +68,19 @@ def fuzz(formats: Sequence[str], mutants: int, *, first: int = 0, seed: int = 0,
     todo = [(name, number) for name in formats for number in range(first, first + mutants)]
     while todo:
         command = [sys.executable, __file__, "--worker", str(seed)]
+        environment = {**os.environ, "MALLOC_ARENA_MAX": "1"}  # else each thread reserves memory that counts
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        with subprocess.Popen(command, bufsize=0, **pipes) as worker:  # select sees nothing that is in a buffer
+        batch = todo[:BATCH]
+        with subprocess.Popen(command, bufsize=0, env=environment, **pipes) as worker:  # select sees nothing that is in a buffer
             try:
-                for outcome in _answers(worker, todo):
+                for outcome in _answers(worker, batch):
                     yield Outcome(**{**outcome, "kind": "hang"}) if outcome["seconds"] > hang else Outcome(**outcome)
-                    todo.pop(0)
-                if todo:
-                    worker.wait(timeout=1)
+                    batch.remove(todo.pop(0))
+                if batch:
+                    worker.wait(timeout=30)
                     yield Outcome(*todo.pop(0), "crash", f"the process ended with {worker.returncode}")
             except subprocess.TimeoutExpired:
-                yield Outcome(*todo.pop(0), "hang", f"no answer in {SILENCE} seconds")
+                yield Outcome(*todo.pop(0), "hang", f"no answer in {SILENCE:g} seconds")
             finally:
                 worker.kill()
 
