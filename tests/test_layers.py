@@ -14,6 +14,7 @@ LAYERS = [  # each may import itself and those above it
     "staging",
     "extras",
     "errors",
+    "devices",
     "tensor_train",
     "data",
     "distributed",
@@ -32,7 +33,7 @@ LAYERS = [  # each may import itself and those above it
     "cli",
 ]
 # third-party packages of the layers that have few
-OUTSIDE = {"tensor_train": {"torch"}, "staging": set(), "extras": set(), "errors": set()}
+OUTSIDE = {"tensor_train": {"torch"}, "devices": {"torch"}, "staging": set(), "extras": set(), "errors": set()}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

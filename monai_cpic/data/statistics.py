@@ -44,9 +44,10 @@ def voxel_sample(volume: LazyVolume, count: int, seed: int = 0) -> Tensor:
     shape = volume.shape[1:]
     total = math.prod(shape)
     if total <= count:
-        chosen = torch.arange(total)
+        chosen = torch.arange(total, device="cpu")
     else:
-        chosen = torch.randint(total, (count,), generator=torch.Generator().manual_seed(seed)).sort().values  # read in order
+        generator = torch.Generator().manual_seed(seed)
+        chosen = torch.randint(total, (count,), generator=generator, device="cpu").sort().values  # read in order
     return volume.gather(torch.stack(torch.unravel_index(chosen, shape), 1), 1).flatten(1).T
 
 

@@ -9,7 +9,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from monai_cpic.data.affine import check_affine
@@ -17,6 +16,7 @@ from monai_cpic.data.gather.read_patches import ReadPatches
 from monai_cpic.data.gather.sampling import Sampling
 from monai_cpic.data.pyramid.geometry import block_centres, checked_steps, factors_below, factors_of_step, level_shape
 from monai_cpic.data.sources.base import Source
+from monai_cpic.devices import each_axis, move
 
 __all__ = ["GRID_TOLERANCE", "LazyVolume", "Volume", "distinct_volumes", "grid_distance"]
 
@@ -40,14 +40,14 @@ class Volume(Protocol):
         """Read patches around voxels, near and far.
 
         Args:
-            centres: int64 ``[N, D]``, inside the volume or not; outside, the border is repeated.
+            centres: int64 ``[N, D]``, on any device, inside the volume or not; outside, the border is repeated.
             size: edge lengths; the first voxel of a patch is ``centre - size // 2``.
             steps: for each, a patch around the same centre whose voxels lie ``step`` voxels apart and are means over the voxels
                 between (see :meth:`LazyVolume.gather`).
             dtype: float32 or float64.
 
         Returns:
-            ``[N, L·C, *size]``: all channels of the first of ``L`` steps, then of the second, …
+            ``[N, L·C, *size]``, on the device of the volume: all channels of the first of ``L`` steps, then of the second, …
         """
 
 
@@ -106,7 +106,7 @@ class LazyVolume:
         of the patch are odd, the patches of a flipped volume are the flipped patches.
 
         Args:
-            centres: int64 ``[N, D]``, inside the volume or not; outside, the border is repeated.
+            centres: int64 ``[N, D]``, on any device, inside the volume or not; outside, the border is repeated.
             size: edge lengths; the first voxel of a patch is ``centre - size // 2``.
             steps: distances between the voxels of a patch, powers of two in increasing order, in units of the smallest spacing;
                 along an axis of larger spacing fewer voxels are averaged (see :meth:`coarser`).
@@ -137,24 +137,29 @@ class LazyVolume:
         steps = tuple(steps)
         if self.read is not None and self.read.are(edges, steps, dtype):
             return self._completed(self.read, centres.cpu(), edges)
-        where = centres.cpu().numpy().astype(np.int64, copy=False)
-        levels = [(self._in_blocks(factors), where // factors) for factors in self._factors(steps)]
+        device = self.source.device
+        where = centres.cpu() if device.type == "cpu" else move(centres, device)
+        levels = [
+            (self._in_blocks(factors), where if max(factors) == 1 else where // each_axis(factors, where))
+            for factors in self._factors(steps)
+        ]
         patches = torch.cat([level._stored_patches(blocks, edges, dtype) for level, blocks in levels])
         for steps_of_levels in zip(*(level.intensity for level, _ in levels), strict=True):
             step = steps_of_levels[0]
             if isinstance(step, LazyVolume):  # each level has its own mask
                 parts = zip(steps_of_levels, levels, strict=True)
-                masks = [mask.gather(torch.from_numpy(blocks), edges) for mask, (_, blocks) in parts]
-                patches = patches.masked_fill(torch.cat(masks) <= 0, 0)
+                masks = [mask.gather(blocks, edges) for mask, (_, blocks) in parts]
+                patches = patches.masked_fill(move(torch.cat(masks) <= 0, patches), 0)
             else:
                 with torch._C.DisableTorchFunctionSubclass():  # MONAI's transforms make a MetaTensor, which is slow
                     patches = step(patches).as_subclass(Tensor)
         return patches.to(dtype).unflatten(0, (len(levels), len(where))).transpose(0, 1).flatten(1, 2)
 
-    def _stored_patches(self, centres: NDArray[Any], edges: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    def _stored_patches(self, centres: Tensor, edges: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Patches ``[N, C, *size]`` before the steps of intensities."""
         sampling = self.sampling or Sampling.stored(self.source.shape[1:])
-        patches = sampling.patches(self.source, centres - np.array(edges) // 2, edges, dtype)
+        half = each_axis([edge // 2 for edge in edges], centres)
+        patches = self.source.patches(sampling, centres - half, edges, dtype)
         self.source.release()
         return patches
 
@@ -202,7 +207,7 @@ class LazyVolume:
         """The edges of the blocks of each step."""
         known = _factors.setdefault(self, {})
         if steps not in known:
-            spacing = self.affine[:-1, :-1].norm(dim=0).numpy()
+            spacing = np.linalg.norm(self.affine.numpy()[:-1, :-1], axis=0)
             known[steps] = tuple(factors_of_step(step, spacing) for step in checked_steps(steps))
         return known[steps]
 
@@ -227,6 +232,27 @@ class LazyVolume:
             affine = self.affine @ torch.from_numpy(blocks)
             known[factors] = LazyVolume(source, affine, self.key, sampling, tuple(steps), modality=self.modality)
         return known[factors]
+
+    def to(self, device: torch.device | str) -> LazyVolume:
+        """The same scan with all its voxels, and those of its masks, in the memory of a device.
+
+        They keep their stored dtype, and :meth:`gather` reads, interpolates and scales them there; cubic splines alone are
+        computed on the host.  Means over blocks follow when they are first needed.
+
+        Args:
+            device: such as ``"cuda"``; ``"cpu"`` reads the scan into memory.
+
+        Raises:
+            RuntimeError: if the device has not enough memory (``torch.OutOfMemoryError``).
+
+        Example:
+            >>> from monai_cpic.data import open_volume
+            >>> volume = open_volume(np.zeros((1, 8, 8, 8), np.int16)).to("cpu")
+            >>> volume.source.values.dtype
+            torch.int16
+        """
+        steps = tuple(step.to(device) if isinstance(step, LazyVolume) else step for step in self.intensity)
+        return replace(self, source=self.source.to(device), intensity=steps, read=None)
 
     def prefetched(self, centres: Tensor, size: int | Sequence[int], *, steps: Sequence[int] = (1,)) -> LazyVolume:
         """The same scan with some patches in memory, which :meth:`gather` need not read any more.
@@ -301,12 +327,12 @@ def distinct_volumes(volumes: Sequence[V]) -> tuple[list[V], Tensor]:
     """
     distinct = {id(volume): volume for volume in volumes}
     position = {key: number for number, key in enumerate(distinct)}
-    return list(distinct.values()), torch.tensor([position[id(volume)] for volume in volumes], dtype=torch.int64)
+    return list(distinct.values()), torch.tensor([position[id(volume)] for volume in volumes], dtype=torch.int64, device="cpu")
 
 
 def grid_distance(a: LazyVolume, b: LazyVolume) -> float:
     """The largest distance between corresponding corners of two volumes of one shape, in voxels of the first."""
-    corners = torch.cartesian_prod(*(torch.tensor([0.0, edge - 1.0], dtype=torch.float64) for edge in a.shape[1:]))
-    corners = torch.cat([corners, torch.ones(len(corners), 1, dtype=torch.float64)], 1)
+    corners = torch.cartesian_prod(*(a.affine.new_tensor([0.0, edge - 1.0]) for edge in a.shape[1:]))
+    corners = torch.cat([corners, corners.new_ones(len(corners), 1)], 1)
     lengths = a.affine[:-1, :-1].norm(dim=0).min()
     return float((corners @ (a.affine - b.affine).T).norm(dim=1).max() / lengths)

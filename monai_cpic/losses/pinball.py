@@ -9,6 +9,8 @@ import torch
 from monai.utils import LossReduction
 from torch.nn.modules.loss import _Loss
 
+from monai_cpic.devices import move
+
 __all__ = ["PinballLoss"]
 
 
@@ -59,7 +61,7 @@ class PinballLoss(_Loss):
                 f"got input {tuple(input.shape)} and target {tuple(target.shape)}."
             )
         error = target.unsqueeze(-1) - input
-        tau = torch.tensor(self.quantiles, dtype=error.dtype, device=error.device)
+        tau = move(torch.tensor(self.quantiles, dtype=error.dtype, device="cpu"), error)
         loss = torch.maximum(tau * error, (tau - 1) * error)
         if self.reduction == LossReduction.MEAN.value:
             return loss.mean()

@@ -104,7 +104,7 @@ def attribute(network: CPICNet, volume: Volume, covariates: Tensor | None = None
     patches, positions, gradients = (torch.cat([call[part] for call in seen]) for part in range(3))
     used = gradients.abs().amax(1) > 0
     patches, positions, gradients = patches[used], positions[used], gradients[used].double()
-    shape = torch.tensor(network.bottleneck.decomposition.spatial_shape)
+    shape = torch.tensor(network.bottleneck.decomposition.spatial_shape, device="cpu")
     parts = zip(*(part.split(PATCHES_PER_CALL) for part in (patches, positions, gradients)), strict=True)
     found = [_of_patches(network.encoder, *part) for part in parts]
     values, shares = torch.cat([value for value, _ in found]), torch.cat([share for _, share in found])
@@ -156,5 +156,6 @@ def _of_patches(encoder: Encoder, patches: Tensor, positions: Tensor, gradients:
 def _nothing(network: CPICNet, prediction: float) -> Attribution:
     axes, steps = len(network.bottleneck.decomposition.spatial_shape), network.encoder.steps
     size = [network.encoder.receptive_field] * axes
-    nowhere, none = torch.empty(0, axes, dtype=torch.int64), torch.empty(0, dtype=torch.float64)
-    return Attribution(prediction, nowhere, none, torch.empty(0, len(steps), *size), steps)
+    nowhere = torch.empty(0, axes, dtype=torch.int64, device="cpu")
+    none = torch.empty(0, dtype=torch.float64, device="cpu")
+    return Attribution(prediction, nowhere, none, torch.empty(0, len(steps), *size, device="cpu"), steps)

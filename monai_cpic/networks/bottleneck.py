@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from monai_cpic.data import Volume
+from monai_cpic.devices import ensure, move
 from monai_cpic.distributed import joint_rows
 from monai_cpic.networks.decompositions import Decomposition
 from monai_cpic.networks.encoders import Encoder
-from monai_cpic.networks.grid import check_volume, finite_patches
+from monai_cpic.networks.grid import check_volume, finite_patches, points_by_volume
 from monai_cpic.networks.latent_field import LatentField, grid_positions
 from monai_cpic.networks.sampled_field import SampledField
 from monai_cpic.tensor_train.threads import backward_in_one_thread, threads
@@ -61,11 +62,18 @@ class TTBottleneck(nn.Module):
         self.decomposition = decomposition
         self.checkpointing = checkpointing
         self.standardise = nn.BatchNorm1d(encoder.n_dims, affine=False)
-        self.sampled: list[Tensor] = []
+        self._encoded = torch.empty(0, dtype=torch.int64, device="cpu")  # of the last call, with the number of its volumes
+        self._volumes = 0
+        self._steps: int | None = None  # training steps so far; None: to be asked from the buffer
+        self.register_load_state_dict_post_hook(_count_again)  # type: ignore[no-untyped-call]  # torch does not declare it
+
+    @property
+    def sampled(self) -> list[Tensor]:
+        return points_by_volume(self._encoded, self._volumes, self.decomposition.spatial_shape)
 
     @threads(1)  # matrices and calls of the encoder are small
     def forward(self, volumes: Sequence[Volume]) -> SampledField:
-        """The volumes' standardised latent fields (float64, on the CPU), in the order of ``volumes``.
+        """The volumes' standardised latent fields (float64, on the encoder's device), in the order of ``volumes``.
 
         Raises:
             ValueError: if the channels of a volume differ from those of the encoder, it is larger than the grid, or it has voxels
@@ -75,19 +83,18 @@ class TTBottleneck(nn.Module):
         for volume in volumes:
             check_volume(volume, self.encoder.in_channels, self.decomposition.spatial_shape)
         self.encoder.eval()
-        size, steps = self.encoder.receptive_field, self.encoder.steps
-        field = LatentField(volumes, self.decomposition.spatial_shape, self._encode, size, steps, self.checkpointing)
+        size, steps, device = self.encoder.receptive_field, self.encoder.steps, self._statistics.device
+        field = LatentField(volumes, self.decomposition.spatial_shape, self._encode, size, steps, self.checkpointing, device)
         if self.training:
             self._update_statistics(field)
         found = self.decomposition(field, self._step if self.training else None)
-        self.sampled = field.sampled()
+        self._encoded, self._volumes = field.encoded, len(field)
         return found
 
     def latent(self, patches: Tensor, positions: Tensor) -> Tensor:
         """Latent vectors ``[N, n_dims]`` of patches and their positions, on the device and in the precision of the encoder, even
         under autocast."""
-        mean = self.standardise.running_mean
-        assert mean is not None
+        mean = self._statistics
         device = mean.device.type
         # Autocast keeps a weight that it has cast.  Some versions of torch do so under no_grad, too, from where it comes without
         # a graph, and the encoder would not be trained.
@@ -95,17 +102,24 @@ class TTBottleneck(nn.Module):
             return self.encoder(patches.to(mean), positions.to(mean)).to(mean)
 
     def _encode(self, patches: Tensor, positions: Tensor) -> Tensor:
-        """Standardised latent vectors, moved to the CPU, where the index sets are."""
+        """Standardised latent vectors."""
         running = self.standardise
         latent = self.latent(patches, positions)
         latent = nn.functional.batch_norm(latent, running.running_mean, running.running_var, eps=running.eps)
-        return backward_in_one_thread(latent).cpu()
+        return backward_in_one_thread(latent)
 
     @property
     def _step(self) -> int:
         """Training steps so far."""
-        assert self.standardise.num_batches_tracked is not None
-        return int(self.standardise.num_batches_tracked)
+        if self._steps is None:
+            assert self.standardise.num_batches_tracked is not None
+            self._steps = int(self.standardise.num_batches_tracked)
+        return self._steps
+
+    @property
+    def _statistics(self) -> Tensor:
+        assert self.standardise.running_mean is not None
+        return self.standardise.running_mean
 
     @torch.no_grad()
     def _update_statistics(self, field: LatentField) -> None:
@@ -120,10 +134,11 @@ class TTBottleneck(nn.Module):
         """
         step = self._step
         generator = torch.Generator().manual_seed(step)
-        relative = torch.rand(STATISTICS_POINTS, len(field.spatial_shape), generator=generator)
-        points = (relative * field.extents[:, None]).long()
+        relative = torch.rand(STATISTICS_POINTS, len(field.spatial_shape), generator=generator, device="cpu")
+        points = (move(relative, field.device) * field.extents[:, None]).long()
         size, steps = self.encoder.receptive_field, self.encoder.steps
-        patches = [finite_patches(volume, own, size, steps) for volume, own in zip(field.volumes, points, strict=True)]
+        pairs = zip(field.volumes, points, strict=True)
+        patches = [move(finite_patches(volume, own, size, steps), field.device) for volume, own in pairs]
         running = [layer for layer in self.modules() if isinstance(layer, _BatchNorm)]
         for layer in running:
             layer.momentum = 0.1 if step else 1.0
@@ -134,11 +149,21 @@ class TTBottleneck(nn.Module):
         self.standardise(self.latent(joint_rows(torch.cat(patches)), joint_rows(where)))
         for layer in running:
             layer.eval()
-        if not all(buffer.isfinite().all() for buffer in statistics):
+        self._steps = step + 1
+
+        def error() -> FloatingPointError:
             for buffer, value in zip(statistics, before, strict=True):
                 buffer.copy_(value)
+            self._steps = step
             names = ", ".join(str(volume.key or "a volume") for volume in field.volumes)
-            raise FloatingPointError(
+            return FloatingPointError(
                 f"{names}: the encoder gives values that are NaN or infinite, from finite voxels; its weights have diverged, or "
                 "the intensities are too large for it: scale them, or lower the learning rate"
             )
+
+        ensure(torch.cat([buffer.isfinite().flatten() for buffer in statistics]), error)
+
+
+def _count_again(module: TTBottleneck, incompatible: object) -> None:
+    """A loaded state may be of another step."""
+    module._steps = None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from monai_cpic.data import Volume
+from monai_cpic.devices import ensure
 
-__all__ = ["check_volume", "finite_patches"]
+__all__ = ["check_volume", "finite_patches", "points_by_volume", "unravelled"]
 
 
 def check_volume(volume: Volume, in_channels: int, spatial_shape: Sequence[int]) -> None:
@@ -39,10 +42,24 @@ def finite_patches(volume: Volume, points: Tensor, size: int | Sequence[int], st
         ValueError: if a voxel is NaN or infinite.
     """
     patches = volume.gather(points, size, steps=steps)
-    bad = ~patches.isfinite().flatten(1).all(1)
-    if bad.any():
-        raise ValueError(
-            f"{volume.key or 'a volume'} has voxels that are NaN or infinite in the patch around {points[bad][0].tolist()}: "
-            "correct the scan, its affine or its transforms"
-        )
+    good = patches.isfinite().flatten(1).all(1)
+    ensure(
+        good,
+        lambda: ValueError(
+            f"{volume.key or 'a volume'} has voxels that are NaN or infinite in the patch around "
+            f"{points[~good.to(points.device)][0].tolist()}: correct the scan, its affine or its transforms"
+        ),
+    )
     return patches
+
+
+def points_by_volume(keys: Tensor, volumes: int, spatial_shape: Sequence[int]) -> list[Tensor]:
+    """For each volume of a batch, the distinct grid points ``[N_b, D]`` of keys (``LatentField.encoded``)."""
+    keys, size = keys.unique(), math.prod(spatial_shape)
+    ends = torch.searchsorted(keys, size * torch.arange(1, volumes, device=keys.device))
+    return list(unravelled(keys % size, spatial_shape).tensor_split(ends.cpu()))
+
+
+def unravelled(flat: Tensor, shape: Sequence[int]) -> Tensor:
+    """Grid points ``[N, D]`` of row-major positions; :func:`torch.unravel_index` would wait for an accelerator."""
+    return torch.stack([flat // math.prod(shape[axis + 1 :]) % edge for axis, edge in enumerate(shape)], -1)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from monai_cpic.data import Volume
-from monai_cpic.networks.grid import finite_patches
+from monai_cpic.devices import constant, ensure, move, on_host
+from monai_cpic.networks.grid import finite_patches, points_by_volume, unravelled
 from monai_cpic.tensor_train import Memory
 
 __all__ = ["LatentField", "grid_positions"]
@@ -25,6 +27,8 @@ class LatentField:
 
     Cross-approximation asks for each channel of a point separately.  The field therefore keeps every latent vector that it has
     computed (those with a graph separate from those without) and calls the encoder for new points only, for all volumes together.
+    On an accelerator it encodes every point that is asked for, about a quarter more: which points are new is a value, for which
+    the host would have to wait.
 
     Args:
         volumes: ``B`` volumes with the same number of channels.
@@ -35,9 +39,10 @@ class LatentField:
         steps: distances between their voxels, see :meth:`~monai_cpic.data.LazyVolume.gather`.
         checkpointing: in the backward pass, read and encode the patches again, chunk by chunk, instead of keeping the encoder's
             intermediate values.
+        device: of the coordinates and vectors: that of the encoder.
 
     Values are finite: a voxel that is not raises a ``ValueError``, an encoder's output that is not a ``FloatingPointError``, both
-    with the name of the volume.
+    with the name of the volume (:func:`~monai_cpic.devices.ensure`).
     """
 
     def __init__(
@@ -48,6 +53,7 @@ class LatentField:
         size: int,
         steps: Sequence[int] = (1,),
         checkpointing: bool = False,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.volumes = list(volumes)
         self.spatial_shape = tuple(spatial_shape)
@@ -55,13 +61,16 @@ class LatentField:
         self._size = size
         self._steps = steps
         self._checkpointing = checkpointing
-        self._strides = torch.tensor([math.prod(self.spatial_shape[axis + 1 :]) for axis in range(len(self.spatial_shape))])
+        self.device = torch.device(device)
+        strides = [math.prod(self.spatial_shape[axis + 1 :]) for axis in range(len(self.spatial_shape))]
+        self._strides = constant(strides, self.device)
         self._points_per_volume = math.prod(self.spatial_shape)
         self._batch = self.volumes  # all volumes whose values the memories hold; this field may be a part of them
-        self._members = torch.arange(len(self.volumes))  # of this field's volumes in that batch
+        self._members = torch.arange(len(self.volumes), device=self.device)  # of this field's volumes in that batch
         # Keys are position in the batch · number of grid points + row-major index of the grid point.  Vectors without a graph
         # cannot be used where gradients are needed.
-        self._memories = {False: Memory(), True: Memory()}
+        self._memories = {False: Memory(self.device), True: Memory(self.device)}
+        self._asked: list[tuple[Tensor, Tensor]] = []  # on an accelerator: keys [N] and vectors [N, n_dims] without a graph
 
     def __len__(self) -> int:
         return len(self.volumes)
@@ -70,14 +79,14 @@ class LatentField:
         """The fields of some of the volumes; both objects share the encoded vectors."""
         part = copy.copy(self)
         part.volumes = [self.volumes[b] for b in members]
-        part._members = self._members[list(members)]
+        part._members = self._members[constant(members, self.device)]
         return part
 
     @property
     def extents(self) -> Tensor:
         """The part of the grid that each volume fills, int64 ``[B, D]``."""
-        shapes = torch.tensor([volume.shape[1:] for volume in self.volumes])
-        return torch.minimum(shapes, torch.tensor(self.spatial_shape))
+        pairs = [zip(volume.shape[1:], self.spatial_shape, strict=True) for volume in self.volumes]
+        return constant([[min(edge, largest) for edge, largest in pair] for pair in pairs], self.device)
 
     def __call__(self, coordinates: Tensor) -> Tensor:
         """Values ``[B, P]`` at coordinates, int64 ``[B, P, D + 1]``, of which the last column is the channel."""
@@ -87,6 +96,10 @@ class LatentField:
     def at(self, points: Tensor) -> Tensor:
         """Latent vectors ``[B, P, n_dims]`` at grid points, int64 ``[B, P, D]``."""
         keys = (points * self._strides).sum(-1) + self._members[:, None] * self._points_per_volume
+        if not on_host(keys):
+            vectors = self._everything(points.expand(len(self), -1, -1))
+            self._asked.append((keys.flatten(), vectors.detach().flatten(0, 1)))
+            return vectors
         if torch.is_grad_enabled():
             return self._memories[True].look_up(keys, self._new)
         return self._memories[False].look_up(keys, self._borrow)
@@ -94,21 +107,25 @@ class LatentField:
     def maxima(self) -> Tensor:
         """The largest value of each channel over all points encoded so far, ``[B, n_dims]``; with a graph where gradients are
         needed."""
-        parts = [memory for memory in self._memories.values() if len(memory.keys)]
-        keys, vectors = torch.cat([memory.keys for memory in parts]), torch.cat([memory.rows().detach() for memory in parts])
+        parts = [(memory.keys, memory.rows().detach()) for memory in self._memories.values() if len(memory.keys)] + self._asked
+        keys, vectors = torch.cat([keys for keys, _ in parts]), torch.cat([vectors for _, vectors in parts])
         members = (keys // self._points_per_volume)[:, None].expand(vectors.shape)
         largest = vectors.new_full((len(self._batch), vectors.shape[1]), -torch.inf)
         largest = largest.scatter_reduce(0, members, vectors, "amax").gather(0, members)
-        rows = torch.arange(len(keys))[:, None].where(vectors == largest, len(keys))
+        rows = torch.arange(len(keys), device=self.device)[:, None].where(vectors == largest, len(keys))
         first = rows.new_full((len(self._batch), vectors.shape[1]), len(keys)).scatter_reduce(0, members, rows, "amin")
         found = self.at(self._points(keys[first[self._members]]))  # [B, n_dims points, n_dims]
         return found.diagonal(dim1=1, dim2=2)
 
+    @property
+    def encoded(self) -> Tensor:
+        """Keys of the points that have been encoded, with repetitions: see :func:`~monai_cpic.networks.grid.points_by_volume`."""
+        return torch.cat([*(memory.keys for memory in self._memories.values()), *(keys for keys, _ in self._asked)])
+
     def sampled(self) -> list[Tensor]:
         """For each volume, the grid points that have been encoded, int64 ``[N_b, D]``."""
-        keys = torch.cat([memory.keys for memory in self._memories.values()]).unique()
-        members, points = keys // self._points_per_volume, self._points(keys)
-        return [points[members == member] for member in self._members]
+        every = points_by_volume(self.encoded, len(self._batch), self.spatial_shape)
+        return [every[member] for member in self._members.tolist()]
 
     def _borrow(self, keys: Tensor) -> Tensor:
         """Vectors without a graph: those with one serve as well, the others are new."""
@@ -130,25 +147,41 @@ class LatentField:
     def _encode(self, keys: Tensor) -> Tensor:
         """Latent vectors of sorted keys, read volume by volume and encoded together."""
         members, counts = torch.unique_consecutive(keys // self._points_per_volume, return_counts=True)
-        points = self._points(keys)
-        parts = zip(members.tolist(), points.split(counts.tolist()), strict=True)
-        patches = torch.cat([finite_patches(self._batch[member], part, self._size, self._steps) for member, part in parts])
-        calls = zip(
-            patches.split(POINTS_PER_CALL), grid_positions(points, self.spatial_shape).split(POINTS_PER_CALL), strict=True
-        )
-        vectors = torch.cat([self._encode_patches(part, positions) for part, positions in calls])
-        bad = ~vectors.detach().isfinite().all(1)
-        if bad.any():
-            volume = self._batch[int(members.repeat_interleave(counts)[bad][0])]
-            raise FloatingPointError(
-                f"{volume.key or 'a volume'}: the encoder gives values that are NaN or infinite at {points[bad][0].tolist()}; "
-                "its weights have diverged, or the intensities are too large for it: scale them, or lower the learning rate"
+        points = self._points(keys).split(counts.tolist())
+        return self._encode_points([self._batch[member] for member in members.tolist()], points, POINTS_PER_CALL)
+
+    def _everything(self, points: Tensor) -> Tensor:
+        """Latent vectors ``[B, P, n_dims]`` of all points ``[B, P, D]``, whether they are known or not."""
+        encode = self._encode_all
+        if self._checkpointing and torch.is_grad_enabled():
+            encode = partial(checkpoint, encode, use_reentrant=False)
+        return torch.cat([encode(part) for part in points.split(max(1, POINTS_PER_READ // len(self)), 1)], 1)
+
+    def _encode_all(self, points: Tensor) -> Tensor:
+        return self._encode_points(self.volumes, points.unbind(), POINTS_PER_READ).unflatten(0, points.shape[:2])
+
+    def _encode_points(self, volumes: Sequence[Volume], points: Sequence[Tensor], per_call: int) -> Tensor:
+        """Latent vectors ``[N, n_dims]`` of some points of each volume, read volume by volume and encoded together."""
+        parts = list(zip(volumes, points, strict=True))
+        patches = torch.cat([move(finite_patches(volume, own, self._size, self._steps), self.device) for volume, own in parts])
+        positions = grid_positions(torch.cat(list(points)), self.spatial_shape)
+        calls = zip(patches.split(per_call), positions.split(per_call), strict=True)
+        vectors = torch.cat([self._encode_patches(part, where) for part, where in calls])
+        good = vectors.detach().isfinite().all(1)
+
+        def error() -> FloatingPointError:
+            volume, point = [(volume, point) for volume, own in parts for point in own][int((~good).nonzero()[0])]
+            return FloatingPointError(
+                f"{volume.key or 'a volume'}: the encoder gives values that are NaN or infinite at {point.tolist()}; its weights "
+                "have diverged, or the intensities are too large for it: scale them, or lower the learning rate"
             )
+
+        ensure(good, error)
         return vectors
 
     def _points(self, keys: Tensor) -> Tensor:
         """Grid points ``[N, D]`` of keys."""
-        return torch.stack(torch.unravel_index(keys % self._points_per_volume, self.spatial_shape), -1)
+        return unravelled(keys % self._points_per_volume, self.spatial_shape)
 
 
 def grid_positions(points: Tensor, spatial_shape: Sequence[int]) -> Tensor:
@@ -158,4 +191,4 @@ def grid_positions(points: Tensor, spatial_shape: Sequence[int]) -> Tensor:
         >>> grid_positions(torch.tensor([[0, 0], [3, 1]]), (4, 2)).tolist()
         [[-0.75, -0.5], [0.75, 0.5]]
     """
-    return ((2 * points + 1) / torch.tensor(spatial_shape, device=points.device) - 1).float()
+    return ((2 * points + 1) / constant(spatial_shape, points) - 1).float()

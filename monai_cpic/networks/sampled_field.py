@@ -15,7 +15,7 @@ __all__ = ["SampledField"]
 
 @dataclass(frozen=True)
 class SampledField:
-    """``B`` latent fields as projections and readouts see them, float64, on the CPU.
+    """``B`` latent fields as projections and readouts see them, float64, on the device of the encoder.
 
     Means and maxima are differentiable; the tensor trains are unless a decomposition says otherwise.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from monai_cpic.devices import constant, ensure
 from monai_cpic.tensor_train.modes import Mode, flat_index, grid_shape
 
 __all__ = ["Field", "Memory", "evaluate", "memoized"]
@@ -30,7 +31,7 @@ def evaluate(field: Field, coordinates: Tensor, dtype: torch.dtype = torch.float
     Raises:
         TypeError: if the field does not return a floating-point tensor.
         ValueError: if it returns another shape, or a tensor on another device than the coordinates.
-        FloatingPointError: if a value is NaN or infinite.
+        FloatingPointError: if a value is NaN or infinite (:func:`~monai_cpic.devices.ensure`).
     """
     batch, *points, axes = coordinates.shape
     asked = coordinates.reshape(batch, -1, axes)
@@ -46,17 +47,23 @@ def evaluate(field: Field, coordinates: Tensor, dtype: torch.dtype = torch.float
         raise ValueError(f"the field returned values on {values.device}, its coordinates are on {coordinates.device}")
     cast = values.to(dtype)
     finite = cast.detach().isfinite()
-    if not finite.all():
+
+    def error() -> FloatingPointError:
         item, point = (~finite).nonzero()[0].tolist()
-        raise FloatingPointError(
+        return FloatingPointError(
             f"the field returned {values[item, point].item()} for item {item} of the batch at coordinate "
             f"{asked[item, point].tolist()} (the last number is the channel); its values must be finite in {dtype}"
         )
+
+    ensure(finite, error)
     return cast.reshape(batch, *points)
 
 
 class Memory:
     """A table of rows by integer keys, in which each row is computed once; rows keep their autograd graph.
+
+    Args:
+        device: of the keys; those of :meth:`look_up` change it.
 
     Example:
         >>> memory, asked = Memory(), []
@@ -67,11 +74,11 @@ class Memory:
         ([[1.0, 4.0]], [[1, 3], [2]])
     """
 
-    def __init__(self) -> None:
-        self.keys = torch.empty(0, dtype=torch.int64)  # seen, sorted
-        self._slots = torch.empty(0, dtype=torch.int64)  # their rows in the table
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self.keys = torch.empty(0, dtype=torch.int64, device=device)  # seen, sorted
+        self._slots = self.keys  # their rows in the table
         self._parts: list[Tensor] = []  # the table: the rows of each call; a gradient then has the size of the parts in question
-        self._begins = torch.zeros(1, dtype=torch.int64)  # the first slot of each part, and the number of slots
+        self._begins = torch.zeros(1, dtype=torch.int64, device="cpu")  # the first slot of each part, and the number of slots
 
     def look_up(self, keys: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """The rows of some keys; those that are new are computed.
@@ -91,7 +98,7 @@ class Memory:
             slots = torch.arange(len(self._slots), count, device=keys.device)
             self.keys, order = torch.cat([self.keys, new]).sort()
             self._slots = torch.cat([self._slots, slots])[order]
-            self._begins = torch.cat([self._begins, torch.tensor([count])])
+            self._begins = torch.cat([self._begins, constant([count], self._begins)])
         return self._at(keys)
 
     def known(self, keys: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -111,7 +118,7 @@ class Memory:
         slots = self._slots[torch.searchsorted(self.keys, keys)]
         part = torch.searchsorted(self._begins.to(slots.device), slots, right=True) - 1
         used = part.unique().tolist()
-        shifts = torch.zeros(len(self._parts), dtype=torch.int64)  # from slots in the table to slots in the parts in use
+        shifts = self._begins.new_zeros(len(self._parts))  # from slots in the table to slots in the parts in use
         begin = 0
         for number in used:
             shifts[number] = begin - self._begins[number]

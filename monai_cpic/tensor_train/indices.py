@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from monai_cpic.devices import ensure, move
 from monai_cpic.tensor_train.modes import Mode, flat_index, mode_sizes, multi_indices
 from monai_cpic.tensor_train.tensor_train import bond_ranks
 
@@ -148,30 +149,30 @@ def initial_indices(
     ranks = bond_ranks(mode_sizes(modes), rank)
     device = modes[0].offsets.device
     if seeds is None:
-        seeds = torch.empty(1, 0, modes[0].offsets.shape[1], dtype=torch.int64)
+        seeds = torch.empty(1, 0, modes[0].offsets.shape[1], dtype=torch.int64, device=device)
     elif seeds.ndim != 3:
         raise ValueError(f"seeds must be [B, S, D + 1], got {tuple(seeds.shape)}")
     else:
         batch_size = len(seeds)
-    seeds = seeds.cpu()
+    seeds = move(seeds, device)
     wanted = multi_indices(modes, seeds)  # [B, S, D']
-    place = torch.zeros(seeds.shape[:2], dtype=torch.int64)  # of each seed in the present table
-    priority = torch.arange(seeds.shape[1], 0, -1).expand(seeds.shape[:2])  # 0 or less: the seed has been left out
-    table = torch.zeros(len(seeds), 1, seeds.shape[2], dtype=torch.int64)
+    place = torch.zeros(seeds.shape[:2], dtype=torch.int64, device=device)  # of each seed in the present table
+    priority = torch.arange(seeds.shape[1], 0, -1, device=device).expand(seeds.shape[:2])  # 0 or less: the seed has been left out
+    table = torch.zeros(len(seeds), 1, seeds.shape[2], dtype=torch.int64, device=device)
     sets = [table]
     for k in range(len(modes) - 1, 0, -1):
-        pool = (modes[k].offsets.cpu()[:, None] + table[:, None]).flatten(1, 2)  # [B, n r, D + 1]
+        pool = (modes[k].offsets[:, None] + table[:, None]).flatten(1, 2)  # [B, n r, D + 1]
         place = wanted[..., k] * table.shape[1] + place
-        random = -torch.randperm(pool.shape[1], generator=generator).argsort()
+        random = -move(torch.randperm(pool.shape[1], generator=generator, device=generator.device).argsort(), device)
         score = random.expand(len(seeds), -1).scatter_reduce(1, place, priority, "amax")
         chosen = score.argsort(1, descending=True)[:, : ranks[k]]
-        position = torch.full_like(score, -1).scatter(1, chosen, torch.arange(chosen.shape[1]).expand_as(chosen))
+        position = torch.full_like(score, -1).scatter(1, chosen, torch.arange(chosen.shape[1], device=device).expand_as(chosen))
         place = position.gather(1, place)
         priority = priority.where(place >= 0, -pool.shape[1])
         place = place.clamp(min=0)
         table = pool.take_along_dim(chosen[..., None], 1)
         sets.append(table)
-    return CrossIndices(tuple(t.to(device).expand(batch_size, -1, -1) for t in reversed(sets)), "right")
+    return CrossIndices(tuple(t.expand(batch_size, -1, -1) for t in reversed(sets)), "right")
 
 
 def nested_order(modes: Sequence[Mode], fixed: Sequence[Tensor]) -> list[Tensor]:
@@ -207,16 +208,18 @@ def check_nested(modes: Sequence[Mode], indices: CrossIndices) -> None:
         if tables is None:
             continue
         along, ordered = list(modes)[::direction], list(tables)[::direction]
-        good = not ordered[-1].any()
+        good = [(ordered[-1] == 0).all()]
         for k in range(1, len(along)):
             grown = (along[k].offsets[:, None] + ordered[k][:, None]).flatten(1, 2)
             found = grown.take_along_dim(positions(modes, ordered[k - 1], grown)[:, :, None], 1)
-            good = good and bool((found == ordered[k - 1]).all())
-        if not good:
-            raise ValueError(
+            good.append((found == ordered[k - 1]).all())
+        ensure(
+            torch.stack(good),
+            lambda: ValueError(
                 "the index sets are not nested: those of a mode do not extend those of the next; if they belong to other modes, "
                 "start without indices"
-            )
+            ),
+        )
 
 
 def positions(modes: Sequence[Mode], wanted: Tensor, candidates: Tensor) -> Tensor:

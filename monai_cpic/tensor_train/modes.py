@@ -8,13 +8,16 @@ coordinate in a mixed-radix system, binary for sizes that are powers of two.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import torch
 from torch import Tensor
+
+from monai_cpic.devices import constant, ensure, move
 
 __all__ = [
     "Mode",
@@ -22,6 +25,7 @@ __all__ = [
     "flat_index",
     "grid_shape",
     "mode_sizes",
+    "modes_on",
     "multi_indices",
     "qtt_modes",
     "random_multi_indices",
@@ -35,9 +39,11 @@ class Mode:
 
     Attributes:
         offsets: int64 ``[n, D + 1]``; the last column is the channel.
+        reach: the largest offset along each axis, ``D + 1`` numbers that the host knows.
     """
 
     offsets: Tensor
+    reach: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         good = self.offsets.ndim == 2 and self.offsets.dtype == torch.int64 and len(self.offsets)
@@ -46,13 +52,16 @@ class Mode:
                 f"a mode needs an int64 table [digits, axes + 1] with at least one digit and no negative number, "
                 f"got {self.offsets.dtype} {tuple(self.offsets.shape)}"
             )
+        object.__setattr__(self, "reach", tuple(self.offsets.amax(0).tolist()))
 
     def __len__(self) -> int:
         return len(self.offsets)
 
     def to(self, device: torch.device | str) -> Mode:
         """The same mode with its table on another device."""
-        return Mode(self.offsets.to(device))
+        moved = copy.copy(self)
+        object.__setattr__(moved, "offsets", move(self.offsets, torch.device(device)))
+        return moved
 
 
 def tt_modes(shape: Sequence[int], channels: int = 1) -> list[Mode]:
@@ -172,28 +181,34 @@ def multi_indices(modes: Sequence[Mode], coordinates: Tensor) -> Tensor:
         >>> multi_indices(modes, torch.tensor([5, 4, 0])).tolist()
         [1, 0, 1, 2, 0]
     """
-    shape = torch.tensor(grid_shape(modes), device=coordinates.device)
+    shape = list(grid_shape(modes))
     if coordinates.is_floating_point() or coordinates.shape[-1] != len(shape):
         raise ValueError(
-            f"coordinates are integers and have {len(shape)} axes, the channel last, to lie in the grid {shape.tolist()}; got "
+            f"coordinates are integers and have {len(shape)} axes, the channel last, to lie in the grid {shape}; got "
             f"{coordinates.dtype} {tuple(coordinates.shape)}"
         )
-    outside = ((coordinates < 0) | (coordinates >= shape)).any(-1)
-    if outside.any():
-        raise ValueError(
-            f"coordinates must lie in the grid {shape.tolist()}, the channel last, got {coordinates[outside][0].tolist()}"
-        )
+    reach, rest = constant(shape, coordinates) - 1, coordinates
+    inside = ((coordinates >= 0) & (coordinates <= reach)).all(-1)
+    ensure(
+        inside,
+        lambda: ValueError(f"coordinates must lie in the grid {shape}, the channel last, got {coordinates[~inside][0].tolist()}"),
+    )
     # From the coarsest mode to the finest: what an index leaves over must be within the reach of the finer ones.
-    order = sorted(range(len(modes)), key=lambda k: -int(modes[k].offsets.max()))
-    reach, rest = shape - 1, coordinates
+    order = sorted(range(len(modes)), key=lambda k: -max(modes[k].reach))
     found = torch.empty(*coordinates.shape[:-1], len(modes), dtype=torch.int64, device=coordinates.device)
     for k in order:
-        offsets = modes[k].offsets.to(coordinates.device)
+        offsets = move(modes[k].offsets, coordinates)
         reach = reach - offsets.amax(0)
         left = rest[..., None, :] - offsets
         found[..., k] = ((left >= 0) & (left <= reach)).all(-1).int().argmax(-1)
         rest = rest - offsets[found[..., k]]
     return found
+
+
+@lru_cache
+def modes_on(modes: tuple[Mode, ...], device: torch.device) -> tuple[Mode, ...]:
+    """The modes with their tables on a device; they are moved once."""
+    return tuple(mode if mode.offsets.device == device else mode.to(device) for mode in modes)
 
 
 def mode_sizes(modes: Sequence[Mode]) -> list[int]:
@@ -203,7 +218,7 @@ def mode_sizes(modes: Sequence[Mode]) -> list[int]:
 
 def grid_shape(modes: Sequence[Mode]) -> tuple[int, ...]:
     """The shape of the grid that modes tensorize; the last size is the number of channels."""
-    return tuple((torch.stack([mode.offsets.max(0).values for mode in modes]).sum(0) + 1).tolist())
+    return tuple(1 + sum(axis) for axis in zip(*(mode.reach for mode in modes), strict=True))
 
 
 def flat_index(modes: Sequence[Mode], coordinates: Tensor) -> Tensor:
@@ -224,7 +239,7 @@ def flat_index(modes: Sequence[Mode], coordinates: Tensor) -> Tensor:
 @lru_cache
 def _strides(modes: tuple[Mode, ...], device: torch.device) -> Tensor:
     shape = grid_shape(modes)
-    return torch.tensor([math.prod(shape[axis + 1 :]) for axis in range(len(shape))], device=device)
+    return constant([math.prod(shape[axis + 1 :]) for axis in range(len(shape))], device)
 
 
 def random_multi_indices(modes: Sequence[Mode], count: int, generator: torch.Generator) -> Tensor:
@@ -233,9 +248,12 @@ def random_multi_indices(modes: Sequence[Mode], count: int, generator: torch.Gen
     device = modes[0].offsets.device
     total = math.prod(sizes)
     if total > 4 * count:  # with replacement: repetitions are rare
-        return torch.stack([torch.randint(size, (count,), generator=generator) for size in sizes], 1).to(device)
-    flat = torch.arange(total) if total <= count else torch.randperm(total, generator=generator)[:count]
-    return torch.stack(torch.unravel_index(flat, tuple(sizes)), 1).to(device)
+        drawn = [torch.randint(size, (count,), generator=generator, device=generator.device) for size in sizes]
+        return move(torch.stack(drawn, 1), device)
+    flat = torch.arange(total, device=generator.device)
+    if total > count:
+        flat = torch.randperm(total, generator=generator, device=generator.device)[:count]
+    return move(torch.stack(torch.unravel_index(flat, tuple(sizes)), 1), device)
 
 
 def _modes(digits: list[tuple[int, int, int]], axes: int, channels: int) -> list[Mode]:
@@ -243,8 +261,8 @@ def _modes(digits: list[tuple[int, int, int]], axes: int, channels: int) -> list
         digits = [*digits, (axes, 1, channels)]
     modes = []
     for axis, stride, radix in digits:
-        offsets = torch.zeros(radix, axes + 1, dtype=torch.int64)
-        offsets[:, axis] = stride * torch.arange(radix)
+        offsets = torch.zeros(radix, axes + 1, dtype=torch.int64, device="cpu")
+        offsets[:, axis] = stride * torch.arange(radix, device="cpu")
         modes.append(Mode(offsets))
     return modes
 

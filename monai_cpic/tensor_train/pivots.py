@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from monai_cpic.devices import move
+
 __all__ = ["select_rows"]
 
 SWAP_TOLERANCE = 1.05  # a swap must enlarge the volume by more than this factor
@@ -48,7 +50,9 @@ def select_rows(matrix: Tensor, count: int, first: int | None = None, among: int
         )
     # Where the matrix lacks rank (flat regions of a scan) rounding would choose, and the rows would depend on the batch size or
     # the processor.  A small fixed perturbation chooses instead.
-    fixed = torch.randn(size, columns, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(matrix)
+    generator = torch.Generator().manual_seed(0)
+    fixed = torch.randn(size, columns, generator=generator, dtype=torch.float64, device="cpu").to(matrix.dtype)
+    fixed = move(fixed, matrix)
     matrix = matrix + PERTURBATION * matrix.abs().amax((1, 2), keepdim=True) * fixed
     # The orthonormal factor has full column rank even where the matrix has not, so every step below is well posed.
     # With more columns than pivots, the leading singular vectors replace it.

@@ -96,7 +96,7 @@ class Sweep:
         orders = nested_order(modes, fixed)
         cores: list[Tensor] = []
         chosen, used = [left], [left]
-        pivots = torch.empty(0)
+        pivots = left.new_empty(0)  # of the bond before
         head = 1  # how many of the left indices are pivots; they come first
         for k, mode in enumerate(modes):
             columns = (mode.offsets[:, None] + fixed[k][:, None]).flatten(1, 2)  # [B, n r, D + 1]

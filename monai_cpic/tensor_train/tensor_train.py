@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from monai_cpic.devices import move
 from monai_cpic.tensor_train.modes import Mode, flat_index, grid_shape
 
 __all__ = ["DigitPositions", "TensorTrain", "bond_ranks", "digit_positions", "multiply_core"]
@@ -302,7 +303,7 @@ def _tensorize(x: Tensor, modes: Sequence[Mode]) -> Tensor:
         x = x[..., None]
     if tuple(x.shape[1:]) != shape:
         raise ValueError(f"the modes tensorize a grid {shape} (channels last), got {tuple(x.shape[1:])}")
-    index = torch.zeros(1, dtype=torch.int64)
+    index = torch.zeros(1, dtype=torch.int64, device=x.device)
     for mode in modes:
-        index = (index[:, None] + flat_index(modes, mode.offsets.cpu())).flatten()
-    return x.reshape(len(x), -1)[:, index.to(x.device)]
+        index = (index[:, None] + flat_index(modes, move(mode.offsets, x))).flatten()
+    return x.reshape(len(x), -1)[:, index]

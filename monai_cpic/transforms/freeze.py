@@ -101,7 +101,7 @@ def _matrix(operations: Sequence[dict[str, Any]], shape: tuple[int, ...]) -> NDA
         # A single Affined; among other transforms, MONAI ignores its align_corners.
         affine, size = first[TraceKeys.EXTRA_INFO]["affine"], first[TraceKeys.ORIG_SIZE]
         return np.asarray(Affine.compute_w_affine(len(shape), affine, size, shape, align_corners=True), np.float64)
-    matrix = torch.eye(len(shape) + 1, dtype=torch.float64)
+    matrix = torch.eye(len(shape) + 1, dtype=torch.float64, device="cpu")
     for operation in operations:
         matrix = combine_transforms(matrix, torch.as_tensor(to_affine_nd(len(shape), affine_from_pending(operation))))
     return matrix.numpy()

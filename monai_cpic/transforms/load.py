@@ -45,5 +45,5 @@ class LoadLazyVolumed(MapTransform, RandomizableTrait):
 
     @staticmethod
     def _placeholder(volume: LazyVolume) -> MetaTensor:
-        voxels = torch.full((1,) * len(volume.shape), torch.nan).expand(volume.shape)
+        voxels = torch.full((1,) * len(volume.shape), torch.nan, device="cpu").expand(volume.shape)
         return MetaTensor(voxels, affine=volume.affine, meta={HANDLE: volume, "filename_or_obj": volume.key})

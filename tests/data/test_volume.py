@@ -69,7 +69,8 @@ def test_tensors_on_an_accelerator_are_read_there(mode: str | int) -> None:
     there = LazyVolume(sources.TensorSource(values), expected.affine)  # any device: here the one that is at hand
     assert there.source.dtype == np.int16
     assert torch.equal(there.gather(centres, 5), expected.gather(centres, 5))
-    torch.testing.assert_close(there.sampled(sampling).gather(centres, 3), expected.sampled(sampling).gather(centres, 3))
+    found = there.sampled(sampling).gather(centres, 3)
+    torch.testing.assert_close(found, expected.sampled(sampling).gather(centres, 3), atol=1e-3, rtol=0)  # of values up to 1000
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -91,7 +91,7 @@ class Sampling:
         """
         size, voxels = tuple(size), 1
         if not len(starts):
-            return torch.empty(0, source.shape[0], *size, dtype=dtype)
+            return torch.empty(0, source.shape[0], *size, dtype=dtype, device="cpu")
         read: Callable[[NDArray[Any]], Tensor]
         exact = self._exact
         if exact is not None:

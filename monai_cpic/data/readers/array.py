@@ -27,7 +27,7 @@ def open_array(values: Tensor | np.ndarray) -> LazyVolume:
     Raises:
         ValueError: if the array does not have the shape and dtype of a volume, or is a MetaTensor with pending operations.
     """
-    affine = torch.eye(4)
+    affine = torch.eye(4, device="cpu")
     if isinstance(values, MetaTensor):
         if values.pending_operations:
             raise ValueError("the MetaTensor has pending operations: apply them (ApplyPendingd) or use LoadLazyVolumed")
@@ -40,7 +40,7 @@ def open_array(values: Tensor | np.ndarray) -> LazyVolume:
     else:
         source = ArraySource(values if _regular(values) else np.ascontiguousarray(values))
     _check("the array", source.shape, source.dtype)
-    return LazyVolume(source, torch.as_tensor(to_affine_nd(len(source.shape) - 1, affine.cpu().double())))
+    return LazyVolume(source, torch.as_tensor(to_affine_nd(len(source.shape) - 1, affine.cpu().double()), device="cpu"))
 
 
 def open_npy(path: str, cache_dir: str | Path | None = None) -> LazyVolume:
@@ -61,7 +61,7 @@ def open_npy(path: str, cache_dir: str | Path | None = None) -> LazyVolume:
     shape, axes = (mapped.shape[::-1], order[::-1]) if fortran else (mapped.shape, order)
     kept = None if cache_dir is None else str(cache_dir)
     source = MappedSource(path, mapped.dtype.str, shape, axes, mapped.offset, cache_dir=kept)
-    return LazyVolume(source, torch.eye(mapped.ndim, dtype=torch.float64), path)
+    return LazyVolume(source, torch.eye(mapped.ndim, dtype=torch.float64, device="cpu"), path)
 
 
 def _regular(values: NDArray[Any]) -> bool:

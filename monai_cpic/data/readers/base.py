@@ -128,7 +128,7 @@ def open_decoded(folder: Path, key: str, channel: int) -> LazyVolume:
             raise ValueError(f"{found} bytes of {dtype} {shape}")
         axes = list(range(len(shape)))
         first = axes.pop(channel)
-        affine = torch.tensor(header["affine"], dtype=torch.float64)
+        affine = torch.tensor(header["affine"], dtype=torch.float64, device="cpu")
     except (FileNotFoundError, LookupError, TypeError, ValueError) as error:
         raise ValueError(
             f"{key}: what is unpacked of it is not what it should be ({error}): remove this folder, {folder}"

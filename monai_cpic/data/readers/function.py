@@ -45,7 +45,7 @@ def open_function(function: Callable[..., NDArray[Any]], shape: Sequence[int], a
         raise ValueError(f"the function cannot be a volume of shape {tuple(shape)}: {error}") from error
     if kind not in "biuf":
         raise ValueError(f"the function returns numbers of kind {kind!r}; a volume has real numbers")
-    return LazyVolume(source, torch.eye(axes + 1, dtype=torch.float64) if affine is None else affine.double())
+    return LazyVolume(source, torch.eye(axes + 1, dtype=torch.float64, device="cpu") if affine is None else affine.double())
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from torch import Tensor
 from monai_cpic.data.pyramid.averaging import average
 from monai_cpic.data.sources.base import Source, StridedSource
 from monai_cpic.data.sources.finite import WAY_OUT
+
+if TYPE_CHECKING:
+    from monai_cpic.data.gather.sampling import Sampling
 
 __all__ = ["ArraySource", "TensorSource"]
 
@@ -45,13 +49,15 @@ class ArraySource(StridedSource):
 
 @dataclass(frozen=True, eq=False)
 class TensorSource(Source):
-    """Voxels on an accelerator, which stay there; only those that are read are copied to the host.
+    """Voxels on an accelerator, where patches are read: see :meth:`LazyVolume.to`.  Cubic splines alone are computed on the host.
 
     Args:
         values: ``[C, *spatial]``, of a dtype that numpy has as well.
+        origin: the source that they were read from, whose levels are theirs; None: levels are averaged on the accelerator.
     """
 
-    values: Tensor
+    values: Tensor = field(repr=False)
+    origin: Source | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -60,6 +66,20 @@ class TensorSource(Source):
     @property
     def dtype(self) -> np.dtype[Any]:
         return self.values.new_empty(0, device="cpu").numpy().dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.values.device
+
+    def patches(self, sampling: Sampling, starts: Tensor, size: Sequence[int], dtype: torch.dtype) -> Tensor:
+        from monai_cpic.data.gather.on_device import patches_on_device  # which knows what reads sources
+
+        if sampling.mode == 3:
+            return sampling.patches(self, starts.cpu().numpy(), size, dtype).to(self.device)
+        return patches_on_device(self.values, self._true, sampling, starts, size, dtype)
+
+    def to(self, device: torch.device | str) -> Source:
+        return replace(self, values=self.values.to(device))
 
     def points(self, indices: Sequence[NDArray[Any]]) -> NDArray[Any]:
         key: tuple[slice | Tensor, ...] = (slice(None), *(torch.from_numpy(index).to(self.values.device) for index in indices))
@@ -77,11 +97,20 @@ class TensorSource(Source):
         logger.warning("%s; %d such voxels are read as %g", found, int(bad.sum()), fill)
         return replace(self, values=self.values.masked_fill(bad, fill))
 
+    def files(self) -> Sequence[Path]:
+        return () if self.origin is None else self.origin.files()
+
     def _averaged(self, factors: tuple[int, ...]) -> Source:
         """On the accelerator, where the level stays."""
+        if self.origin is not None:
+            return self.origin.level(factors).to(self.device)
         thickness = max(32, factors[0])  # of the slabs that are converted at a time, a multiple of the factor
         slabs = self.values.split(thickness, 1)
-        return TensorSource(torch.cat([average(self._true(slab), factors) for slab in slabs], 1))
+        return TensorSource(torch.cat([average(self._true(slab, torch.float32), factors) for slab in slabs], 1))
 
-    def _true(self, stored: Tensor) -> Tensor:
-        return stored.float() if self.scaling == (1.0, 0.0) else stored.float() * self.scaling[0] + self.scaling[1]
+    def _true(self, stored: Tensor, dtype: torch.dtype) -> Tensor:
+        """True values of stored numbers."""
+        slope, intercept = self.scaling
+        values = stored.to(dtype)
+        values = values if slope == 1 else values * slope
+        return values if intercept == 0 else values + intercept

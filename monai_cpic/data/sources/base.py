@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
 
 from monai_cpic.data.gather import indexing
 
-__all__ = ["Source", "StridedSource"]
+if TYPE_CHECKING:
+    from monai_cpic.data.gather.sampling import Sampling
+
+__all__ = ["Source", "StridedSource", "tensor_of"]
+
+SLAB = 2**24  # voxels that are copied to a device at a time
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,25 @@ class Source:
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the stored numbers."""
         raise NotImplementedError
+
+    @property
+    def device(self) -> torch.device:
+        """Where patches are read: the host, except for voxels on an accelerator."""
+        return torch.device("cpu")
+
+    def patches(self, sampling: Sampling, starts: Tensor, size: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """Read patches on a grid (:meth:`~monai_cpic.data.Sampling.patches`); ``starts`` and the result are on :attr:`device`."""
+        return sampling.patches(self, starts.numpy(), size, dtype)
+
+    def to(self, device: torch.device | str) -> Source:
+        """The same voxels as a tensor on a device, in the stored dtype; so are the levels, from when they are first needed.
+
+        Raises:
+            RuntimeError: if the device has not enough memory (``torch.OutOfMemoryError``).
+        """
+        from monai_cpic.data.sources.array import TensorSource  # which is a source
+
+        return TensorSource(tensor_of(self, torch.device(device)), origin=self, scaling=self.scaling)
 
     def points(self, indices: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """Read single voxels.
@@ -140,3 +167,17 @@ class StridedSource(Source):
 
     def blocks(self, corners: NDArray[Any], edges: Sequence[int]) -> NDArray[Any]:
         return indexing.blocks(self.array(), corners, edges)
+
+
+def tensor_of(source: Source, device: torch.device) -> Tensor:
+    """All stored numbers ``[C, *spatial]`` on a device; the host takes memory for a slab at a time."""
+    channels, *shape = source.shape
+    native = source.dtype.newbyteorder("=")
+    values = torch.from_numpy(np.empty((channels, 0), native)).new_empty(source.shape, device=device)
+    thickness = max(1, SLAB // (channels * math.prod(shape[1:])))
+    for first in range(0, shape[0], thickness):
+        corner = np.array([[first] + [0] * (len(shape) - 1)])
+        slab = source.blocks(corner, [min(thickness, shape[0] - first), *shape[1:]])[:, 0]
+        values[:, first : first + thickness] = torch.from_numpy(np.array(slab, native))
+        source.release()
+    return values

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from monai_cpic.data import Volume
 from monai_cpic.networks.latent_field import LatentField
 from monai_cpic.networks.sampled_field import SampledField
-from monai_cpic.tensor_train import Mode, TensorTrain, bond_ranks, grid_shape, mode_sizes
+from monai_cpic.tensor_train import Mode, TensorTrain, bond_ranks, grid_shape, mode_sizes, modes_on
 
 __all__ = ["Decomposition", "TensorizedDecomposition"]
 
@@ -73,6 +73,10 @@ class TensorizedDecomposition(Decomposition):
         self.mode_sizes = self.scan_sizes = mode_sizes(self.modes)
         self.ranks = bond_ranks(self.mode_sizes, rank)
         self.rank = rank
+
+    def modes_of(self, field: LatentField) -> tuple[Mode, ...]:
+        """The modes on the device of a field."""
+        return modes_on(tuple(self.modes), field.device)
 
     def channel_means(self, trains: TensorTrain) -> Tensor:
         """The mean of each channel of tensor trains over the grid, ``[B, n_dims]``."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from monai_cpic.data import Volume
+from monai_cpic.devices import constant
 from monai_cpic.networks.decompositions.base import TensorizedDecomposition
 from monai_cpic.networks.decompositions.index_store import IndexStore
 from monai_cpic.networks.latent_field import LatentField
@@ -65,7 +66,7 @@ class CrossApproximation(TensorizedDecomposition):
         """Sweeps from random index sets."""
         return cross_approximate(
             field,
-            self.modes,
+            self.modes_of(field),
             self.rank,
             batch_size=len(field),
             oversampling=self.oversampling,
@@ -82,19 +83,20 @@ class CrossApproximation(TensorizedDecomposition):
         trains: list[TensorTrain] = []
         order: list[int] = []
         for members in kinds.values():
-            sweep = Sweep(field[members], self.modes, self.oversampling)
+            sweep = Sweep(field[members], self.modes_of(field), self.oversampling)
             train, following = sweep(CrossIndices.cat([starts[b] for b in members]))
             for position, b in enumerate(members):
                 one = slice(position, position + 1)
                 self.indices.put(field.volumes[b].key, following[one], sweep.repeat[one])
             trains.append(train)
             order += members
-        return TensorTrain.cat(trains)[torch.tensor(order).argsort()]
+        back = sorted(range(len(order)), key=order.__getitem__)
+        return TensorTrain.cat(trains)[constant(back, field.device)]
 
     @torch.no_grad()
     def _starts(self, field: LatentField) -> list[CrossIndices]:
         """The stored index sets of each volume; for a new volume, those after all sweeps of a cold start but the last."""
-        kept = [self.indices.get(volume.key) for volume in field.volumes]
+        kept = [self.indices.get(volume.key, field.device) for volume in field.volumes]
         new = [b for b, indices in enumerate(kept) if indices is None]
         if new:
             _, made = self._cold(field[new], max(self.passes - 1, 1))

@@ -18,9 +18,9 @@ __all__ = ["IndexStore"]
 class IndexStore:
     """The index sets with which the next training step of each volume starts: the warm start of cross-approximation.
 
-    They are separate from the network's weights, because only a checkpoint that resumes a training needs them.  If they are
-    stored in a folder, several processes such as the workers of a DataLoader share them without a copy of the network; each
-    volume is a file of some kilobytes, which is always replaced as a whole.
+    They are separate from the network's weights, because only a checkpoint that resumes a training needs them.  In memory they
+    stay on the device of the network.  If they are stored in a folder, several processes such as the workers of a DataLoader
+    share them without a copy of the network; each volume is a file of some kilobytes, which is always replaced as a whole.
 
     Args:
         hold: number of training steps of a volume that use the same points before new ones are chosen.  With 2 or more, patches
@@ -44,15 +44,17 @@ class IndexStore:
     def __len__(self) -> int:
         return len(self.state_dict())
 
-    def get(self, key: str | None) -> CrossIndices | None:
-        """The index sets of one volume's next step, a batch of one, or None.
+    def get(self, key: str | None, device: torch.device | str = "cpu") -> CrossIndices | None:
+        """The index sets of one volume's next step on a device, a batch of one, or None.
 
         If the step repeats the points of an earlier one, ``rows`` of the result is not None.
         """
         kept = None if key is None else self._read(key)
         if kept is None:
             return None
-        return CrossIndices.from_state_dict(kept["repeat" if kept["remaining"] else "following"]).to(torch.int64)
+        return CrossIndices.from_state_dict(kept["repeat" if kept["remaining"] else "following"]).to(
+            device, torch.int64, non_blocking=True
+        )
 
     def put(self, key: str | None, following: CrossIndices, repeat: CrossIndices) -> None:
         """Store the index sets that follow a step of one volume; nothing is stored for a volume without a key.
@@ -67,7 +69,8 @@ class IndexStore:
         kept = self._read(key)
         remaining = kept["remaining"] - 1 if kept is not None and kept["remaining"] else self.hold - 1
         tables = {"following": following, "repeat": repeat}
-        packed = {name: indices.to(torch.int32).clone().state_dict() for name, indices in tables.items()}
+        device = None if self.folder is None else "cpu"  # another process may have no accelerator
+        packed = {name: indices.to(device, torch.int32).clone().state_dict() for name, indices in tables.items()}
         self._write(key, {"key": key, "remaining": remaining, **packed})
 
     def state_dict(self) -> dict[str, Any]:

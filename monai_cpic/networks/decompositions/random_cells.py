@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from monai_cpic.devices import constant, move
 from monai_cpic.networks.decompositions.base import Decomposition
 from monai_cpic.networks.latent_field import LatentField
 from monai_cpic.networks.sampled_field import SampledField
@@ -43,7 +44,7 @@ class RandomCells(Decomposition):
 
     def forward(self, field: LatentField, step: int | None) -> SampledField:
         seeds = range(DRAWS) if step is None else [step]
-        relative = torch.cat([points_in_cells(self.cells, seed) for seed in seeds])
+        relative = move(torch.cat([points_in_cells(self.cells, seed) for seed in seeds]), field.device)
         vectors = field.at((relative * field.extents[:, None]).long()).double().unflatten(1, (len(seeds), -1))
         trains = TensorTrain([vectors.mean(1).reshape(len(field), 1, -1, 1)])
         return SampledField(trains, vectors.mean((1, 2)), vectors.amax(2).mean(1), scan=trains)
@@ -74,8 +75,9 @@ def cell_counts(shape: Sequence[int], points: int) -> list[int]:
 def points_in_cells(counts: Sequence[int], seed: int) -> Tensor:
     """One random point in each cell, float64 ``[P, D]``, in [0, 1) of the extent of each axis; cells in row-major order.
 
-    The mean of a function over such points varies less than over points that are drawn independently (Neyman 1934).
+    They are drawn on the host, so that they do not depend on the device.  The mean of a function over such points varies less
+    than over points that are drawn independently (Neyman 1934).
     """
-    cells = torch.cartesian_prod(*(torch.arange(count) for count in counts)).reshape(-1, len(counts))
-    within = torch.rand(cells.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return (cells + within) / torch.tensor(counts)
+    cells = torch.cartesian_prod(*(torch.arange(count, device="cpu") for count in counts)).reshape(-1, len(counts))
+    within = torch.rand(cells.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64, device="cpu")
+    return (cells + within) / constant(counts, cells)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from monai_cpic.devices import move
 from monai_cpic.networks.decompositions.base import TensorizedDecomposition
 from monai_cpic.networks.decompositions.random_cells import cell_counts, points_in_cells
 from monai_cpic.networks.latent_field import LatentField
@@ -71,19 +72,20 @@ class ScanCross(TensorizedDecomposition):
 
     def forward(self, field: LatentField, step: int | None) -> SampledField:
         counts, seed = (self.parts, 0) if step is None else (self.cells, step)
-        points = (points_in_cells(counts, seed) * field.extents[:, None]).long()
+        points = (move(points_in_cells(counts, seed), field.device) * field.extents[:, None]).long()
         vectors = field.at(points)
         seeds = self._seeds(points, vectors.detach())
+        modes = self.modes_of(field)
         with torch.set_grad_enabled(self.gradient and torch.is_grad_enabled()):
             trains, _ = cross_approximate(
                 field,
-                self.modes,
+                modes,
                 self.rank,
                 batch_size=len(field),
                 oversampling=self.oversampling,
                 passes=self.passes,
                 completion=0,
-                indices=initial_indices(self.modes, self.rank, seeds=seeds),
+                indices=initial_indices(modes, self.rank, seeds=seeds),
             )
         vectors = vectors.double()
         scan = TensorTrain([self._means_of_cells(vectors, counts).reshape(len(field), 1, -1, 1)])

@@ -29,13 +29,13 @@ class TTSVD(TensorizedDecomposition):
         super().__init__(modes, rank)
 
     def forward(self, field: LatentField, step: int | None) -> SampledField:
-        axes = [torch.arange(size) for size in self.spatial_shape]
+        axes = [torch.arange(size, device=field.device) for size in self.spatial_shape]
         points = torch.cartesian_prod(*axes).reshape(1, -1, len(axes))
         trains, maxima = [], []
         for b in range(len(field)):
             vectors = field[[b]].at(points).double()
             maxima.append(vectors.amax(1))
             dense = vectors.reshape(1, *self.spatial_shape, -1)
-            trains.append(TensorTrain.from_dense(dense, self.modes, self.rank))
+            trains.append(TensorTrain.from_dense(dense, self.modes_of(field), self.rank))
         every = TensorTrain.cat(trains)
         return SampledField(every, self.channel_means(every), torch.cat(maxima), scan=every)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from monai_cpic.losses import PinballLoss
@@ -42,7 +41,7 @@ class QuantileFamily(Family):
 
     def fit(self, scores: Tensor, target: Tensor) -> None:
         errors = target[:, 0].double() - scores[:, 0].double()
-        self.link.copy_(errors.quantile(torch.tensor(self.pinball.quantiles).to(errors)))
+        self.link.copy_(errors.quantile(errors.new_tensor(self.pinball.quantiles)))
 
     def forward(self, scores: Tensor) -> Tensor:
         return scores + self.link

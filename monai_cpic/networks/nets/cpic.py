@@ -159,7 +159,7 @@ class CPICNet(VolumeRegressor):
         if self.readout is not None:
             target = torch.cat(targets).reshape(sum(map(len, targets)), -1)
             known = ~target.isnan().any(1)
-            chosen = torch.cat(rows)[known.cpu()]
+            chosen = torch.cat(rows).to(known.device)[known]
             self.readout.fitted.fill_(False)
             if len(chosen.unique()) < self.readout.fewest:
                 fewest = self.readout.fewest

@@ -9,6 +9,7 @@ from monai.networks.nets import resnet34
 from torch import Tensor, nn
 
 from monai_cpic.data import Volume
+from monai_cpic.devices import move
 from monai_cpic.networks.grid import check_volume, finite_patches
 from monai_cpic.networks.nets.volume_regressor import VolumeRegressor
 from monai_cpic.networks.readouts import TwoBranchHead
@@ -56,9 +57,10 @@ class ResNetRegressor(VolumeRegressor):
 
     def features(self, volumes: Sequence[Volume]) -> Tensor:
         parameter = next(self.resnet.parameters())
-        return self.resnet(torch.cat([self._dense(volume) for volume in volumes]).to(parameter.device, parameter.dtype))
+        return self.resnet(torch.cat([move(self._dense(volume), parameter) for volume in volumes]).to(parameter))
 
     def _dense(self, volume: Volume) -> Tensor:
         """The whole grid as one patch, ``[1, C, *spatial_shape]``."""
         check_volume(volume, self.in_channels, self.spatial_shape)
-        return finite_patches(volume, torch.tensor([[size // 2 for size in self.spatial_shape]]), self.spatial_shape)
+        centre = torch.tensor([[size // 2 for size in self.spatial_shape]], device="cpu")
+        return finite_patches(volume, centre, self.spatial_shape)

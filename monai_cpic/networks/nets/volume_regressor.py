@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from monai_cpic.data import Volume, distinct_volumes, open_volume
+from monai_cpic.devices import move
 from monai_cpic.networks.attribution import Attribution
 from monai_cpic.networks.readouts import TwoBranchHead
 
@@ -101,5 +102,5 @@ class VolumeRegressor(nn.Module, ABC):
     def _predicted(self, features: Tensor, rows: Tensor, covariates: Tensor | None) -> Tensor:
         """The head's outputs, on its device and in its precision."""
         parameter = next(self.head.parameters())
-        seen = features[rows].to(parameter.device, parameter.dtype)
-        return self.head(seen, None if covariates is None else covariates.to(seen))
+        seen = features[move(rows, features)].to(parameter.device, parameter.dtype)
+        return self.head(seen, None if covariates is None else move(covariates, seen).to(seen.dtype))

@@ -60,7 +60,7 @@ class NormalisedProjection(Projection):
         self.variance.copy_(raw.var(0, correction=0))
 
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
-        momentum = MOMENTUM if self.steps else 1.0
+        momentum = torch.where(self.steps > 0, mean.new_full((), MOMENTUM), 1.0)
         self.mean.lerp_(mean, momentum)
         self.variance.lerp_(variance, momentum)
         self.steps += 1

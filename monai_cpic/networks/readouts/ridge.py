@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from monai_cpic.devices import move
 from monai_cpic.networks.kept_trains import KeptTrains
 from monai_cpic.networks.readouts.base import Readout
 from monai_cpic.networks.readouts.kernel_ridge import SHARES, centred, check_finite, left_out_errors, members_of, unit_kernel
@@ -80,7 +81,7 @@ class RidgeReadout(Readout):
     def forward(self, field: SampledField, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
         known = self._known(field, covariates, rows)
         predictions = field.scan.to(self.constant.device).inner(self.template()) + self.constant
-        return (predictions if rows is None else predictions[rows]) + known @ self.slope
+        return (predictions if rows is None else predictions[move(rows, predictions)]) + known @ self.slope
 
     @torch.no_grad()
     def fit(
@@ -108,7 +109,7 @@ class RidgeReadout(Readout):
                 from that of the constructor.
         """
         scan, target = field.scan.to(self.constant.device), target.to(self.constant)
-        places = torch.arange(len(field)) if rows is None else rows.cpu()
+        places = torch.arange(len(field), device=target.device) if rows is None else rows.to(target.device)
         groups = (places if patients is None else patients).to(target.device)
         if len(groups.unique()) < self.fewest:
             raise ValueError(f"ridge regression needs three patients or more, got {len(groups.unique())}")
@@ -135,7 +136,7 @@ class RidgeReadout(Readout):
                     self.weights.copy_(self.weights.new_tensor(weights))
                     self.penalty.fill_(penalty)
         scanned, featured, known = (self.weights / torch.stack(units)).unbind()
-        each = self.constant.new_zeros(len(field), len(self.constant)).index_add_(0, places.to(chosen.device), chosen)
+        each = self.constant.new_zeros(len(field), len(self.constant)).index_add_(0, places, chosen)
         self.template.keep(_combination(scan, each * scanned, self.rank))
         self.slope.copy_(torch.cat([features.mT @ chosen * featured, others.mT @ chosen * known]))
         self.constant.zero_()
@@ -153,7 +154,7 @@ class RidgeReadout(Readout):
     def _known(self, field: SampledField, covariates: Tensor | None, rows: Tensor | None) -> Tensor:
         """Normalised means and maxima, then the covariates, of each row."""
         features = (torch.cat([field.means, field.maxima], 1).to(self.centre) - self.centre) / self.scale
-        features = features if rows is None else features[rows.to(features.device)]
+        features = features if rows is None else features[move(rows, features)]
         number = len(self.slope) - len(self.centre)
         if covariates is not None and covariates.shape[1] != number:
             raise ValueError(f"the readout takes {number} covariates, got {covariates.shape[1]}")

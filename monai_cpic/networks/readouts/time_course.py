@@ -105,19 +105,18 @@ class TimeCourseReadout(Readout):
             ValueError: if there are fewer than three fields, a number is NaN or infinite, or the number of covariates differs
                 from that of the constructor.
         """
-        known = self._checked(covariates, len(target))
+        known, target = self._checked(covariates, len(target)), target.to(self.slope)
         check_finite("target", target)
         check_finite("covariates", known)
-        places = torch.arange(len(field)) if rows is None else rows.cpu()
+        places = torch.arange(len(field), device=target.device) if rows is None else rows.to(target.device)
         seen, first = torch.unique(places, return_inverse=True)
         chosen = torch.stack([(first == k).nonzero()[0, 0] for k in range(len(seen))])  # one row of each field
-        target = target.to(self.slope)
-        rates = self._rates(field[seen], target[chosen.to(target.device), -1:])[first.to(target.device)]
+        rates = self._rates(field[seen], target[chosen, -1:])[first]
         change = target[:, 0]
         raw = self._products(known, rates)
         self.scale.copy_(raw.std(0, correction=0).where(raw.std(0, correction=0) > 0, 1.0))
         features = raw / self.scale
-        best, members = torch.inf, members_of(first.to(target.device))
+        best, members = torch.inf, members_of(first)
         parts = (features[:, [0, -1]], features[:, :-1])  # time with rate, time with covariates
         kernels, units = zip(*(unit_kernel(centred(part @ part.mT)) for part in parts), strict=True)
         for share in SHARES:
@@ -133,7 +132,7 @@ class TimeCourseReadout(Readout):
         self.slope[[0, -1]] += strengths[0] * scanned
         self.slope[:-1] += strengths[1] * tabulated
         self.constant.copy_((change - features @ self.slope).mean())
-        self.spread.copy_(torch.tensor(_spread(known[:, 0].cpu().numpy(), errors.cpu().numpy())))
+        self.spread.copy_(self.spread.new_tensor(_spread(known[:, 0].cpu().numpy(), errors.cpu().numpy())))
         self.fitted.fill_(True)
 
     def _rates(self, field: SampledField, target: Tensor) -> Tensor:

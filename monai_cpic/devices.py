@@ -1,0 +1,64 @@
+"""Working on an accelerator without waiting for it.
+
+An accelerator computes what it has been asked for while the host already asks for more.  The host must wait for it as soon as it
+wants to know a value (``item``, ``nonzero``, indexing by a mask) or copies memory synchronously, which takes longer than the
+operations of a step.  Steps therefore take shapes that do not depend on values, numbers that the host knows, and these functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["constant", "each_axis", "ensure", "move", "on_host"]
+
+
+def on_host(values: Tensor) -> bool:
+    """Whether the host knows the values without waiting for an accelerator."""
+    return values.is_cpu
+
+
+def move(values: Tensor, to: Tensor | torch.device) -> Tensor:
+    """The values on the device of another tensor; the host does not wait for the copy.
+
+    Args:
+        values: not to be changed on the host until the accelerator has computed; or on the device already.
+        to: the device, or a tensor there.
+    """
+    return values.to(to.device if isinstance(to, Tensor) else to, non_blocking=True)
+
+
+def constant(values: Sequence[Any], to: Tensor | torch.device) -> Tensor:
+    """Numbers that the host knows as a tensor on a device: int64, float32 or bool, as :func:`torch.tensor` makes them.
+
+    Example:
+        >>> constant([2, 3], torch.zeros(5))
+        tensor([2, 3])
+    """
+    return move(torch.tensor(values, device="cpu"), to)
+
+
+def each_axis(values: Sequence[int], to: Tensor | torch.device) -> Tensor | int:
+    """A number for each axis as a :func:`constant`; a single one for all axes as it is, which takes no time."""
+    return values[0] if len(set(values)) == 1 else constant(values, to)
+
+
+def ensure(good: Tensor, error: Callable[[], Exception]) -> None:
+    """Raise an error unless a condition holds everywhere.
+
+    On an accelerator the device asserts it when it gets there; the host hears of it in a later call, without the details.
+
+    Args:
+        good: bool, any shape.
+        error: makes the error, from values that the host may look at.
+
+    Example:
+        >>> ensure(torch.tensor([True, True]), lambda: ValueError("one is bad"))
+    """
+    if not on_host(good):
+        torch._assert_async(good.all())
+    elif not good.all():
+        raise error()
