@@ -13,7 +13,7 @@ from bundle_run import ALL_FOLDS, BundleRun, Outputs
 from monai_cpic.model_files import read_model
 from monai_cpic.phantoms.simulation import Simulation
 
-__all__ = ["BundleTestCase"]
+__all__ = ["BundleTestCase", "FoldsTestCase"]
 
 
 class BundleTestCase:
@@ -59,6 +59,27 @@ class BundleTestCase:
         self.bundle("evaluate", dataset_dir=cohort, output_dir=tmp_path, model=trained.model)
         assert Outputs(tmp_path).metrics == trained.metrics
 
+    def test_another_fold_or_cohort_is_refused(self, trained: Outputs, cohort: Path, tmp_path: Path) -> None:
+        resumed = {"max_epochs": 2, "val_interval": 1, "resume": True}
+        said = self.bundle.refusal("train", dataset_dir=cohort, output_dir=trained.folder, fold=1, **resumed)
+        assert "fold: 1 (now), 0 (saved)" in said and "patients: " in said and "to start anew" in said
+        some = list(pd.read_csv(cohort / self.simulation.table).iloc[:, 0].unique()[:2])
+        said = self.bundle.refusal("evaluate", dataset_dir=cohort, output_dir=tmp_path, model=trained.model, exclude=some)
+        assert "patients: this cohort's training part lacks" in said and "dataset_dir and exclude" in said
+
+    def test_two_processes_train_as_one(self, cohort: Path, tmp_path: Path) -> None:
+        self.bundle.train_in_processes_as_in_one(cohort, tmp_path)
+
+    def test_the_papers_setting_is_a_configuration_away(self, cohort: Path, tmp_path: Path) -> None:
+        self.bundle.train_and_predict_in_the_papers_setting(cohort, tmp_path, **self.inference)
+
+    def test_monais_own_checks(self, cohort: Path, tmp_path: Path) -> None:
+        self.bundle.pass_monais_own_checks(cohort, tmp_path, **self.inference)
+
+
+class FoldsTestCase(BundleTestCase):
+    """The tests of a bundle whose folds can be one model."""
+
     @pytest.fixture(scope="class")
     @classmethod
     def all_folds(cls, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Outputs:
@@ -102,20 +123,3 @@ class BundleTestCase:
         given = {**ALL_FOLDS, "resume": True, "learning_rate": 0.1}
         said = self.bundle.refusal("train", "all_folds", dataset_dir=cohort, output_dir=all_folds.folder, **given)
         assert "fold0 is of another training" in said and "learning_rate: 0.1 (now), 0.002 (saved)" in said
-
-    def test_another_fold_or_cohort_is_refused(self, trained: Outputs, cohort: Path, tmp_path: Path) -> None:
-        resumed = {"max_epochs": 2, "val_interval": 1, "resume": True}
-        said = self.bundle.refusal("train", dataset_dir=cohort, output_dir=trained.folder, fold=1, **resumed)
-        assert "fold: 1 (now), 0 (saved)" in said and "patients: " in said and "to start anew" in said
-        some = list(pd.read_csv(cohort / self.simulation.table).iloc[:, 0].unique()[:2])
-        said = self.bundle.refusal("evaluate", dataset_dir=cohort, output_dir=tmp_path, model=trained.model, exclude=some)
-        assert "patients: this cohort's training part lacks" in said and "dataset_dir and exclude" in said
-
-    def test_two_processes_train_as_one(self, cohort: Path, tmp_path: Path) -> None:
-        self.bundle.train_in_processes_as_in_one(cohort, tmp_path)
-
-    def test_the_papers_setting_is_a_configuration_away(self, cohort: Path, tmp_path: Path) -> None:
-        self.bundle.train_and_predict_in_the_papers_setting(cohort, tmp_path, **self.inference)
-
-    def test_monais_own_checks(self, cohort: Path, tmp_path: Path) -> None:
-        self.bundle.pass_monais_own_checks(cohort, tmp_path, **self.inference)

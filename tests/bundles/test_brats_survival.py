@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pandas as pd
 import pytest
 from bundle_run import BundleRun, Outputs
-from bundle_tests import BundleTestCase
+from bundle_tests import FoldsTestCase
 
 from monai_cpic.phantoms import BraTSSimulation
 
@@ -18,7 +18,7 @@ COLUMNS = ["Brats20ID", "Survival_days", "Age", "Extent_of_Resection", "Survival
 CHALLENGE = ["accuracy", "MSE", "medianSE", "stdSE", "SpearmanR"]
 
 
-class TestBraTS(BundleTestCase):
+class TestBraTS(FoldsTestCase):
     bundle = BundleRun("brats_survival", {"simulation": SIMULATION}, {"spatial_shape": "[64,64,32]", "n_dims": 4, "cells": 128})
     simulation = BraTSSimulation(**SIMULATION)
     inference: ClassVar[dict[str, object]] = {"table": "survival_info.csv"}

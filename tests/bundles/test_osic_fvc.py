@@ -10,7 +10,7 @@ import pandas as pd
 import pydicom
 import pytest
 from bundle_run import BundleRun, Outputs
-from bundle_tests import BundleTestCase
+from bundle_tests import FoldsTestCase
 
 from monai_cpic.phantoms import OSICSimulation
 
@@ -19,7 +19,7 @@ VOXELS = "{'_target_': 'monai_cpic.networks.VoxelEncoder'}"
 PREDICTION_COLUMNS = ["Patient_Week", "FVC", "Confidence", "q20", "q50", "q80"]
 
 
-class TestOSIC(BundleTestCase):
+class TestOSIC(FoldsTestCase):
     bundle = BundleRun(
         "osic_fvc", {"simulation": SIMULATION}, {"spatial_shape": "[64,64,16]", "voxels": "resized", "n_dims": 4, "cells": 128}
     )
