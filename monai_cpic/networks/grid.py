@@ -55,6 +55,8 @@ def finite_patches(volume: Volume, points: Tensor, size: int | Sequence[int], st
 
 def points_by_volume(keys: Tensor, volumes: int, spatial_shape: Sequence[int]) -> list[Tensor]:
     """For each volume of a batch, the distinct grid points ``[N_b, D]`` of keys (``LatentField.encoded``)."""
+    if not volumes:  # before the first call
+        return []
     keys, size = keys.unique(), math.prod(spatial_shape)
     ends = torch.searchsorted(keys, size * torch.arange(1, volumes, device=keys.device))
     return list(unravelled(keys % size, spatial_shape).tensor_split(ends.cpu()))

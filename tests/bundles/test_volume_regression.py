@@ -59,7 +59,7 @@ class TestTable(BundleTestCase):
             assert metrics[model]["mae"] > 0
         assert list(table.columns) == ["patient", "line", "score", "q20", "q80", "score_true"]
         assert metrics["c_pic"]["mae"] == pytest.approx((table["score"] - table["score_true"]).abs().mean())
-        assert trained.pictures == 4
+        assert trained.pictures == 6
 
     def test_the_model_file_holds_what_was_found(self, trained: Outputs) -> None:
         settings = read_model(trained.model).record.settings
@@ -80,7 +80,7 @@ class TestTable(BundleTestCase):
         options = {"target": target, "event": event, "max_epochs": 1, "val_interval": 1}
         self.bundle("train", dataset_dir=cohort, output_dir=tmp_path, **options)
         run = Outputs(tmp_path)
-        assert {key, f"{key}_interval"} <= set(run.metrics["c_pic"]) and run.pictures == 4
+        assert {key, f"{key}_interval"} <= set(run.metrics["c_pic"]) and run.pictures == 6
         self.bundle("inference", dataset_dir=cohort, output_dir=tmp_path / "new", model=run.model)
         assert len(Outputs(tmp_path / "new").predictions) == 10
 

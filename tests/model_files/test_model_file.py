@@ -40,9 +40,8 @@ def test_the_network_and_the_preprocessing_are_rebuilt_as_trained(
     weights = torch.load(path, weights_only=True)["network"]
     assert all(torch.equal(value.to(weights[name].dtype), weights[name]) for name, value in rebuilt.state_dict().items())
     assert {value.dtype for value in rebuilt.parameters()} == {torch.float64 if further else torch.float32}
-    assert _configuration(predicting.get_parsed_content("preprocessing")) == _configuration(
-        trained.get_parsed_content("preprocessing")
-    )
+    of_the_training = trained.get_parsed_content("opening") + trained.get_parsed_content("freezing")
+    assert _configuration(predicting.get_parsed_content("preprocessing")) == _configuration(Compose(of_the_training, lazy=True))
     assert list(predicting.get_parsed_content("cohort").channels) == list(trained.get_parsed_content("cohort").channels)
 
 

@@ -124,9 +124,10 @@ def test_masks_of_as_many_channels(values: Tensor) -> None:
     equal(open_volume(values).masked(open_volume(masks)), values * masks)
 
 
-def test_masks_hide_missing_values(values: Tensor, mask: Tensor) -> None:
+def test_masks_do_not_hide_missing_values(values: Tensor, mask: Tensor) -> None:
     values[:, 0] = torch.nan
-    assert open_volume(values).masked(open_volume(mask)).gather(torch.tensor([[0, 6, 6]]), (1, 13, 12)).eq(0).all()
+    with pytest.raises(ValueError, match="is nan, where a finite float32 is expected"):
+        open_volume(values).masked(open_volume(mask)).gather(torch.tensor([[0, 6, 6]]), (1, 13, 12))
 
 
 def test_masks_move_with_the_volume(values: Tensor, mask: Tensor) -> None:

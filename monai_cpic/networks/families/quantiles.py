@@ -23,6 +23,7 @@ class QuantileFamily(Family):
         outputs: the levels of the quantiles, strictly increasing, each strictly between 0 and 1.
 
     Example:
+        >>> import torch
         >>> family = QuantileFamily([0.25, 0.5, 0.75])
         >>> family.fit(torch.zeros(5, 1), torch.tensor([[-2.0], [-1.0], [0.0], [1.0], [2.0]]))
         >>> family(torch.tensor([[10.0]])).tolist()
