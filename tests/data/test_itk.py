@@ -196,6 +196,30 @@ def test_broken_headers_are_refused_before_simpleitk_sees_them(tmp_path: Path, c
         open_volume(path, cache_dir=tmp_path / "cache")
 
 
+NRRD_HEADERS = [
+    ("sizes: 7 6 5", "sizes: 7 6 1.5"),
+    ("sizes: 7 6 5", "sizes: 7 1e300 5"),
+    ("sizes: 7 6 5", "sizes: 7 6 4"),
+    ("sizes: 7 6 5", "sizes: 7 0 5"),
+    ("sizes: 7 6 5", "sizes: 7 6 5\nsizes: 7 6 5"),
+    ("sizes: 7 6 5\n", ""),
+    ("type: short", "type: block"),
+    ("type: short", "type: uchar"),
+]
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(("entry", "other"), NRRD_HEADERS)
+def test_broken_headers_of_nrrd(tmp_path: Path, compressed: bool, entry: str, other: str) -> None:
+    """SimpleITK reads some of them, as fewer voxels than there are."""
+    path = save(tmp_path / "scan.nrrd", image(), compressed)
+    content = path.read_bytes()
+    assert entry.encode() in content
+    path.write_bytes(content.replace(entry.encode(), other.encode(), 1))
+    with pytest.raises(ValueError, match=re.escape(str(path))):
+        open_volume(path, cache_dir=tmp_path / "cache")
+
+
 @pytest.mark.parametrize(("name", "entry"), [("scan.mhd", "ElementDataFile = "), ("scan.nhdr", "data file: ")])
 def test_data_files(tmp_path: Path, name: str, entry: str) -> None:
     made = image("uint8")

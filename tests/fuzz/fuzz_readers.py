@@ -115,7 +115,11 @@ def work(seed: int) -> None:
     for name, number in json.loads(sys.stdin.readline()):
         with tempfile.TemporaryDirectory() as folder:
             begin = time.process_time()
-            kind, detail = judged(name, write_mutant(Path(folder), name, number, seed), Path(folder) / "cache")
+            intact, mutant, cache = (Path(folder) / part for part in ("intact", "mutant", "cache"))
+            intact.mkdir()
+            mutant.mkdir()
+            original = FORMATS[name].write(intact, number % ORIGINALS)
+            kind, detail = judged(name, write_mutant(mutant, name, number, seed), cache, original)
             seconds = time.process_time() - begin
         answers.write(json.dumps({"format": name, "number": number, "kind": kind, "detail": detail, "seconds": seconds}) + "\n")
     os._exit(0)  # whatever threads of libraries wait for
@@ -131,8 +135,8 @@ def write_mutant(folder: Path, name: str, number: int, seed: int) -> Path:
     return path
 
 
-def judged(name: str, path: Path, cache: Path) -> tuple[str, str]:
-    """The kind of outcome of a scan, and what is to be said about it."""
+def judged(name: str, path: Path, cache: Path, original: Path) -> tuple[str, str]:
+    """The kind of outcome of a scan, and what is to be said about it; what is read as before the damage is right, too."""
     import torch
 
     from monai_cpic.data import open_volume
@@ -149,6 +153,9 @@ def judged(name: str, path: Path, cache: Path) -> tuple[str, str]:
         return ("refused", "") if str(path) in str(error) else ("unnamed", repr(error))
     except Exception as error:
         return "unnamed", repr(error)
+    intact = np.asarray(FORMATS[name].read(original), np.float32)
+    if found.shape == intact.shape and np.array_equal(found, intact):
+        return "equal", ""
     try:
         expected = np.asarray(FORMATS[name].read(path), np.float32)
     except Exception as error:

@@ -23,7 +23,7 @@ def test_intact_scans_are_read_as_by_another_program(tmp_path: Path, name: str) 
     for number in range(6):
         (tmp_path / str(number)).mkdir()
         path = FORMATS[name].write(tmp_path / str(number), number)
-        assert judged(name, path, tmp_path / "cache") == ("equal", "")
+        assert judged(name, path, tmp_path / "cache", path) == ("equal", "")
 
 
 def test_damaged_scans_are_refused_by_name_or_read_as_by_another_program() -> None:
@@ -45,7 +45,7 @@ def test_what_a_bad_reader_does_is_noticed(tmp_path: Path, monkeypatch: pytest.M
 
     for opened in (wrong, unnamed):
         monkeypatch.setattr(readers, "READERS", [readers.Reader("any", lambda location: True, opened)])
-        assert judged("npy", path, tmp_path)[0] == opened.__name__
+        assert judged("npy", path, tmp_path, path)[0] == opened.__name__
 
 
 def test_the_damage_depends_on_the_seed_alone() -> None:
