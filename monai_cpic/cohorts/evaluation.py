@@ -63,11 +63,8 @@ def write_evaluation(
         much the network is better or worse.
     """
     baselines = predictions_of_baselines(cohort.baselines(), training, predictions.items, cohort.targets)
-    trained = f"{len(training)} for training, {len(predictions.items)} evaluated"
     counts = {"training_patients": len(training)}
-    return write_comparison(
-        output_dir, cohort, predictions, covariates_only, baselines, network, history, provenance, trained, counts
-    )
+    return write_comparison(output_dir, cohort, predictions, covariates_only, baselines, network, history, provenance, counts)
 
 
 def write_comparison(
@@ -79,7 +76,6 @@ def write_comparison(
     network: VolumeRegressor,
     history: History,
     provenance: Provenance,
-    trained: str,
     counts: Mapping[str, int],
 ) -> dict[str, Any]:
     """Compare a network with given predictions of other models, and write the run's files.
@@ -96,8 +92,7 @@ def write_comparison(
         network: the network, for its name and the voxels that it encodes.
         history: the learning curve; may be empty.
         provenance: of the predictions.
-        trained: numbers of patients, for the head of the report.
-        counts: the same for metrics.json.
+        counts: what was trained on, by name, for metrics.json and the head of the report.
 
     Returns:
         The metrics, as :func:`write_evaluation`.
@@ -108,14 +103,14 @@ def write_comparison(
         raise ValueError(f"a baseline has the name of another model: {', '.join(taken)}; give it a name of its own.")
     comparison = compare(cohort, patients, {**outputs, **baselines}, network.name)
     table = comparison.tables[network.name]
+    numbers = {**counts, "evaluated_patients": len(patients)}
     metrics = {
         "network": network.name,
-        **counts,
-        "evaluated_patients": len(patients),
+        **numbers,
         **{f"evaluated_{name}": count for name, count in cohort.counts(table).items()},
         **comparison.metrics(),
     }
-    report = _report(cohort, network, provenance, trained)
+    report = _report(cohort, network, provenance, ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in numbers.items()))
     report.add_text("Comparison", comparison.sentence())
     caption = f"{cohort.scores_caption} In brackets: {100 * CONFIDENCE:.0f} % interval, by resampling patients."
     report.add_table("Scores", comparison.rows(), caption)

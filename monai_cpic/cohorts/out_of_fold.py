@@ -108,8 +108,5 @@ def write_out_of_fold_evaluation(
             own = {item["patient"]: output for item, output in zip(held_out, outputs, strict=True)}
             found.setdefault(name, {}).update(own)
     baselines = {name: [outputs[item["patient"]] for item in patients] for name, outputs in found.items()}
-    trained = f"{len(patients)}, each predicted by the one of {n_folds} networks that was not trained on the patient"
     counts = {"folds": n_folds}
-    return write_comparison(
-        output_dir, cohort, predictions, covariates_only, baselines, network, History(), provenance, trained, counts
-    )
+    return write_comparison(output_dir, cohort, predictions, covariates_only, baselines, network, History(), provenance, counts)

@@ -49,6 +49,7 @@ CACHE = Path(os.environ.get("MONAI_CPIC_CACHE", Path.home() / ".cache" / "monai_
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "osic_fvc"
 SIMULATION: dict[str, Any] = {"patients": 200, "seed": 0, "resolution": 0.5}
 QUANTILES = torch.tensor([-0.8416, 0.0, 0.8416])  # 0.2, 0.5 and 0.8 of the normal distribution
+EPOCHS = 40  # of the head that knows the extent
 SPIROMETER = 70.0  # ml: mean deviation of its error in the simulation
 
 Items = Sequence[dict[str, Any]]
@@ -75,13 +76,13 @@ def shuffled(data: Path) -> Path:
     return folder
 
 
-def knows_extent(training: Items, patients: Items, epochs: int = 40) -> list[Tensor]:
+def knows_extent(training: Items, patients: Items) -> list[Tensor]:
     """Predictions of the bundle's head, trained as in the bundle, from covariates with the true extent."""
     torch.manual_seed(0)
     network, loss_function = CovariatesOnlyNet(len(COVARIATES) + 1, 4), QuantileRateLoss((0.2, 0.5, 0.8))
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3, weight_decay=1.0)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=epochs * math.ceil(len(training) / 16))
-    for _ in trange(epochs, desc="knows the extent", leave=False):
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=EPOCHS * math.ceil(len(training) / 16))
+    for _ in trange(EPOCHS, desc="knows the extent", leave=False):
         for batch in torch.randperm(len(training)).split(16):
             items = [training[place] for place in batch]
             prediction = network(None, torch.cat([item["covariates"] for item in items]))

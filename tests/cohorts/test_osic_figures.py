@@ -31,7 +31,8 @@ def predictions(rows: int = 40) -> pd.DataFrame:
     measured = rng.normal(2700, 800, rows)
     median = measured + rng.normal(0, 150, rows)
     half = rng.uniform(20, 300, rows)
-    return pd.DataFrame({"FVC_measured": measured, "q20": median - half, "q50": median, "q80": median + half})
+    quantiles = {"q20": median - half, "q50": median, "q80": median + half}
+    return pd.DataFrame({"FVC_measured": measured, **quantiles, "low": median - 2 * half, "high": median + 2 * half})
 
 
 def test_predicted_against_measured() -> None:
@@ -45,7 +46,7 @@ def test_predicted_against_measured() -> None:
     bars, points = axes.collections
     assert isinstance(bars, LineCollection)
     assert np.allclose(points.get_offsets(), rows[["FVC_measured", "q50"]])
-    assert np.allclose([bar[:, 1] for bar in bars.get_segments()], rows[["q20", "q80"]])
+    assert np.allclose([bar[:, 1] for bar in bars.get_segments()], rows[["low", "high"]])
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("measured change of FVC (ml)", "predicted change of FVC (ml)")
     legend = axes.get_legend()
     assert legend is not None and len(legend.texts) == 3
@@ -97,9 +98,9 @@ def test_fvc_curves_are_sorted_and_complete() -> None:
         assert np.array_equal(measured.get_xydata(), rows[["Weeks", "FVC_measured"]], equal_nan=True)
         assert np.array_equal(baseline.get_xydata(), [[-4, 2500]])
         band = np.asarray(axes.collections[0].get_paths()[0].vertices)
-        assert {tuple(vertex) for vertex in rows[["Weeks", "q20"]].to_numpy()} <= {tuple(vertex) for vertex in band}
+        assert {tuple(vertex) for vertex in rows[["Weeks", "low"]].to_numpy()} <= {tuple(vertex) for vertex in band}
         texts = [text.get_text() for text in figure.legends[0].texts]
-        assert texts == ["20 to 80 %", "predicted median", "ridge", "measured", "baseline visit"]
+        assert texts == ["60 % interval", "predicted median", "ridge", "measured", "baseline visit"]
     limits = {(figure.axes[0].get_xlim(), figure.axes[0].get_ylim()) for figure in figures.values()}
     assert len(limits) == 1
 
@@ -117,8 +118,8 @@ def test_any_name_of_a_patient_can_be_drawn(name: str) -> None:
 
 
 def test_a_single_visit_is_visible() -> None:
-    table = visits(1).head(1).assign(FVC_measured=np.nan, q20=1000.0, q50=2000.0, q80=3000.0)
-    empty = table.assign(q20=2000.0, q80=2000.0)
+    table = visits(1).head(1).assign(FVC_measured=np.nan, low=1000.0, q50=2000.0, high=3000.0)
+    empty = table.assign(low=2000.0, high=2000.0)
     drawn, without = io.BytesIO(), io.BytesIO()
     for data, stream in ((table, drawn), (empty, without)):
         (figure,) = fvc_curves(data).values()

@@ -174,7 +174,7 @@ def test_a_cohort_of_ones_own_goes_through_the_evaluation(
     assert sentence in page and "25 (20 to 30)" in page
     assert page.count("data:image/png") == 3  # curve, two scans
     assert (
-        "3 for training, 2 evaluated; none left out" in page
+        "3 training patients, 2 evaluated patients; none left out" in page
         and "fold 2, seed 7" in page
         and "2 of 120 voxels were encoded, and 1 in the padding" in page
     )

@@ -31,6 +31,11 @@ def test_change_of_fvc_until_the_last_week() -> None:
     assert rows == [["B", 2600, 10, -180, "-300 to -100", -200], ["A", 3000, 20, -100, "-200 to 100", None]]
 
 
+def test_intervals_are_the_calibrated_ones_where_there_are_any() -> None:
+    calibrated = OSICCohort().table(ITEMS, OUTPUTS).assign(low=[2200.0, 2300.0, 2700.0], high=[2600.0, 2700.0, 3200.0])
+    assert patients_table(with_visits(ITEMS, calibrated))["interval"].tolist() == ["-400 to 0", "-300 to 200"]
+
+
 def test_new_patients_have_no_column_of_measurements() -> None:
     table = with_visits(ITEMS[1:], OSICCohort().table(ITEMS[1:], OUTPUTS[1:]))
     assert list(patients_table(table)) == ["patient", "baseline", "weeks", "predicted change", "interval"]

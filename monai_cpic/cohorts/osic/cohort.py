@@ -189,14 +189,16 @@ class OSICCohort(Cohort):
         )
         report.add_figure("Calibration", fvc_calibration(own), caption)
         report.add_table("Patients", patients_table(own), PATIENTS_CAPTION)
-        caption = "Median and 20 to 80 % interval, and what was measured. The baseline visit is known to all models"
+        caption = (
+            "Median, 60 % interval (see Calibrated intervals) and what was measured. The baseline visit is known to all models"
+        )
         caption += f"; {rivals[0][0]} is the best of those that do not see the scan." if rivals else "."
         _add_curves(report, own, caption, rivals[0] if rivals else None)
 
     def report_predictions(self, report: Report, patients: Sequence[Mapping[str, Any]], table: pd.DataFrame) -> None:
         own = with_visits(patients, table)
         report.add_table("Patients", patients_table(own), PATIENTS_CAPTION)
-        _add_curves(report, own, "Median and 20 to 80 % interval. The baseline visit is known to the model.")
+        _add_curves(report, own, "Median and 60 % interval (see Calibrated intervals). The baseline visit is known to the model.")
 
     def explained(self, patient: Mapping[str, Any]) -> Explained:
         after_a_year = patient["covariates"][:1].clone()

@@ -18,13 +18,13 @@ def predicted_against_measured(table: pd.DataFrame, what: str = "FVC") -> Figure
     """Predicted medians and intervals against what was measured, with R² and mean absolute error.
 
     Args:
-        table: columns ``FVC_measured``, ``q20``, ``q50`` and ``q80`` in ml; rows without a measurement are left out.
+        table: columns ``FVC_measured``, ``q50``, ``low`` and ``high`` in ml; rows without a measurement are left out.
         what: name of the quantity, such as the change of FVC.
     """
     table = table.dropna(subset="FVC_measured")
     if table.empty:
         return only_text("No visit has a measurement to compare with.")
-    measured, low, median, high = (table[name].to_numpy(float) for name in ("FVC_measured", "q20", "q50", "q80"))
+    measured, low, median, high = (table[name].to_numpy(float) for name in ("FVC_measured", "low", "q50", "high"))
     error = measured - median
     spread = np.square(measured - measured.mean()).sum()
     r2 = f"{1 - np.square(error).sum() / spread:.2f}" if spread > 0 else "not defined"
@@ -33,7 +33,7 @@ def predicted_against_measured(table: pd.DataFrame, what: str = "FVC") -> Figure
     axes = figure.subplots()
     limits = [min(measured.min(), low.min(), median.min()), max(measured.max(), high.max(), median.max())]
     axes.axline((limits[0], limits[0]), slope=1, color=GREY, linewidth=1, label="predicted = measured")
-    axes.vlines(measured, low, high, color=BLUE, alpha=0.3, linewidth=1, label="20 to 80 % interval")
+    axes.vlines(measured, low, high, color=BLUE, alpha=0.3, linewidth=1, label="60 % interval")
     axes.scatter(measured, median, s=16, color=BLUE, alpha=0.8, linewidth=0, label="median")
     axes.set(
         title=f"{what}: R² = {r2}, MAE = {np.abs(error).mean():.0f} ml",
@@ -66,15 +66,15 @@ def fvc_curves(table: pd.DataFrame, rival: tuple[str, pd.DataFrame] | None = Non
     """Predicted and measured FVC over the weeks, one figure for each patient, with the same axes.
 
     Args:
-        table: columns ``Patient``, ``Weeks``, ``FVC_measured`` (may be NaN), ``q20``, ``q50``, ``q80``, and of the baseline visit
-            ``baseline_week`` and ``baseline_fvc``; FVC in ml; rows in any order.
+        table: columns ``Patient``, ``Weeks``, ``FVC_measured`` (may be NaN), ``q50``, ``low``, ``high``, and of the baseline
+            visit ``baseline_week`` and ``baseline_fvc``; FVC in ml; rows in any order.
         rival: name of another model, and its predictions of the same rows.
         limit: so many patients are shown at most, the first of the table.
     """
     shown = list(table["Patient"].unique())[:limit]
     some = table[table["Patient"].isin(shown)]
     weeks = [some[["Weeks", "baseline_week"]].min(axis=None) - 3, some[["Weeks", "baseline_week"]].max(axis=None) + 3]
-    values = some[["q20", "q80", "FVC_measured", "baseline_fvc"]]
+    values = some[["low", "high", "FVC_measured", "baseline_fvc"]]
     fvc = [0.97 * values.min(axis=None), 1.03 * values.max(axis=None)]
     figures = {}
     for patient in shown:
@@ -82,7 +82,7 @@ def fvc_curves(table: pd.DataFrame, rival: tuple[str, pd.DataFrame] | None = Non
         figure = Figure(figsize=(4, 3.6), layout="constrained")
         axes = figure.subplots()
         # with a single visit, only the outline is visible
-        axes.fill_between(rows["Weeks"], rows["q20"], rows["q80"], color=BLUE, alpha=0.25, linewidth=1.5, label="20 to 80 %")
+        axes.fill_between(rows["Weeks"], rows["low"], rows["high"], color=BLUE, alpha=0.25, linewidth=1.5, label="60 % interval")
         axes.plot(rows["Weeks"], rows["q50"], ".-", color=BLUE, markersize=3, linewidth=1.5, label="predicted median")
         if rival is not None:
             name, other = rival

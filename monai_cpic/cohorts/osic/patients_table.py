@@ -10,15 +10,17 @@ import pandas as pd
 __all__ = ["PATIENTS_CAPTION", "changes", "patients_table", "with_visits"]
 
 PATIENTS_CAPTION = (
-    "FVC in ml at the baseline, and its change until the patient's last week here: the predicted median, the 20 to 80 % "
-    "interval, and what was measured. Weeks are counted from the baseline visit."
+    "FVC in ml at the baseline, and its change until the patient's last week here: the predicted median, the 60 % interval "
+    "(see Calibrated intervals), and what was measured. Weeks are counted from the baseline visit."
 )
 
-FVC = ["q20", "q50", "q80", "FVC_measured"]
+FVC = ["q20", "q50", "q80", "low", "high", "FVC_measured"]
 
 
 def with_visits(patients: Sequence[Mapping[str, Any]], table: pd.DataFrame) -> pd.DataFrame:
     """The table of predictions with ``Patient``, ``Weeks``, and ``baseline_week`` and ``baseline_fvc`` of the baseline visit.
+
+    Intervals are ``low`` to ``high``: the calibrated ones if the table has them, else the model's own, ``q20`` to ``q80``.
 
     Args:
         patients: items of :meth:`~monai_cpic.cohorts.osic.cohort.OSICCohort.read`.
@@ -34,7 +36,8 @@ def with_visits(patients: Sequence[Mapping[str, Any]], table: pd.DataFrame) -> p
         for item in patients
         for week in item["weeks"].tolist()
     ]
-    return table.assign(**pd.DataFrame(visits, index=table.index))
+    ends = {} if "low" in table else {"low": table["q20"], "high": table["q80"]}
+    return table.assign(**pd.DataFrame(visits, index=table.index), **ends)
 
 
 def changes(table: pd.DataFrame) -> pd.DataFrame:
@@ -51,7 +54,7 @@ def patients_table(table: pd.DataFrame) -> pd.DataFrame:
             "baseline": last["baseline_fvc"].round().astype(int),
             "weeks": last["Weeks"] - last["baseline_week"],
             "predicted change": last["q50"].round().astype(int),
-            "interval": [f"{low:.0f} to {high:.0f}" for low, high in zip(last["q20"], last["q80"], strict=True)],
+            "interval": [f"{low:.0f} to {high:.0f}" for low, high in zip(last["low"], last["high"], strict=True)],
             "measured change": last["FVC_measured"].round().astype("Int64"),
         }
     )
