@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def evaluate(model: Path, data: Path, output: Path | None, overrides: dict[str, 
 
     DATA is what it was trained on: the table, or the folder of a cohort such as OSIC or BraTS.
     """
-    bundle = _bundle_of(model)
+    bundle = _trained_with(model)["bundle"]
     settings = {"model": str(model), "output_dir": str(output or model.parent / "evaluation"), _data_setting(bundle): str(data)}
     bundles.run_bundle(bundle, "evaluate", {**settings, **overrides})
 
@@ -107,10 +107,11 @@ def predict(model: Path, scans: Sequence[Path], output: Path | None, resume: boo
     predictions.csv at the end; scans that cannot be predicted are listed in failures.csv, and the exit status is 1.  Several
     processes share the scans: "torchrun --nproc_per_node=4 -m monai_cpic.cli predict ...", or srun.
     """
-    bundle = _bundle_of(model)
-    folder = output or model.parent / "inference"
+    trained = _trained_with(model)
+    bundle, folder = trained["bundle"], output or model.parent / "inference"
     if bundle == OWN_COHORT:
-        data = scans[0] if len(scans) == 1 and is_table(scans[0]) else write_scan_table(model, scans, folder)
+        given = len(scans) == 1 and is_table(scans[0])
+        data = scans[0] if given else write_scan_table(trained["cohort_settings"], scans, folder)
     elif len(scans) == 1:
         data = scans[0]
     else:
@@ -127,7 +128,7 @@ def report(runs: Sequence[Path]) -> None:
         path = run / "metrics.json"
         if not path.is_file():
             raise FileNotFoundError(f"{path} does not exist: name the folder of a run that has ended")
-        click.echo(f"{(run / 'report.html').resolve()}")
+        click.echo((run / "report.html").resolve())
         for name, scores in json.loads(path.read_text(encoding="utf-8")).items():
             if not isinstance(scores, dict):
                 click.echo(f"  {name}: {scores}")
@@ -148,17 +149,22 @@ def copy_bundle(name: str, folder: Path) -> None:
     click.echo(f"{folder.resolve()} holds the bundle {name}; docs/README.md has its commands.")
 
 
-def _bundle_of(model: Path) -> str:
-    """The bundle that trained a model."""
+def _trained_with(model: Path) -> Mapping[str, Any]:
+    """The settings of a model's training, by one of the bundles.
+
+    Raises:
+        ValueError: if it was trained by something else.
+    """
     from monai_cpic.model_files import read_model
 
-    name = read_model(model).record.settings.get("bundle")
+    settings = read_model(model).record.settings
+    name = settings.get("bundle")
     if name not in bundles.bundle_names():
         raise ValueError(
             f"{model} was trained by {f'the bundle {name}' if name else 'none of the bundles'}, which is not installed here: "
             "use its own configurations (python -m monai.bundle run)"
         )
-    return str(name)
+    return settings
 
 
 def _data_setting(bundle: str) -> str:

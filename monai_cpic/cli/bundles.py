@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ def run_bundle(name: str, config: str, settings: Mapping[str, Any]) -> None:
         ImportError: if a package that bundles need is not installed.
         RuntimeError: of MONAI, raised from what went wrong (:func:`~monai_cpic.errors.reason`).
     """
+    import monai.bundle
+
     with extra("bundles"):
-        import fire  # noqa: F401
-        import monai.bundle
+        import_module("yaml")  # without it MONAI would name the package, but not the extra
     root = bundle_root(name)
     names = [config, "multi_gpu_train"] if config == "train" and int(os.environ.get("WORLD_SIZE", 1)) > 1 else [config]
     files = [str(root / "configs" / f"{part}.yaml") for part in names]

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from monai_cpic.staging import write_whole
 
 __all__ = ["is_table", "scans_in", "write_scan_table"]
 
-TABLES = {".csv", ".tsv", ".xls", ".xlsx", ".ods"}
-
 
 def is_table(path: Path) -> bool:
     """Whether a file is a table of scans."""
-    return path.suffix.lower() in TABLES
+    from monai_cpic.cohorts.table.lines import SUFFIXES
+
+    return path.suffix.lower() in SUFFIXES
 
 
 def scans_in(path: Path) -> Iterator[Path]:
@@ -38,24 +39,21 @@ def scans_in(path: Path) -> Iterator[Path]:
         yield from scans_in(entry)
 
 
-def write_scan_table(model: Path, paths: Sequence[Path], folder: Path) -> Path:
+def write_scan_table(cohort: Mapping[str, Any], paths: Sequence[Path], folder: Path) -> Path:
     """Write ``scans.csv``, with a row for each scan, named by its path.
 
     Args:
-        model: file of the model, which knows the names of the columns.
+        cohort: settings of a :class:`~monai_cpic.cohorts.TableCohort`, which know the names of the columns.
         paths: scans, and folders of scans.
         folder: of the table.
 
     Raises:
-        ValueError: if the model needs more than one scan of a patient, or anything else.
+        ValueError: if a prediction needs more than one scan of a patient, or anything else.
     """
-    from monai_cpic.model_files import read_model
-
-    cohort = read_model(model).record.settings["cohort_settings"]
     covariates = [column["name"] for kind in cohort["covariates"].values() for column in kind]
     columns = [*cohort["images"], *covariates]
     if len(columns) > 1:
-        raise ValueError(f"{model} predicts from more than one scan: give a table with the columns {', '.join(columns)}")
+        raise ValueError(f"this model predicts from more than one scan: give a table with the columns {', '.join(columns)}")
     with write_whole(folder / "scans.csv") as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow([cohort["patient"] or "scan", *cohort["images"]])

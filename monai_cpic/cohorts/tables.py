@@ -13,7 +13,7 @@ import pandas as pd
 
 logger = logging.getLogger(__name__)
 
-_SHOWN = 20  # problems listed in one error message
+_SHOWN = 10  # problems listed in one error message
 
 
 def read_lines(
@@ -99,11 +99,16 @@ class Problems:
     def raise_if_any(self) -> None:
         """Raise a ValueError that names the broken entries, if there are any."""
         if self.found:
-            hidden = [f"and {len(self.found) - _SHOWN} more"] if len(self.found) > _SHOWN else []
             raise ValueError(
                 f"{self.path}: {len(self.found)} broken entries. Correct them, or leave the patients out with exclude=[...]:\n  "
-                + "\n  ".join(self.found[:_SHOWN] + hidden)
+                f"{listed(self.found)}"
             )
+
+
+def listed(problems: Sequence[str]) -> str:
+    """The first problems, one a line, and the number of the others, for the end of an error message."""
+    hidden = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+    return "\n  ".join([*problems[:_SHOWN], *hidden])
 
 
 def known_exclusions(exclude: Collection[str], known: Collection[str], table: Path) -> list[str]:

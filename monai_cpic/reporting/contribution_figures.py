@@ -59,7 +59,7 @@ def contributions(volume: LazyVolume, found: Attribution, name: str, slices: int
     colours.set_label("contribution per millilitre")
     total = float(found.values.sum())
     figure.suptitle(
-        f"{name}: {found.prediction:.0f} = {found.constant:.0f} without structure {'−+'[total >= 0]} {abs(total):.0f}".replace(
+        f"{name}: {found.prediction:.4g} = {found.constant:.4g} without structure {'−+'[total >= 0]} {abs(total):.4g}".replace(
             "-", "−"
         ),
         parse_math=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from monai_cpic.cohorts.calibration import CannotCalibrateError, conformal_quant
 from monai_cpic.cohorts.coverage import contains
 
 
-def exactly(item: dict[str, Any]) -> Tensor:
+def exactly(item: Mapping[str, Any]) -> Tensor:
     """The truth of a patient, when it is known."""
     return torch.tensor([[item["value"], item["value"]]])
 
@@ -22,7 +23,7 @@ def exactly(item: dict[str, Any]) -> Tensor:
 def test_quantiles_are_scaled_about_the_median() -> None:
     patients = [{"value": value} for value in (104.0, 90.0, 106.0, 101.0)]
     outputs = [torch.tensor([[95.0, 100.0, 104.0]])] * 4
-    intervals = ScaledIntervals(0.6, exactly)  # type: ignore[arg-type]
+    intervals = ScaledIntervals(0.6, exactly)
     calibration = intervals.fit(patients, outputs)
     assert calibration == {"factor": 1.5}, "the third of the errors 0.25, 1, 1.5 and 2"
     torch.testing.assert_close(intervals(outputs[0], calibration), torch.tensor([[92.5, 106.0]]))
@@ -32,13 +33,13 @@ def test_quantiles_are_scaled_about_the_median() -> None:
 def test_offsets_are_the_order_statistics_of_the_errors() -> None:
     errors = torch.randn(19, generator=torch.Generator().manual_seed(0)).mul(100).round()
     patients = [{"value": 1000.0 + error} for error in errors.tolist()]
-    calibration = OffsetIntervals(0.6, exactly).fit(patients, [torch.tensor([[1000.0]])] * 19)  # type: ignore[arg-type]
+    calibration = OffsetIntervals(0.6, exactly).fit(patients, [torch.tensor([[1000.0]])] * 19)
     ordered = errors.sort().values.tolist()
     assert calibration == {"below": -ordered[3], "above": ordered[15]}, "four of twenty are missed on either side"
 
 
 def test_no_end_lies_below_the_lowest_value() -> None:
-    intervals = OffsetIntervals(0.6, exactly, lowest=0.0)  # type: ignore[arg-type]
+    intervals = OffsetIntervals(0.6, exactly, lowest=0.0)
     ends = intervals(torch.tensor([[50.0], [200.0]]), {"below": 100.0, "above": 10.0})
     torch.testing.assert_close(ends, torch.tensor([[0.0, 60.0], [100.0, 210.0]]))
     assert intervals.uncalibrated is None
@@ -90,7 +91,7 @@ def test_many_living_patients_leave_no_upper_end() -> None:
 
 
 def test_a_prediction_that_is_no_number() -> None:
-    intervals = OffsetIntervals(0.6, exactly)  # type: ignore[arg-type]
+    intervals = OffsetIntervals(0.6, exactly)
     with pytest.raises(ValueError, match="patient B: the prediction is NaN"):
         intervals.fit([{"patient": "B", "value": 1.0}], [torch.tensor([[math.nan]])])
 

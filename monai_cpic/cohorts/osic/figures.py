@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from monai_cpic.cohorts.bootstrap import bootstrap_by_patient
 from monai_cpic.cohorts.osic.items import QUANTILES
+from monai_cpic.reporting.agreement_plot import agreement_plot
 from monai_cpic.reporting.calibration_plot import calibration_plot
 from monai_cpic.reporting.plots import BLUE, GREY, ORANGE, VERMILLION, only_text, shortened
 
@@ -24,26 +25,12 @@ def predicted_against_measured(table: pd.DataFrame, what: str = "FVC") -> Figure
     table = table.dropna(subset="FVC_measured")
     if table.empty:
         return only_text("No visit has a measurement to compare with.")
-    measured, low, median, high = (table[name].to_numpy(float) for name in ("FVC_measured", "low", "q50", "high"))
-    error = measured - median
+    measured, predicted = table["FVC_measured"].to_numpy(float), table[["low", "q50", "high"]].to_numpy(float)
+    error = measured - predicted[:, 1]
     spread = np.square(measured - measured.mean()).sum()
     r2 = f"{1 - np.square(error).sum() / spread:.2f}" if spread > 0 else "not defined"
-
-    figure = Figure(figsize=(5, 5), layout="constrained")
-    axes = figure.subplots()
-    limits = [min(measured.min(), low.min(), median.min()), max(measured.max(), high.max(), median.max())]
-    axes.axline((limits[0], limits[0]), slope=1, color=GREY, linewidth=1, label="predicted = measured")
-    axes.vlines(measured, low, high, color=BLUE, alpha=0.3, linewidth=1, label="60 % interval")
-    axes.scatter(measured, median, s=16, color=BLUE, alpha=0.8, linewidth=0, label="median")
-    axes.set(
-        title=f"{what}: R² = {r2}, MAE = {np.abs(error).mean():.0f} ml",
-        xlabel=f"measured {what} (ml)",
-        ylabel=f"predicted {what} (ml)",
-    )
-    axes.set_aspect("equal", adjustable="datalim")
-    axes.grid(alpha=0.3)
-    axes.legend(loc="upper left")
-    return figure
+    title = f"{what}: R² = {r2}, MAE = {np.abs(error).mean():.0f} ml"
+    return agreement_plot(measured, predicted, title, f"measured {what} (ml)", f"predicted {what} (ml)")
 
 
 def fvc_calibration(table: pd.DataFrame) -> Figure:

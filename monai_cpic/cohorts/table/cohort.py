@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,19 @@ from ignite.metrics import Metric
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from monai_cpic.cohorts.base import Cohort
+from monai_cpic.cohorts.base import Cohort, Explained
 from monai_cpic.cohorts.baselines import Baseline
-from monai_cpic.cohorts.folds import folds
-from monai_cpic.cohorts.table.baselines import descriptions
 from monai_cpic.cohorts.table.covariates import Covariates
-from monai_cpic.cohorts.table.lines import check_columns, read_table
+from monai_cpic.cohorts.table.descriptions import descriptions
+from monai_cpic.cohorts.table.lines import cohort_lines, with_target
 from monai_cpic.cohorts.table.scans import checked_scans, scan_paths
 from monai_cpic.cohorts.table.targets import Target, target_kind
-from monai_cpic.cohorts.tables import Problems, known_exclusions
+from monai_cpic.cohorts.tables import Problems
 from monai_cpic.data import LazyVolume
 from monai_cpic.reporting.report import Report
 from monai_cpic.reporting.sampling_figures import channel_positions
 
-__all__ = ["TableCohort", "fit_table"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["TableCohort"]
 
 
 class TableCohort(Cohort):
@@ -39,12 +35,12 @@ class TableCohort(Cohort):
     (one column for each image; their channels are joined), the target, and covariates.  Rows of one patient with the same scans
     are rows of one item; a patient may have several items, which are never in two folds.
 
-    Items have ``patient`` (name), ``image`` and ``files`` (paths), ``covariates`` (float32 ``[V, P]``), ``label`` (float32
-    ``[V, M]``, see :meth:`~monai_cpic.cohorts.table.targets.Target.labels`), ``values`` (float64 ``[V, M]``: the true values, NaN
-    where they are not known) and ``stratum`` (for :func:`~monai_cpic.cohorts.folds`).
+    Items have ``patient`` (name), ``image`` and ``files`` (paths), ``lines`` (their numbers in the file), ``covariates`` (float32
+    ``[V, P]``), ``label`` (float32 ``[V, M]``, see :meth:`~monai_cpic.cohorts.table.targets.Target.labels`), ``values`` (float64
+    ``[V, M]``: the true values, NaN where they are not known) and ``stratum`` (for :func:`~monai_cpic.cohorts.folds`).
 
-    Make a new one by :func:`fit_table`, which finds what a prediction depends on in the training patients, and that of a trained
-    model by :meth:`from_settings`.
+    Make a new one by :func:`~monai_cpic.cohorts.fit_table`, which finds what predictions depend on in the training patients, and
+    that of a trained model by :meth:`from_settings`.
 
     Args:
         patient: name of the column of patients; None: the first.
@@ -72,7 +68,7 @@ class TableCohort(Cohort):
     ) -> None:
         self.patient = patient
         self.images = tuple(images)
-        self.channels = images if channels == len(images) else tuple(f"channel {k}" for k in range(channels))
+        self.channels = self.images if channels == len(images) else tuple(f"channel {k}" for k in range(channels))
         self.target = target
         self.encoding = covariates
         self.covariates = covariates.meanings
@@ -119,17 +115,23 @@ class TableCohort(Cohort):
             ValueError: when entries are broken, or scans with known targets have other channels than those of the training.
         """
         path = Path(dataset_dir)
-        items = self.items(path)
+        known, targets = [*self.images, *self.encoding.names], self.target.columns
+        if self.target_known:
+            lines = with_target(path, cohort_lines(path, self.patient, [*known, *targets], self.exclude), targets)
+        else:
+            lines = cohort_lines(path, self.patient, known, self.exclude, optional=targets)
+        items = self.items(path, lines)
         if self.target_known:  # new scans are opened one by one, and a broken one does not stop the others
             checked_scans(path, [item["patient"] for item in items], [item["files"] for item in items], len(self.channels))
         return items
 
-    def items(self, path: Path) -> list[dict[str, Any]]:
-        """The items of :meth:`read`, whose scans exist but have not been opened."""
-        columns = [*self.images, *self.encoding.names, *(self.target.columns if self.target_known else ())]
-        lines = _lines(path, self.patient, columns, self.exclude)
-        lines = lines.reindex(columns=list(dict.fromkeys([*lines.columns, *self.target.columns])), fill_value="")
-        lines = _with_target(path, lines, self.target.columns) if self.target_known else lines
+    def items(self, path: Path, lines: pd.DataFrame) -> list[dict[str, Any]]:
+        """The items of :meth:`read`, whose scans exist but have not been opened.
+
+        Args:
+            path: of the table.
+            lines: of :func:`~monai_cpic.cohorts.table.lines.cohort_lines`.
+        """
         problems = Problems(path, lines)
         self.encoding.check(lines, problems)
         values = self.target.values(lines, problems)
@@ -182,87 +184,8 @@ class TableCohort(Cohort):
     ) -> None:
         self.target.report_evaluation(report, next(iter(tables.values())))
 
+    def explained(self, patient: Mapping[str, Any]) -> Explained:
+        return self.target.explained(patient["covariates"][:1])
+
     def sampled_voxels(self, volume: LazyVolume, points: Tensor) -> Figure:
         return channel_positions(volume, points, self.channels)
-
-
-def fit_table(
-    table: str | Path,
-    images: Sequence[str],
-    target: str,
-    event: str | None = None,
-    kind: str | None = None,
-    covariates: Sequence[str] = (),
-    patient: str | None = None,
-    exclude: Collection[str] = (),
-    n_folds: int = 5,
-    fold: int = 0,
-    seed: int = 0,
-) -> TableCohort:
-    """The cohort of a table, with everything that predictions depend on found in the training patients of a fold.
-
-    Args:
-        table: the file, see :func:`~monai_cpic.cohorts.table.lines.read_table`.
-        images: names of the columns of scans.
-        target: name of the column of the target; of a survival, the time.
-        event: of a survival, name of the column that says whether the time ended with the event.
-        kind: of the target, one of ``"number"``, ``"classes"`` and ``"survival"``; None: by its values.
-        covariates: names of the columns of covariates.
-        patient: name of the column of patients; None: the first.
-        exclude: patients to leave out.
-        n_folds: see :func:`~monai_cpic.cohorts.folds`.
-        fold: likewise.
-        seed: likewise.
-
-    Raises:
-        FileNotFoundError: when the table, or a scan that it names, does not exist.
-        ValueError: when a column is missing, entries are broken, or the target or a covariate cannot be used; the message says
-            which and what to do.
-    """
-    path = Path(table)
-    columns = [target, *([] if event is None else [event])]
-    if isinstance(images, str) or not images or isinstance(covariates, str):
-        raise ValueError(f"image_columns and covariates are lists of columns, such as ['ct'], got {images!r} and {covariates!r}.")
-    known = _with_target(path, _lines(path, patient, [*images, *covariates, *columns], exclude), columns)
-    problems = Problems(path, known)
-    found = target_kind(kind, [known[column] for column in columns]).of(known, columns, problems)
-    problems.raise_if_any()
-    for name in covariates:
-        if found.equals(known[name], known):
-            raise ValueError(f"{path}: the covariate {name!r} equals the target {target!r}: leave it out of covariates=[...].")
-    try:
-        of_all = Covariates.fit(known, known, covariates)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
-    items = TableCohort(patient, images, 1, found, of_all, exclude).items(path)
-    training, _ = folds(items, n_folds, fold, seed)
-    encoding = Covariates.fit(known, known.loc[[line for item in training for line in item["lines"]]], covariates)
-    (first,) = checked_scans(path, [training[0]["patient"]], [training[0]["files"]], None)
-    fitted = found.fitted(torch.cat([item["values"] for item in training]).numpy())
-    return TableCohort(patient, images, first.shape[0], fitted, encoding, exclude)
-
-
-def _lines(path: Path, patient: str | None, columns: Sequence[str], exclude: Collection[str]) -> pd.DataFrame:
-    """The lines of a table with the patient in the first column, without those of excluded patients."""
-    table = read_table(path)
-    first = patient or str(table.columns[0])
-    check_columns(path, table, [first, *columns])
-    table.insert(0, "patient of the line", table[first])
-    problems = Problems(path, table)
-    problems.add(table[first] == "", first, "expected a name")
-    problems.raise_if_any()
-    excluded = known_exclusions(exclude, set(table[first]), path)
-    lines = table[~table[first].isin(excluded)]
-    if lines.empty:
-        raise ValueError(f"{path}: no line is left after the exclusions.")
-    return lines
-
-
-def _with_target(path: Path, lines: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """The lines with a target; the others are counted and logged."""
-    known = (lines[list(columns)] != "").all(axis=1)
-    if not known.any():
-        raise ValueError(f"{path}: the target {', '.join(columns)} is empty in all {len(lines)} lines.")
-    if not known.all():
-        logger.warning("%s: %d of %d lines have no %s and are left out.", path, (~known).sum(), len(lines), columns[0])
-    return lines[known]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.impute import SimpleImputer
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
 from monai_cpic.cohorts.table.lines import are_numbers, numbers
 from monai_cpic.cohorts.tables import Problems
@@ -42,13 +42,13 @@ class NumberColumn:
     flagged: bool
 
     @classmethod
-    def fit(cls, values: pd.Series) -> NumberColumn:
-        """By the training patients; the numbers ``[N]`` are NaN where they are missing."""
-        column = values.to_numpy(float)[:, None]
+    def fit(cls, texts: pd.Series) -> NumberColumn:
+        """By the training patients; missing numbers are empty."""
+        column = _numbers(texts).to_numpy(float)[:, None]
         imputer = SimpleImputer(strategy="median", keep_empty_features=True).fit(column)
         scaler = StandardScaler().fit(imputer.transform(column))
         median, mean, deviation = (float(each[0]) for each in (imputer.statistics_, scaler.mean_, scaler.scale_))
-        return cls(str(values.name), median, mean, deviation, flagged=bool(np.isnan(column).any()))
+        return cls(str(texts.name), median, mean, deviation, flagged=bool(np.isnan(column).any()))
 
     @property
     def meanings(self) -> list[str]:
@@ -56,8 +56,9 @@ class NumberColumn:
         scaled = f"({self.name} - {self.mean:.4g}) / {self.deviation:.4g}"
         return [scaled, f"{self.name} is missing"] if self.flagged else [scaled]
 
-    def encode(self, values: pd.Series) -> Array:
+    def encode(self, texts: pd.Series) -> Array:
         """Columns ``[N, 1]``, or ``[N, 2]`` with the flag."""
+        values = _numbers(texts)
         missing = values.isna()
         scaled = (values.fillna(self.median) - self.mean) / self.deviation
         return np.column_stack([scaled, missing] if self.flagged else [scaled]).astype(float)
@@ -78,8 +79,7 @@ class TextColumn:
     @classmethod
     def fit(cls, texts: pd.Series) -> TextColumn:
         """By the training patients; missing texts are empty."""
-        known = texts[texts != ""].to_numpy(object)[:, None]
-        return cls(str(texts.name), tuple(OneHotEncoder().fit(known).categories_[0]) if len(known) else ())
+        return cls(str(texts.name), tuple(sorted(set(texts) - {""})))
 
     @property
     def meanings(self) -> list[str]:
@@ -125,21 +125,22 @@ class Covariates:
         """
         of_numbers = [name for name in names if are_numbers(lines[name])]
         patients = lines.iloc[:, 0].nunique()
-        for name in set(names) - set(of_numbers):
+        of_texts = [name for name in names if name not in of_numbers]
+        for name in of_texts:
             known = lines[name][lines[name] != ""]
             if known.nunique() > max(patients / 2, 2):
                 raise ValueError(
                     f"the covariate {name!r} has {known.nunique()} different texts, such as {known.iloc[0]!r}, for {patients} "
-                    "patients: too many to learn from; group them, or leave it out of covariates=[...]"
+                    "patients: too many to learn from; group them, or leave it out of the covariates"
                 )
         return cls(
-            tuple(NumberColumn.fit(pd.to_numeric(training[name], errors="coerce")) for name in of_numbers),
-            tuple(TextColumn.fit(training[name]) for name in names if name not in of_numbers),
+            tuple(NumberColumn.fit(training[name]) for name in of_numbers),
+            tuple(TextColumn.fit(training[name]) for name in of_texts),
         )
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Covariates:
-        """The inverse of :meth:`settings`."""
+        """The inverse of :attr:`settings`."""
         return cls(
             tuple(NumberColumn(**column) for column in settings["number_columns"]),
             tuple(TextColumn(column["name"], tuple(column["categories"])) for column in settings["text_columns"]),
@@ -153,13 +154,12 @@ class Covariates:
     @property
     def names(self) -> list[str]:
         """Of the columns of the table."""
-        return [column.name for column in self.number_columns] + [column.name for column in self.text_columns]
+        return [column.name for column in self._columns]
 
     @property
     def meanings(self) -> list[str]:
         """Of the columns of :meth:`encode`."""
-        meanings = [column.meanings for column in self.number_columns] + [column.meanings for column in self.text_columns]
-        return [meaning for of_column in meanings for meaning in of_column]
+        return [meaning for column in self._columns for meaning in column.meanings]
 
     def check(self, lines: pd.DataFrame, problems: Problems) -> None:
         """Add entries that are no numbers to the problems, and log texts that were unknown in training."""
@@ -174,6 +174,13 @@ class Covariates:
 
     def encode(self, lines: pd.DataFrame) -> Array:
         """The covariates of each line, ``[N, P]``, checked before."""
-        parts = [column.encode(pd.to_numeric(lines[column.name], errors="coerce")) for column in self.number_columns]
-        parts += [column.encode(lines[column.name]) for column in self.text_columns]
+        parts = [column.encode(lines[column.name]) for column in self._columns]
         return np.concatenate(parts, 1) if parts else np.empty((len(lines), 0))
+
+    @property
+    def _columns(self) -> tuple[NumberColumn | TextColumn, ...]:
+        return *self.number_columns, *self.text_columns
+
+
+def _numbers(texts: pd.Series) -> pd.Series:
+    return pd.to_numeric(texts, errors="coerce")

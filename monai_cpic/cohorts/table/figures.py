@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
 from statsmodels.duration.survfunc import SurvfuncRight, survdiff
 
-from monai_cpic.reporting.plots import BLUE, GREY, VERMILLION, only_text
+from monai_cpic.reporting.agreement_plot import agreement_plot
+from monai_cpic.reporting.plots import BLUE, VERMILLION, only_text
 
 __all__ = ["confusion", "predicted_against_true", "survival_by_risk"]
 
@@ -25,21 +26,10 @@ def predicted_against_true(table: pd.DataFrame, name: str) -> Figure:
     table = table.dropna(subset=f"{name}_true")
     if table.empty:
         return only_text("No true value is known to compare with.")
-    true, low, median, high = (table[column].to_numpy(float) for column in (f"{name}_true", "q20", name, "q80"))
-    covered = np.mean((low <= true) & (true <= high))
-    figure = Figure(figsize=(7, 7), layout="constrained")
-    axes = figure.subplots()
-    axes.axline((true.mean(), true.mean()), slope=1, color=GREY, linewidth=1, label="predicted = true")
-    axes.vlines(true, low, high, color=BLUE, alpha=0.3, linewidth=1, label="20 to 80 % interval")
-    axes.scatter(true, median, s=16, color=BLUE, alpha=0.8, linewidth=0, label="median")
-    axes.set(
-        title=f"{100 * covered:.0f} % of {len(table)} values lie in their 20 to 80 % interval (60 % expected)",
-        xlabel=f"true {name}",
-        ylabel=f"predicted {name}",
-    )
-    axes.grid(alpha=0.3)
-    axes.legend(loc="upper left")
-    return figure
+    true, predicted = table[f"{name}_true"].to_numpy(float), table[["q20", name, "q80"]].to_numpy(float)
+    covered = np.mean((predicted[:, 0] <= true) & (true <= predicted[:, 2]))
+    title = f"{len(table)} values, {100 * covered:.0f} % of them in their interval"
+    return agreement_plot(true, predicted, title, f"true {name}", f"predicted {name}")
 
 
 def confusion(table: pd.DataFrame, name: str, classes: Sequence[str]) -> Figure:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from monai_cpic.cohorts.tables import Problems
+from monai_cpic.cohorts.tables import Problems, known_exclusions
 
-__all__ = ["are_numbers", "numbers", "read_table"]
+__all__ = ["SUFFIXES", "are_numbers", "cohort_lines", "numbers", "read_table", "with_target"]
+
+logger = logging.getLogger(__name__)
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 EXCEL = (".xlsx", ".xls", ".ods")
+SUFFIXES = (*SEPARATORS, *EXCEL)
+"""Of the names of tables, in lower case."""
+
 MOSTLY = 0.9  # a column is one of numbers if so many of its entries are: the others are then mistakes
 
 
@@ -37,34 +43,73 @@ def read_table(path: str | Path) -> pd.DataFrame:
     suffix = path.suffix.lower()
     try:
         if suffix in EXCEL:
-            table = pd.read_excel(path, dtype=str)
+            table = pd.read_excel(path, header=None, dtype=str)
         elif suffix in SEPARATORS:
-            table = pd.read_csv(path, sep=SEPARATORS[suffix], dtype=str, encoding="utf-8-sig", skip_blank_lines=False)
-            if not isinstance(table.index, pd.RangeIndex):
-                raise ValueError("lines have more entries than the header")
+            separator = SEPARATORS[suffix]
+            table = pd.read_csv(path, sep=separator, header=None, dtype=str, encoding="utf-8-sig", skip_blank_lines=False)
         else:
-            raise ValueError(f"its name must end with one of {', '.join((*SEPARATORS, *EXCEL))}")
+            raise ValueError(f"its name must end with one of {', '.join(SUFFIXES)}")
     except ValueError as error:  # pandas' errors of parsing and of decoding are such
         raise ValueError(f"{path} cannot be read as a table: {error}") from error
-    table.columns = table.columns.str.strip()
+    table.index += 1
     table = table.fillna("").apply(lambda column: column.str.strip())
-    table.index = pd.RangeIndex(2, len(table) + 2)
     table = table[(table != "").any(axis=1)]
-    if table.empty:
+    if len(table) < 2:
         raise ValueError(f"{path}: there is no line below the header.")
-    return table
+    return table.iloc[1:].set_axis(table.iloc[0].tolist(), axis=1)  # pandas' own headers rename columns that are there twice
 
 
-def check_columns(path: str | Path, table: pd.DataFrame, wanted: Sequence[str]) -> None:
-    """Check that a table has some columns.
+def cohort_lines(
+    path: Path, patient: str | None, columns: Sequence[str], exclude: Collection[str], optional: Sequence[str] = ()
+) -> pd.DataFrame:
+    """The lines of a table (:func:`read_table`) without those of excluded patients.
+
+    Args:
+        path: the file.
+        patient: name of the column of patients; None: the first.
+        columns: names of further columns.
+        exclude: patients to leave out.
+        optional: columns that the table may lack; they are then empty.
+
+    Returns:
+        The column of patients, then the others.
 
     Raises:
-        ValueError: if it lacks one, or two have the same name; the message names the columns that there are.
+        FileNotFoundError: when the file does not exist.
+        ValueError: when it cannot be read, lacks a column, has one twice or a line without a patient, or no line is left.
     """
-    if missing := [name for name in wanted if name not in table.columns]:
-        raise ValueError(f"{path}: no column {', '.join(missing)}; the header names {', '.join(table.columns)}.")
-    if repeated := sorted({name for name in wanted if list(table.columns).count(name) > 1}):
-        raise ValueError(f"{path}: two columns have the name {', '.join(repeated)}; rename one of them.")
+    table = read_table(path)
+    first = patient or str(table.columns[0])
+    table = table.assign(**{name: "" for name in optional if name not in table})
+    wanted = list(dict.fromkeys([first, *columns, *optional]))
+    _check_columns(path, table, wanted)
+    lines = table[wanted]
+    problems = Problems(path, lines)
+    problems.add(lines[first] == "", first, "expected a name")
+    problems.raise_if_any()
+    lines = lines[~lines[first].isin(known_exclusions(exclude, set(lines[first]), path))]
+    if lines.empty:
+        raise ValueError(f"{path}: no line is left after the exclusions.")
+    return lines
+
+
+def with_target(path: Path, lines: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The lines with a target; the others are counted and logged.
+
+    Args:
+        path: of the table, for messages.
+        lines: of :func:`cohort_lines`.
+        columns: that hold the target.
+
+    Raises:
+        ValueError: when all are without.
+    """
+    known = (lines[list(columns)] != "").all(axis=1)
+    if not known.any():
+        raise ValueError(f"{path}: the target {', '.join(columns)} is empty in all {len(lines)} lines.")
+    if not known.all():
+        logger.warning("%s: %d of %d lines have no %s and are left out.", path, (~known).sum(), len(lines), columns[0])
+    return lines[known]
 
 
 def are_numbers(column: pd.Series) -> bool:
@@ -78,3 +123,10 @@ def numbers(column: pd.Series, problems: Problems) -> pd.Series:
     values = pd.to_numeric(column, errors="coerce").astype(float)
     problems.add((column != "") & ~values.abs().lt(float("inf")), str(column.name), "expected a number, or nothing")
     return values
+
+
+def _check_columns(path: Path, table: pd.DataFrame, wanted: Sequence[str]) -> None:
+    if missing := [name for name in wanted if name not in table.columns]:
+        raise ValueError(f"{path}: no column {', '.join(missing)}; the header names {', '.join(table.columns)}.")
+    if repeated := [name for name in wanted if (table.columns == name).sum() > 1]:
+        raise ValueError(f"{path}: more than one column {', '.join(repeated)}; leave the right one of them in the table.")

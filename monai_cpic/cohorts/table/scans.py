@@ -8,12 +8,11 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from monai_cpic.cohorts.tables import listed
 from monai_cpic.data import LazyVolume, open_volume
 from monai_cpic.data.readers.base import is_url
 
 __all__ = ["checked_scans", "scan_paths"]
-
-_SHOWN = 10  # problems listed in one error message
 
 
 def scan_paths(path: Path, lines: pd.DataFrame, columns: Sequence[str]) -> list[tuple[str, ...]]:
@@ -37,7 +36,7 @@ def scan_paths(path: Path, lines: pd.DataFrame, columns: Sequence[str]) -> list[
     if problems:
         raise FileNotFoundError(
             f"{path} names {len(problems)} scans that do not exist; paths are relative to its folder. Correct them, or leave the "
-            f"patients out with exclude=[...]:\n  {_first(problems)}"
+            f"patients out with exclude=[...]:\n  {listed(problems)}"
         )
     return scans
 
@@ -73,11 +72,6 @@ def checked_scans(path: Path, patients: Sequence[str], scans: Sequence[Sequence[
     if problems:
         raise ValueError(
             f"{path}: {len(problems)} of {len(scans)} scans cannot be used. Correct them, or leave the patients out with "
-            f"exclude=[...]:\n  {_first(problems)}"
+            f"exclude=[...]:\n  {listed(problems)}"
         )
     return volumes
-
-
-def _first(problems: Sequence[str]) -> str:
-    hidden = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-    return "\n  ".join([*problems[:_SHOWN], *hidden])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Family", "minimise"]
+__all__ = ["Family"]
 
 
 class Family(nn.Module, ABC):
@@ -61,24 +61,3 @@ class Family(nn.Module, ABC):
     @abstractmethod
     def forward(self, scores: Tensor) -> Tensor:
         """Outputs ``[R, O]`` of scores ``[R, scores]``."""
-
-
-def minimise(loss: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
-    """The minimiser of a smooth convex function of a few parameters, from a start, by L-BFGS.
-
-    Example:
-        >>> minimise(lambda x: (x - 3).square().sum(), torch.zeros(1, dtype=torch.float64)).round(decimals=6)
-        tensor([3.], dtype=torch.float64)
-    """
-    with torch.enable_grad():
-        found = start.detach().clone().requires_grad_()
-        optimizer = torch.optim.LBFGS([found], max_iter=100, line_search_fn="strong_wolfe")
-
-        def closure() -> Tensor:
-            optimizer.zero_grad()
-            value = loss(found)
-            value.backward()
-            return value
-
-        optimizer.step(closure)
-    return found.detach()

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from monai_cpic.networks.families.base import Family, minimise
+from monai_cpic.networks.families.affine import AffineFamily
 
 __all__ = ["HazardFamily", "survival_curve"]
 
 
-class HazardFamily(Family):
+class HazardFamily(AffineFamily):
     """A time and whether it ended with the event ``[R, 2]``, of which the hazard in each interval of time is predicted.
 
     The hazard is the probability of the event in the interval for those who reach it; the outputs are its logits.  Their loss is
@@ -42,7 +42,7 @@ class HazardFamily(Family):
     ends: Tensor
 
     def __init__(self, outputs: Sequence[float]) -> None:
-        super().__init__(outputs, parameters=1 + len(outputs))
+        super().__init__(outputs)
         ends = torch.tensor([0.0, *outputs], dtype=torch.float64)
         if not (ends.diff() > 0).all():
             raise ValueError(f"the ends of intervals are positive and increase, got {list(outputs)}")
@@ -61,19 +61,9 @@ class HazardFamily(Family):
         last = torch.searchsorted(time[order], time, right=True) - 1
         return (event - cumulative[last])[:, None]
 
-    def fit(self, scores: Tensor, target: Tensor) -> None:
+    def constants(self, target: Tensor) -> Tensor:
         happened, reached = self._intervals(target)
-        hazards = (happened.double().sum(0) + 0.5) / (reached.double().sum(0) + 1)
-        constant = torch.cat([hazards.new_zeros(1), hazards.logit()])
-
-        def loss(link: Tensor) -> Tensor:  # its small penalty keeps the parameters of intervals without events finite
-            return self.loss(_shifted(scores.double(), link), target) + 1e-2 * (link - constant).square().sum() / len(target)
-
-        best = minimise(loss, constant)
-        self.link.copy_(best if best[0] > 0 else constant)  # a score that points to the wrong patients says nothing
-
-    def forward(self, scores: Tensor) -> Tensor:
-        return _shifted(scores, self.link)
+        return ((happened.double().sum(0) + 0.5) / (reached.double().sum(0) + 1)).logit()
 
     def _intervals(self, target: Tensor) -> tuple[Tensor, Tensor]:
         """Whether the event happened in each interval, and whether the interval counts, bool ``[R, T]``."""
@@ -93,7 +83,3 @@ def survival_curve(logits: Tensor) -> Tensor:
         tensor([[0.5000, 0.2500, 0.1250]])
     """
     return nn.functional.logsigmoid(-logits).cumsum(1).exp()
-
-
-def _shifted(scores: Tensor, link: Tensor) -> Tensor:
-    return link[0] * scores + link[1:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,8 +13,9 @@ from ignite.metrics import Metric
 from numpy.typing import NDArray
 from torch import Tensor
 
+from monai_cpic.cohorts.base import Explained
 from monai_cpic.cohorts.baselines import Baseline
-from monai_cpic.cohorts.table.baselines import Describe
+from monai_cpic.cohorts.table.descriptions import Describe
 from monai_cpic.cohorts.tables import Problems
 from monai_cpic.reporting.report import Report
 
@@ -23,6 +24,7 @@ __all__ = ["Target"]
 Array = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
 class Target(ABC):
     """What is predicted: columns of a table, and what follows from them.
 
@@ -39,11 +41,12 @@ class Target(ABC):
         scores_caption: the meanings and units of the scores, for the report.
     """
 
+    columns: tuple[str, ...]
+
     kind: ClassVar[str]
     family: ClassVar[str]
     higher_is_better: ClassVar[bool]
     scores_caption: ClassVar[str]
-    columns: tuple[str, ...]
 
     @classmethod
     @abstractmethod
@@ -109,10 +112,14 @@ class Target(ABC):
     def report_evaluation(self, report: Report, table: pd.DataFrame) -> None:
         """Add figures of predictions whose true values are known."""
 
+    @abstractmethod
+    def explained(self, covariates: Tensor) -> Explained:
+        """The number that the report explains, for covariates ``[1, P]``."""
+
     @property
     def settings(self) -> dict[str, Any]:
         """All parameters, as plain values."""
-        return asdict(self)  # type: ignore[call-overload]
+        return asdict(self)
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> Self:

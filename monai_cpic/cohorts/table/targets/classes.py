@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import torch
 from ignite.metrics import EpochMetric, Metric
+from monai.handlers import from_engine
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss, roc_auc_score
-from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from monai_cpic.cohorts.base import Explained
 from monai_cpic.cohorts.baselines import Baseline
-from monai_cpic.cohorts.table.baselines import Describe, Items, rows_of, training_rows
+from monai_cpic.cohorts.baselines.logistic import patient_wise_logistic
+from monai_cpic.cohorts.table.baselines import Constant, Regression
+from monai_cpic.cohorts.table.descriptions import Describe
 from monai_cpic.cohorts.table.figures import confusion
 from monai_cpic.cohorts.table.lines import are_numbers
 from monai_cpic.cohorts.table.targets.base import Array, Target
@@ -27,8 +26,6 @@ from monai_cpic.cohorts.tables import Problems
 from monai_cpic.reporting.report import Report
 
 __all__ = ["Classes"]
-
-INVERSE_PENALTIES = np.logspace(-4, 2, 13)
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,6 @@ class Classes(Target):
         shares: of the classes in the training patients.
     """
 
-    columns: tuple[str, ...]
     classes: tuple[str, ...]
     shares: tuple[float, ...] = ()
 
@@ -84,8 +80,7 @@ class Classes(Target):
         return texts.map(numbers).to_numpy(float)[:, None]
 
     def fitted(self, values: Array) -> Classes:
-        counts = np.bincount(values[:, 0].astype(int), minlength=len(self.classes))
-        return replace(self, shares=tuple(((counts + 1) / (counts + 1).sum()).tolist()))
+        return replace(self, shares=tuple(self._shares(values).tolist()))
 
     @property
     def outputs(self) -> list[Any]:
@@ -104,7 +99,7 @@ class Classes(Target):
         def compute(probabilities: Tensor, labels: Tensor) -> float:
             return area_under_curve(labels.numpy(), probabilities.double().numpy())
 
-        return {"auc": EpochMetric(compute, _probabilities, check_compute_fn=False)}
+        return {"auc": EpochMetric(compute, from_engine(["pred", "label"]), check_compute_fn=False)}
 
     def table(self, predictions: Array, values: Array) -> pd.DataFrame:
         name, true = self.columns[0], values[:, 0]
@@ -137,16 +132,24 @@ class Classes(Target):
         }
 
     def baselines(self, descriptions: Sequence[Describe]) -> list[Baseline]:
-        count = len(self.classes)
-        return [*(LogisticClasses(describe, count) for describe in descriptions[::-1]), ConstantClasses(count)]
+        regressions = [LogisticClasses(describe, len(self.classes)) for describe in descriptions[::-1]]
+        return [*regressions, Constant("constant", self._shares)]
 
     def report_evaluation(self, report: Report, table: pd.DataFrame) -> None:
         report.add_figure("Predicted against true", confusion(table, self.columns[0], self.classes))
+
+    def explained(self, covariates: Tensor) -> Explained:
+        return Explained(f"logit of {self.classes[-1]}", covariates, len(self.classes) - 1)
 
     def equals(self, covariate: pd.Series, lines: pd.DataFrame) -> bool:
         known = (covariate != "") & (lines[self.columns[0]] != "")
         pairs = pd.DataFrame({"covariate": covariate[known], "target": lines[self.columns[0]][known]}).drop_duplicates()
         return bool(len(pairs) == len(self.classes) and pairs["covariate"].is_unique and pairs["target"].is_unique)
+
+    def _shares(self, values: Array) -> Array:
+        """The share of each class, as if each had occurred once more."""
+        counts = np.bincount(values[:, 0].astype(int), minlength=len(self.classes)) + 1
+        return np.asarray(counts / counts.sum())
 
 
 def area_under_curve(labels: NDArray[Any], probabilities: Array) -> float:
@@ -163,67 +166,29 @@ def area_under_curve(labels: NDArray[Any], probabilities: Array) -> float:
     return float(np.mean([roc_auc_score(labels == number, probabilities[:, number]) for number in classes]))
 
 
-class ConstantClasses(Baseline):
-    """The shares of the training patients.
-
-    Args:
-        classes: number of classes.
-    """
-
-    name = "constant"
-
-    def __init__(self, classes: int) -> None:
-        self.classes = classes
-
-    def fit(self, training: Items) -> None:
-        _, values, _ = training_rows(training, None)
-        counts = np.bincount(values[:, 0].astype(int), minlength=self.classes) + 1
-        self.shares = torch.from_numpy(counts / counts.sum())
-
-    def predict(self, patients: Items) -> list[Tensor]:
-        return [self.shares.expand(count, -1) for count in rows_of(patients)]
-
-
-class LogisticClasses(Baseline):
+class LogisticClasses(Regression):
     """Logistic regression, whose penalty minimises the cross-entropy for patients who were left out.
 
     Args:
         describe: the features of a patient.
-        classes: number of classes.
+        classes: number of classes, not all of which need occur.
     """
 
+    kind = "logistic regression"
+
     def __init__(self, describe: Describe, classes: int) -> None:
-        self.name = f"logistic regression on {describe.name}"
-        self.describe = describe
+        super().__init__(describe)
         self.classes = classes
 
-    def fit(self, training: Items) -> None:
-        features, values, patients = training_rows(training, self.describe)
-        labels = values[:, 0].astype(int)
-        smallest = min(len(np.unique(patients[labels == number])) for number in np.unique(labels))
-        model = make_pipeline(StandardScaler(), LogisticRegression(C=INVERSE_PENALTIES[0], max_iter=1000))
-        if smallest > 1:
-            parts = StratifiedGroupKFold(min(5, smallest))
-            grid = {"logisticregression__C": INVERSE_PENALTIES}
-            search = GridSearchCV(model, grid, scoring=_negative_cross_entropy, cv=parts, refit=False)
-            model.set_params(**search.fit(features, labels, groups=patients).best_params_)
-        self.model = model.fit(features, labels)
+    def fit_rows(self, features: Array, values: Array, patients: NDArray[np.int64]) -> None:
+        self.model = patient_wise_logistic(features, values[:, 0].astype(int), patients)
 
-    def predict(self, patients: Items) -> list[Tensor]:
-        probabilities = torch.zeros(sum(rows_of(patients)), self.classes, dtype=torch.float64)
-        probabilities[:, self.model.classes_] = torch.from_numpy(self.model.predict_proba(self.describe(patients)))
-        return list(probabilities.split(rows_of(patients)))
-
-
-def _negative_cross_entropy(model: Any, features: Array, labels: NDArray[Any]) -> float:
-    return -float(log_loss(labels, model.predict_proba(features), labels=model.classes_))
+    def predict_rows(self, features: Array) -> Array:
+        probabilities = np.zeros((len(features), self.classes))
+        probabilities[:, self.model.classes_] = self.model.predict_proba(features)
+        return probabilities
 
 
 def _names(column: pd.Series) -> pd.Series:
     """Names of classes: texts as they are, numbers in their shortest form, so that 1 and 1.0 are one class."""
     return column.map(lambda text: f"{float(text):g}" if text else "") if are_numbers(column) else column
-
-
-def _probabilities(output: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Probabilities and labels of an engine's output."""
-    return output["pred"], output["label"][:, 0].long()

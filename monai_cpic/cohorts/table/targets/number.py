@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import torch
 from ignite.metrics import MeanAbsoluteError, Metric
 from numpy.typing import NDArray
 from torch import Tensor
 
+from monai_cpic.cohorts.base import Explained
 from monai_cpic.cohorts.baselines import Baseline
 from monai_cpic.cohorts.baselines.ridge import patient_wise_ridge, predictions_for_left_out
-from monai_cpic.cohorts.table.baselines import Describe, Items, rows_of, training_rows
+from monai_cpic.cohorts.table.baselines import Constant, Regression
+from monai_cpic.cohorts.table.descriptions import Describe
 from monai_cpic.cohorts.table.figures import predicted_against_true
 from monai_cpic.cohorts.table.lines import are_numbers, numbers
 from monai_cpic.cohorts.table.targets.base import Array, Target
@@ -41,7 +42,6 @@ class Number(Target):
         scale: their standard deviation.
     """
 
-    columns: tuple[str, ...]
     centre: float = 0.0
     scale: float = 1.0
 
@@ -118,47 +118,31 @@ class Number(Target):
         }
 
     def baselines(self, descriptions: Sequence[Describe]) -> list[Baseline]:
-        return [*(RidgeNumber(describe) for describe in descriptions[::-1]), ConstantNumber()]
+        constant = Constant("constant", lambda values: np.quantile(values[:, 0], QUANTILES))
+        return [*(RidgeNumber(describe) for describe in descriptions[::-1]), constant]
 
     def report_evaluation(self, report: Report, table: pd.DataFrame) -> None:
         report.add_figure("Predicted against true", predicted_against_true(table, self.columns[0]))
+
+    def explained(self, covariates: Tensor) -> Explained:
+        return Explained(f"{self.columns[0]} - {self.centre:.4g}", covariates, QUANTILES.index(0.5), self.scale)
 
     def _medians(self, output: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Medians and true values of an engine's output."""
         return output["pred"][:, 1], output["label"][:, 0] * self.scale + self.centre
 
 
-class ConstantNumber(Baseline):
-    """The quantiles of the training patients."""
-
-    name = "constant"
-
-    def fit(self, training: Items) -> None:
-        _, values, _ = training_rows(training, None)
-        self.quantiles = torch.from_numpy(np.quantile(values[:, 0], QUANTILES))
-
-    def predict(self, patients: Items) -> list[Tensor]:
-        return [self.quantiles.expand(count, -1) for count in rows_of(patients)]
-
-
-class RidgeNumber(Baseline):
+class RidgeNumber(Regression):
     """Ridge regression, whose penalty minimises the absolute error for patients who were left out, and the quantiles of their
     errors.
-
-    Args:
-        describe: the features of a patient.
     """
 
-    def __init__(self, describe: Describe) -> None:
-        self.name = f"ridge on {describe.name}"
-        self.describe = describe
+    kind = "ridge"
 
-    def fit(self, training: Items) -> None:
-        features, values, patients = training_rows(training, self.describe)
+    def fit_rows(self, features: Array, values: Array, patients: NDArray[np.int64]) -> None:
         self.model = patient_wise_ridge(features, values[:, 0], patients, "neg_mean_absolute_error")
         errors = values[:, 0] - predictions_for_left_out(self.model, features, values[:, 0], patients)
         self.quantiles = np.quantile(errors, QUANTILES)
 
-    def predict(self, patients: Items) -> list[Tensor]:
-        expected = self.model.predict(self.describe(patients))
-        return list(torch.from_numpy(expected[:, None] + self.quantiles).split(rows_of(patients)))
+    def predict_rows(self, features: Array) -> Array:
+        return np.asarray(self.model.predict(features)[:, None] + self.quantiles)

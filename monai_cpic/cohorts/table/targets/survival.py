@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from ignite.metrics import EpochMetric, Metric
+from monai.handlers import from_engine
 from numpy.typing import NDArray
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
@@ -17,9 +18,11 @@ from sklearn.preprocessing import StandardScaler
 from statsmodels.duration.survfunc import SurvfuncRight
 from torch import Tensor
 
+from monai_cpic.cohorts.base import Explained
 from monai_cpic.cohorts.baselines import Baseline
 from monai_cpic.cohorts.baselines.cox import CoxRegression
-from monai_cpic.cohorts.table.baselines import Describe, Items, rows_of, training_rows
+from monai_cpic.cohorts.table.baselines import Constant, Regression
+from monai_cpic.cohorts.table.descriptions import Describe
 from monai_cpic.cohorts.table.figures import survival_by_risk
 from monai_cpic.cohorts.table.lines import numbers
 from monai_cpic.cohorts.table.targets.base import Array, Target
@@ -48,7 +51,6 @@ class Survival(Target):
         ends: of the intervals: evenly spaced quantiles of the times of the training patients' events.
     """
 
-    columns: tuple[str, ...]
     ends: tuple[float, ...] = (1.0,)
 
     kind: ClassVar[str] = "survival"
@@ -109,7 +111,7 @@ class Survival(Target):
             time, event = label.double().unbind(1)
             return concordance_index(torch.from_numpy(self._expected(survival.double().numpy())), time, event > 0)
 
-        return {"c_index": EpochMetric(compute, _survival, check_compute_fn=False)}
+        return {"c_index": EpochMetric(compute, from_engine(["pred", "label"]), check_compute_fn=False)}
 
     def table(self, predictions: Array, values: Array) -> pd.DataFrame:
         time, event = self.columns
@@ -134,41 +136,29 @@ class Survival(Target):
         }
 
     def baselines(self, descriptions: Sequence[Describe]) -> list[Baseline]:
-        return [*(CoxTimes(describe, self.ends) for describe in descriptions[::-1]), KaplanMeier(self.ends)]
+        constant = Constant("Kaplan-Meier", self._kaplan_meier)
+        return [*(CoxTimes(describe, self.ends) for describe in descriptions[::-1]), constant]
 
     def report_evaluation(self, report: Report, table: pd.DataFrame) -> None:
         caption = "Halves of the patients by their predicted time; p of the log-rank test. Vertical strokes: censored."
         report.add_figure("Survival by predicted risk", survival_by_risk(table, *self.columns), caption)
+
+    def explained(self, covariates: Tensor) -> Explained:
+        return Explained(f"logit of the hazard until {self.ends[0]:g}", covariates)
 
     def _expected(self, survival: Array) -> Array:
         """The restricted mean time ``[N]`` of curves ``[N, T]`` that fall linearly from one end to the next."""
         curve = np.column_stack([np.ones(len(survival)), survival])
         return np.asarray(np.trapezoid(curve, [0.0, *self.ends], axis=1))
 
-
-class KaplanMeier(Baseline):
-    """The curve of Kaplan and Meier of the training patients.
-
-    Args:
-        ends: the times of the curve.
-    """
-
-    name = "Kaplan-Meier"
-
-    def __init__(self, ends: Sequence[float]) -> None:
-        self.ends = ends
-
-    def fit(self, training: Items) -> None:
-        _, values, _ = training_rows(training, None)
+    def _kaplan_meier(self, values: Array) -> Array:
+        """The probability of surviving each interval ``[T]`` by the curve of Kaplan and Meier."""
         curve = SurvfuncRight(values[:, 0], values[:, 1])
         steps = np.searchsorted(curve.surv_times, self.ends, side="right")
-        self.survival = torch.from_numpy(np.concatenate([[1.0], curve.surv_prob])[steps])
-
-    def predict(self, patients: Items) -> list[Tensor]:
-        return [self.survival.expand(count, -1) for count in rows_of(patients)]
+        return np.concatenate([[1.0], curve.surv_prob])[steps]
 
 
-class CoxTimes(Baseline):
+class CoxTimes(Regression):
     """Cox regression, whose penalty maximises the concordance index for patients who were left out.
 
     Args:
@@ -176,28 +166,22 @@ class CoxTimes(Baseline):
         ends: the times at which the survival is predicted.
     """
 
+    kind = "Cox"
+
     def __init__(self, describe: Describe, ends: Sequence[float]) -> None:
-        self.name = f"Cox on {describe.name}"
-        self.describe = describe
+        super().__init__(describe)
         self.ends = ends
 
-    def fit(self, training: Items) -> None:
-        features, values, patients = training_rows(training, self.describe)
+    def fit_rows(self, features: Array, values: Array, patients: NDArray[np.int64]) -> None:
         cox = make_pipeline(StandardScaler(), CoxRegression(PENALTIES[-1]))
         folds = GroupKFold(min(5, len(np.unique(patients))))
         search = GridSearchCV(cox, {"coxregression__alpha": PENALTIES}, scoring=_concordance, cv=folds, refit=False)
         self.cox = cox.set_params(**search.fit(features, values, groups=patients).best_params_).fit(features, values)
 
-    def predict(self, patients: Items) -> list[Tensor]:
-        scaled = self.cox[0].transform(self.describe(patients))
-        return list(torch.from_numpy(self.cox[1].survival(scaled, self.ends)).split(rows_of(patients)))
+    def predict_rows(self, features: Array) -> Array:
+        return np.asarray(self.cox[1].survival(self.cox[0].transform(features), self.ends))
 
 
 def _concordance(cox: Any, features: Array, values: Array) -> float:
     found = concordance_index(*(torch.from_numpy(each) for each in (cox.predict(features), values[:, 0], values[:, 1] > 0)))
     return 0.5 if np.isnan(found) else found
-
-
-def _survival(output: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Curves and labels of an engine's output."""
-    return output["pred"], output["label"]

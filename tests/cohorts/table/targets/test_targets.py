@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 from statsmodels.duration.survfunc import SurvfuncRight
 
 from monai_cpic.cohorts.baselines import predictions_of_baselines
-from monai_cpic.cohorts.table.baselines import Describe, only_covariates
+from monai_cpic.cohorts.table.descriptions import Describe, only_covariates
 from monai_cpic.cohorts.table.targets import Target, target_kind
 from monai_cpic.cohorts.tables import Problems
 from monai_cpic.reporting.report import Report
@@ -29,7 +30,7 @@ def lines(**columns: Any) -> pd.DataFrame:
 
 def of(table: pd.DataFrame, *columns: str) -> tuple[Target, np.ndarray[Any, Any]]:
     """The fitted target of a table, and its values."""
-    problems = Problems("table.csv", table)  # type: ignore[arg-type]
+    problems = Problems(Path("table.csv"), table)
     target = target_kind(None, [table[column] for column in columns]).of(table, columns, problems)
     values = target.values(table, problems)
     problems.raise_if_any()
@@ -117,13 +118,29 @@ def test_scores_without_true_values_are_not_defined(known: tuple[Target, list[di
     target.report_evaluation(report, table)
 
 
-def test_figures(known: tuple[Target, list[dict[str, Any]]], tmp_path: Any) -> None:
+def test_figures(known: tuple[Target, list[dict[str, Any]]], tmp_path: Path) -> None:
     target, items = known
     values = torch.cat([item["values"] for item in items]).numpy()
     report = Report("")
     target.report_evaluation(report, target.table(target.in_units(torch.randn(ROWS, len(target.outputs))).numpy(), values))
     report.write(tmp_path / "report.html")
     assert "data:image/png" in (tmp_path / "report.html").read_text()
+
+
+def test_what_the_report_explains(known: tuple[Target, list[dict[str, Any]]]) -> None:
+    """The change of a prediction when the explained output is one higher."""
+    target, items = known
+    explained = target.explained(items[0]["covariates"])
+    outputs = torch.zeros(2, len(target.outputs))
+    outputs[1, explained.output] = 1
+    low, high = target.in_units(outputs)
+    if target.kind == "number":
+        assert explained.name.startswith("score - ") and explained.output == 1
+        assert explained.unit == pytest.approx((high.max() - low.max()).item())
+    elif target.kind == "classes":
+        assert explained.name == "logit of yes" and high[1] > low[1]
+    else:
+        assert explained.name.startswith("logit of the hazard until ") and high[0] < low[0]
 
 
 def test_kinds_by_values() -> None:

@@ -1,0 +1,74 @@
+"""The cohort of a table, fitted to its training patients."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import torch
+
+from monai_cpic.cohorts.folds import folds
+from monai_cpic.cohorts.table.cohort import TableCohort
+from monai_cpic.cohorts.table.covariates import Covariates
+from monai_cpic.cohorts.table.lines import cohort_lines, with_target
+from monai_cpic.cohorts.table.scans import checked_scans
+from monai_cpic.cohorts.table.targets import target_kind
+from monai_cpic.cohorts.tables import Problems
+
+__all__ = ["fit_table"]
+
+
+def fit_table(
+    table: str | Path,
+    images: Sequence[str],
+    target: str,
+    event: str | None = None,
+    kind: str | None = None,
+    covariates: Sequence[str] = (),
+    patient: str | None = None,
+    exclude: Collection[str] = (),
+    n_folds: int = 5,
+    fold: int = 0,
+    seed: int = 0,
+) -> TableCohort:
+    """The cohort of a table, with everything that predictions depend on found in the training patients of a fold.
+
+    Args:
+        table: the file, see :func:`~monai_cpic.cohorts.table.lines.read_table`.
+        images: names of the columns of scans.
+        target: name of the column of the target; of a survival, the time.
+        event: of a survival, name of the column that says whether the time ended with the event.
+        kind: of the target, one of ``"number"``, ``"classes"`` and ``"survival"``; None: by its values.
+        covariates: names of the columns of covariates.
+        patient: name of the column of patients; None: the first.
+        exclude: patients to leave out.
+        n_folds: see :func:`~monai_cpic.cohorts.folds`.
+        fold: likewise.
+        seed: likewise.
+
+    Raises:
+        FileNotFoundError: when the table, or a scan that it names, does not exist.
+        ValueError: when a column is missing, entries are broken, or the target or a covariate cannot be used; the message says
+            which and what to do.
+    """
+    path = Path(table)
+    columns = [target, *([] if event is None else [event])]
+    if isinstance(images, str) or not images or isinstance(covariates, str):
+        raise ValueError(f"images and covariates are lists of columns, such as ['ct'], got {images!r} and {covariates!r}.")
+    known = with_target(path, cohort_lines(path, patient, [*images, *covariates, *columns], exclude), columns)
+    problems = Problems(path, known)
+    found = target_kind(kind, [known[column] for column in columns]).of(known, columns, problems)
+    problems.raise_if_any()
+    for name in covariates:
+        if found.equals(known[name], known):
+            raise ValueError(f"{path}: the covariate {name!r} equals the target {target!r}: leave it out of the covariates.")
+    try:
+        of_all = Covariates.fit(known, known, covariates)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    items = TableCohort(patient, images, 1, found, of_all, exclude).items(path, known)  # for the folds
+    training, _ = folds(items, n_folds, fold, seed)
+    encoding = Covariates.fit(known, known.loc[[line for item in training for line in item["lines"]]], covariates)
+    (first,) = checked_scans(path, [training[0]["patient"]], [training[0]["files"]], None)
+    fitted = found.fitted(torch.cat([item["values"] for item in training]).numpy())
+    return TableCohort(patient, images, first.shape[0], fitted, encoding, exclude)
