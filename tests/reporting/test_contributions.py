@@ -79,7 +79,7 @@ def test_the_figure_shows_scan_and_contributions(scan: LazyVolume) -> None:
 
 
 def test_no_contribution_is_drawn_too(scan: LazyVolume) -> None:
-    nothing = Attribution(3.0, torch.empty(0, 3, dtype=torch.int64), torch.empty(0).double(), torch.empty(0, 1, 3, 3, 3), (1,))
-    figure = contributions(scan, nothing, "days")
+    nothing = Attribution(0.25, torch.empty(0, 3, dtype=torch.int64), torch.empty(0).double(), torch.empty(0, 1, 3, 3, 3), (1,))
+    figure = contributions(scan, nothing, "logit")
     figure.savefig(io.BytesIO(), format="png", dpi=40)
-    assert figure.get_suptitle() == "days: 3 = 3 without structure + 0"
+    assert figure.get_suptitle() == "logit: 0.25 = 0.25 without structure + 0"
