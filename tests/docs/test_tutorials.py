@@ -25,3 +25,22 @@ def test_low_rank_embedding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     *errors, drawn = capsys.readouterr().out.strip().splitlines()
     assert len(errors) == 4 and drawn == str(output)
     assert output.stat().st_size > 10_000
+
+
+def test_scan_and_cross(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "picture.png"
+    monkeypatch.setattr(sys, "argv", ["scan_and_cross.py", "--output", str(output)])
+    runpy.run_path(str(TUTORIALS / "scan_and_cross.py"), run_name="__main__")
+    from_random, from_seeds, drawn = capsys.readouterr().out.strip().splitlines()
+    assert int(from_seeds.split(": ")[1].split()[0]) > int(from_random.split(": ")[1].split()[0])
+    assert drawn == str(output) and output.stat().st_size > 10_000
+
+
+def test_own_cohort(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "picture.png"
+    monkeypatch.setenv("MONAI_CPIC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "argv", ["own_cohort.py", "--patients", "12", "--epochs", "1", "--output", str(output)])
+    runpy.run_path(str(TUTORIALS / "own_cohort.py"), run_name="__main__")
+    *_, last, drawn = capsys.readouterr().out.strip().splitlines()
+    assert last.split()[0] == "p09" and drawn == str(output)
+    assert output.stat().st_size > 5_000
