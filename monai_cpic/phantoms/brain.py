@@ -8,7 +8,9 @@ import numpy as np
 
 from monai_cpic.phantoms.rendering import Grid, mix, smooth_noise
 
-NECROSIS, EDEMA, ENHANCING = 1, 2, 4  # labels of the segmentation
+NECROSIS = 1  # labels of the segmentation
+EDEMA = 2
+ENHANCING = 4
 
 # Intensities of: white matter, grey matter, fluid, edema, enhancing tumour (without contrast agent), necrosis
 _INTENSITIES = {

@@ -12,7 +12,7 @@ from conftest import REPOSITORY
 def test_a_training_with_monais_engines(capsys: pytest.CaptureFixture[str]) -> None:
     """Default prepare_batch, dictionaries, DataLoader, validation and decollation."""
     text = (REPOSITORY / "README.md").read_text()
-    found = re.search(r"<!-- engines -->\n```python\n(.*?)```", text, re.DOTALL)
+    found = re.search(r"\[start:engines\] -->\n```python\n(.*?)```", text, re.DOTALL)
     assert found is not None
     code = found[1]
     assert len(code.splitlines()) <= 30

@@ -20,7 +20,8 @@ from monai_cpic.data.volume import LazyVolume
 
 __all__ = ["VOXELS", "Reader", "damaged", "is_url", "open_decoded", "ras_affine", "write_header"]
 
-VOXELS, HEADER = "voxels.raw", "header.json"
+VOXELS = "voxels.raw"
+HEADER = "header.json"
 
 
 @dataclass(frozen=True)
