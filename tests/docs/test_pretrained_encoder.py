@@ -25,6 +25,15 @@ def block(name: str) -> str:
     return found[1]
 
 
+def test_the_weights_of_each_fold_are_loaded(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(block("configuration").replace("+initialize", "+all_folds::training::initialize"))
+    parser = ConfigParser()
+    parser.read_config([str(CONFIGS / "train.yaml"), str(CONFIGS / "all_folds.yaml"), str(own)])
+    *others, loading = parser["all_folds::training::initialize"]
+    assert "load_state_dict" in loading and len(others) > 1
+
+
 def test_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}

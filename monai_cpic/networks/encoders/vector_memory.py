@@ -27,6 +27,7 @@ class VectorMemory:
         computed: number of vectors that were not.
 
     Example:
+        >>> import torch
         >>> memory, voxels = VectorMemory(1.0), torch.tensor([4, 8, 4])
         >>> memory.look_up(b"a scan", voxels, lambda new: new[:, None] / 2).tolist()
         [[2.0], [4.0], [2.0]]

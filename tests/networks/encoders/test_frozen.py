@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,7 +157,7 @@ def test_what_is_seen_otherwise_is_encoded_anew(tmp_path: Path) -> None:
     np.save(tmp_path / "scan.npy", np.random.default_rng(0).random((1, *SHAPE), np.float32))
     network = net(cells()).eval()
 
-    def predicted(*transforms: object) -> tuple[Tensor, int]:
+    def predicted(*transforms: Callable[..., Any]) -> tuple[Tensor, int]:
         load = Compose([LoadLazyVolumed("image"), *transforms, FreezeLazyVolumed("image")], lazy=True)
         with torch.no_grad(), counted(network) as counts:
             return network([load({"image": str(tmp_path / "scan.npy")})["image"]]), sum(counts)
