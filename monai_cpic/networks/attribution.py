@@ -100,12 +100,11 @@ def attribute(network: CPICNet, volume: Volume, covariates: Tensor | None = None
         predicted.backward()
     network.zero_grad(set_to_none=True)
     prediction = float(predicted.detach())
-    seen = [(positions, latent.grad) for positions, latent in calls if latent.grad is not None]
-    if not seen:  # nothing of the scan enters the prediction
+    used = [(latent.grad.abs().amax(1) > 0, positions, latent.grad) for positions, latent in calls if latent.grad is not None]
+    if not any(bool(rows.any()) for rows, _, _ in used):  # nothing of the scan enters the prediction
         return _nothing(network, prediction)
-    positions, gradients = (torch.cat([call[part] for call in seen]) for part in range(2))
-    used = gradients.abs().amax(1) > 0
-    positions, gradients = positions[used], gradients[used].double()
+    positions = torch.cat([where[rows] for rows, where, _ in used])
+    gradients = torch.cat([gradient[rows] for rows, _, gradient in used]).double()
     shape = torch.tensor(network.bottleneck.decomposition.spatial_shape, device="cpu")
     points = ((positions.cpu().double() + 1) * shape / 2).long()  # the inverse of grid_positions
     size, steps = network.encoder.receptive_field, network.encoder.steps

@@ -9,7 +9,8 @@ import torch
 from monai.networks.nets import ResNet
 from torch import Tensor, nn
 
-from monai_cpic.networks import CPICNet, Encoder, ModuleEncoder, PositionedEncoder
+from monai_cpic.data import open_volume
+from monai_cpic.networks import CPICNet, Encoder, ModuleEncoder, PositionedEncoder, attribute
 from monai_cpic.testing import EncoderTestCase
 
 
@@ -37,6 +38,13 @@ def test_a_network_trains_it_and_its_running_statistics() -> None:
     network(torch.rand(2, 1, 16, 16, 8)).square().sum().backward()
     assert all(parameter.grad is not None for parameter in encoder.parameters())
     assert not any(torch.equal(value, before[name]) for name, value in encoder.named_buffers())
+
+
+def test_it_is_not_asked_about_no_patches() -> None:
+    network = CPICNet((16, 16, 8), encoder=ModuleEncoder(resnet(), in_channels=1, n_dims=8, receptive_field=9)).eval()
+    for parameter in network.head.parameters():
+        nn.init.zeros_(parameter)
+    assert not len(attribute(network, open_volume(torch.rand(1, 16, 16, 8))).points)
 
 
 class Map(nn.Module):
