@@ -7,13 +7,32 @@ operations of a step.  Steps therefore take shapes that do not depend on values,
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["constant", "each_axis", "ensure", "move", "on_host"]
+__all__ = ["announce", "constant", "each_axis", "ensure", "move", "on_host"]
+
+logger = logging.getLogger(__name__)
+
+
+def announce(device: torch.device | str, amp: bool, gibibytes: float) -> None:
+    """Log in one line where a run computes.
+
+    Args:
+        device: of the network.
+        amp: whether it computes in mixed precision (autocast).
+        gibibytes: of the device's memory that scans may take.
+    """
+    name = str(device)
+    if torch.device(device).type == "cuda":
+        free, total = (size / 2**30 for size in torch.cuda.mem_get_info(device))
+        name += f" ({torch.cuda.get_device_name(device)}, {free:.1f} of {total:.1f} GiB free)"
+    kept = f"up to {gibibytes:g} GiB of scans stay there" if gibibytes else "scans are read from disk"
+    logger.info("Device: %s; mixed precision: %s; %s", name, "on" if amp else "off", kept)
 
 
 def on_host(values: Tensor) -> bool:

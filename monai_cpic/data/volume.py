@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
@@ -29,6 +31,11 @@ class Volume(Protocol):
     @property
     def key(self) -> str | None:
         """What identifies the scan from one epoch to the next, such as its path; None if nothing does."""
+
+    @property
+    def identity(self) -> bytes | None:
+        """What identifies the values that :meth:`gather` reads, of this scan on this grid with these intensities; None if nothing
+        does."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -91,6 +98,22 @@ class LazyVolume:
     def shape(self) -> tuple[int, ...]:
         """``(C, *spatial)`` of the grid on which the volume is seen."""
         return self.source.shape if self.sampling is None else (self.source.shape[0], *self.sampling.shape)
+
+    @property
+    def identity(self) -> bytes | None:
+        """What identifies the values that :meth:`gather` reads: equal for two handles only if their values are.
+
+        It is made of the key, the files as they were when they were opened, the grid, and the functions and masks of intensities.
+        A scan that a random transform has flipped or moved therefore has another.  None if the scan or a mask has no key.
+        """
+        if self.key is None:
+            return None
+        if self not in _identities:
+            steps = [step.identity if isinstance(step, LazyVolume) else pickle.dumps(step) for step in self.intensity]
+            grid = None if self.sampling is None else self.sampling.identity
+            parts = self.key, repr(self.source), self.affine.numpy().tobytes(), grid, steps
+            _identities[self] = None if None in steps else hashlib.sha256(repr(parts).encode()).digest()
+        return _identities[self]
 
     def __repr__(self) -> str:
         return f"LazyVolume(shape={self.shape}, key={self.key!r})"
@@ -312,10 +335,11 @@ class LazyVolume:
         return self  # it is immutable, and MONAI's data sets copy every cached item
 
 
-# For each handle the same scan in blocks of some edges, and the edges for some steps; kept apart, so that handles are pickled
-# without them.
+# For each handle the same scan in blocks of some edges, the edges for some steps, and its identity; kept apart, so that handles
+# are pickled without them.
 _coarser: WeakKeyDictionary[LazyVolume, dict[tuple[int, ...], LazyVolume]] = WeakKeyDictionary()
 _factors: WeakKeyDictionary[LazyVolume, dict[tuple[int, ...], tuple[tuple[int, ...], ...]]] = WeakKeyDictionary()
+_identities: WeakKeyDictionary[LazyVolume, bytes | None] = WeakKeyDictionary()
 
 
 def distinct_volumes(volumes: Sequence[V]) -> tuple[list[V], Tensor]:

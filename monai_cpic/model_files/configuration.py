@@ -24,6 +24,7 @@ OF_A_RUN = frozenset(  # where and how a run works, names of patients, and what 
         "output_dir",
         "device",
         "threads",
+        "scans_on_device",
         "resume",
         "exclude",
         "fold",

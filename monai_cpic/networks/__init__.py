@@ -12,7 +12,15 @@ from monai_cpic.networks.decompositions import (
     ScanCross,
     TensorizedDecomposition,
 )
-from monai_cpic.networks.encoders import Encoder, PatchEncoder, PooledEncoder, PositionedEncoder, VoxelEncoder
+from monai_cpic.networks.encoders import (
+    Encoder,
+    FrozenEncoder,
+    ModuleEncoder,
+    PatchEncoder,
+    PooledEncoder,
+    PositionedEncoder,
+    VoxelEncoder,
+)
 from monai_cpic.networks.families import ClassFamily, Family, HazardFamily, QuantileFamily
 from monai_cpic.networks.latent_field import LatentField
 from monai_cpic.networks.nets import (
@@ -52,10 +60,12 @@ __all__ = [
     "Ensemble",
     "Family",
     "FamilyReadout",
+    "FrozenEncoder",
     "HazardFamily",
     "IndexStore",
     "JoinedProjection",
     "LatentField",
+    "ModuleEncoder",
     "NormalisedProjection",
     "OctantMeans",
     "PatchEncoder",

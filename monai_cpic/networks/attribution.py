@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from monai_cpic.data import Volume
+from monai_cpic.devices import move
 from monai_cpic.networks.encoders import Encoder
+from monai_cpic.networks.grid import finite_patches
 
 if TYPE_CHECKING:
     from monai_cpic.networks.nets.cpic import CPICNet
@@ -98,29 +100,30 @@ def attribute(network: CPICNet, volume: Volume, covariates: Tensor | None = None
         predicted.backward()
     network.zero_grad(set_to_none=True)
     prediction = float(predicted.detach())
-    seen = [(patches, positions, latent.grad) for patches, positions, latent in calls if latent.grad is not None]
-    if not seen:  # nothing of the scan enters the prediction
+    used = [(latent.grad.abs().amax(1) > 0, positions, latent.grad) for positions, latent in calls if latent.grad is not None]
+    if not any(bool(rows.any()) for rows, _, _ in used):  # nothing of the scan enters the prediction
         return _nothing(network, prediction)
-    patches, positions, gradients = (torch.cat([call[part] for call in seen]) for part in range(3))
-    used = gradients.abs().amax(1) > 0
-    patches, positions, gradients = patches[used], positions[used], gradients[used].double()
+    positions = torch.cat([where[rows] for rows, where, _ in used])
+    gradients = torch.cat([gradient[rows] for rows, _, gradient in used]).double()
     shape = torch.tensor(network.bottleneck.decomposition.spatial_shape, device="cpu")
-    parts = zip(*(part.split(PATCHES_PER_CALL) for part in (patches, positions, gradients)), strict=True)
-    found = [_of_patches(network.encoder, *part) for part in parts]
-    values, shares = torch.cat([value for value, _ in found]), torch.cat([share for _, share in found])
     points = ((positions.cpu().double() + 1) * shape / 2).long()  # the inverse of grid_positions
-    steps = network.encoder.steps
+    size, steps = network.encoder.receptive_field, network.encoder.steps
+    found = []
+    for own, *part in zip(*(part.split(PATCHES_PER_CALL) for part in (points, positions, gradients)), strict=True):
+        patches = move(finite_patches(volume, own, size, steps), positions).to(positions)
+        found.append(_of_patches(network.encoder, patches, *part))
+    values, shares = torch.cat([value for value, _ in found]), torch.cat([share for _, share in found])
     return Attribution(prediction, points, values, shares.unflatten(1, (len(steps), -1)).sum(2), steps)
 
 
 @contextmanager
-def _encoded(encoder: Encoder) -> Iterator[list[tuple[Tensor, Tensor, Tensor]]]:
-    """Patches, positions and latent vectors of all calls of an encoder; gradients stop at the vectors."""
-    calls: list[tuple[Tensor, Tensor, Tensor]] = []
+def _encoded(encoder: Encoder) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Positions and latent vectors of all calls of an encoder; gradients stop at the vectors."""
+    calls: list[tuple[Tensor, Tensor]] = []
 
     def record(_: nn.Module, given: tuple[Any, ...], latent: Tensor) -> Tensor:
         leaf = latent.detach().requires_grad_()
-        calls.append((given[0].detach(), given[1].detach(), leaf))
+        calls.append((given[1].detach(), leaf))
         return leaf
 
     hook = encoder.register_forward_hook(record)

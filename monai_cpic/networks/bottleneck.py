@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from monai_cpic.devices import ensure, move
 from monai_cpic.distributed import joint_rows
 from monai_cpic.networks.decompositions import Decomposition
 from monai_cpic.networks.encoders import Encoder
-from monai_cpic.networks.grid import check_volume, finite_patches, points_by_volume
+from monai_cpic.networks.grid import check_volume, points_by_volume
 from monai_cpic.networks.latent_field import LatentField, grid_positions
 from monai_cpic.networks.sampled_field import SampledField
 from monai_cpic.tensor_train.threads import backward_in_one_thread, threads
@@ -83,28 +84,30 @@ class TTBottleneck(nn.Module):
         for volume in volumes:
             check_volume(volume, self.encoder.in_channels, self.decomposition.spatial_shape)
         self.encoder.eval()
-        size, steps, device = self.encoder.receptive_field, self.encoder.steps, self._statistics.device
-        field = LatentField(volumes, self.decomposition.spatial_shape, self._encode, size, steps, self.checkpointing, device)
+        step = self._step + 1 if self.training else None
+        read = partial(self.encoder.read, again=self.decomposition.repeats(step))
+        device = self._statistics.device
+        field = LatentField(volumes, self.decomposition.spatial_shape, read, self._encode, self.checkpointing, device)
         if self.training:
             self._update_statistics(field)
-        found = self.decomposition(field, self._step if self.training else None)
+        found = self.decomposition(field, step)
         self._encoded, self._volumes = field.encoded, len(field)
         return found
 
-    def latent(self, patches: Tensor, positions: Tensor) -> Tensor:
-        """Latent vectors ``[N, n_dims]`` of patches and their positions, on the device and in the precision of the encoder, even
-        under autocast."""
+    def latent(self, read: Tensor, positions: Tensor) -> Tensor:
+        """Latent vectors ``[N, n_dims]`` of what the encoder has read of points and their positions, on the device and in the
+        precision of the encoder, even under autocast."""
         mean = self._statistics
         device = mean.device.type
         # Autocast keeps a weight that it has cast.  Some versions of torch do so under no_grad, too, from where it comes without
         # a graph, and the encoder would not be trained.
         with torch.autocast(device, enabled=torch.is_autocast_enabled(device), cache_enabled=False):
-            return self.encoder(patches.to(mean), positions.to(mean)).to(mean)
+            return self.encoder(read.to(mean), positions.to(mean)).to(mean)
 
-    def _encode(self, patches: Tensor, positions: Tensor) -> Tensor:
+    def _encode(self, read: Tensor, positions: Tensor) -> Tensor:
         """Standardised latent vectors."""
         running = self.standardise
-        latent = self.latent(patches, positions)
+        latent = self.latent(read, positions)
         latent = nn.functional.batch_norm(latent, running.running_mean, running.running_var, eps=running.eps)
         return backward_in_one_thread(latent)
 
@@ -125,7 +128,8 @@ class TTBottleneck(nn.Module):
     def _update_statistics(self, field: LatentField) -> None:
         """Update the running statistics of the encoder and of each latent channel from random points; the first batch sets them.
 
-        The points depend on the step alone and the patches of all processes are gathered, so that several processes compute the
+        Layers that stay in evaluation mode when the module is put into training mode are frozen, and keep their statistics.  The
+        points depend on the step alone and the patches of all processes are gathered, so that several processes compute the
         same statistics as one process with the joint batch.  Statistics that would not be finite are not kept.
 
         Raises:
@@ -136,17 +140,18 @@ class TTBottleneck(nn.Module):
         generator = torch.Generator().manual_seed(step)
         relative = torch.rand(STATISTICS_POINTS, len(field.spatial_shape), generator=generator, device="cpu")
         points = (move(relative, field.device) * field.extents[:, None]).long()
-        size, steps = self.encoder.receptive_field, self.encoder.steps
         pairs = zip(field.volumes, points, strict=True)
-        patches = [move(finite_patches(volume, own, size, steps), field.device) for volume, own in pairs]
-        running = [layer for layer in self.modules() if isinstance(layer, _BatchNorm)]
+        read = [move(self.encoder.read(volume, own, again=False), field.device) for volume, own in pairs]
+        self.train()
+        running = [layer for layer in self.modules() if isinstance(layer, _BatchNorm) and layer.training]
+        self.encoder.eval()
         for layer in running:
             layer.momentum = 0.1 if step else 1.0
             layer.train()
         statistics = [buffer for layer in running for buffer in layer.buffers()]
         before = [buffer.clone() for buffer in statistics]
         where = grid_positions(points.flatten(0, 1), field.spatial_shape)
-        self.standardise(self.latent(joint_rows(torch.cat(patches)), joint_rows(where)))
+        self.standardise(self.latent(joint_rows(torch.cat(read)), joint_rows(where)))
         for layer in running:
             layer.eval()
         self._steps = step + 1

@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from monai_cpic.data import Volume
 from monai_cpic.devices import constant, ensure, move, on_host
-from monai_cpic.networks.grid import finite_patches, points_by_volume, unravelled
+from monai_cpic.networks.grid import points_by_volume, unravelled
 from monai_cpic.tensor_train import Memory
 
 __all__ = ["LatentField", "grid_positions"]
@@ -33,10 +33,8 @@ class LatentField:
     Args:
         volumes: ``B`` volumes with the same number of channels.
         spatial_shape: the grid, ``D`` sizes; points beyond a volume are read by its border mode.
-        encode: from patches ``[N, L·C, *size]`` and their positions ``[N, D]`` (:func:`grid_positions`) to latent vectors
-            ``[N, n_dims]``.
-        size: edge of the patches.
-        steps: distances between their voxels, see :meth:`~monai_cpic.data.LazyVolume.gather`.
+        read: from a volume and grid points, int64 ``[N, D]``, to what ``encode`` sees of them, ``[N, …]``, such as patches.
+        encode: from this and the positions of the points ``[N, D]`` (:func:`grid_positions`) to latent vectors ``[N, n_dims]``.
         checkpointing: in the backward pass, read and encode the patches again, chunk by chunk, instead of keeping the encoder's
             intermediate values.
         device: of the coordinates and vectors: that of the encoder.
@@ -49,17 +47,15 @@ class LatentField:
         self,
         volumes: Sequence[Volume],
         spatial_shape: Sequence[int],
+        read: Callable[[Volume, Tensor], Tensor],
         encode: Callable[[Tensor, Tensor], Tensor],
-        size: int,
-        steps: Sequence[int] = (1,),
         checkpointing: bool = False,
         device: torch.device | str = "cpu",
     ) -> None:
         self.volumes = list(volumes)
         self.spatial_shape = tuple(spatial_shape)
-        self._encode_patches = encode
-        self._size = size
-        self._steps = steps
+        self._read = read
+        self._encode_read = encode
         self._checkpointing = checkpointing
         self.device = torch.device(device)
         strides = [math.prod(self.spatial_shape[axis + 1 :]) for axis in range(len(self.spatial_shape))]
@@ -163,10 +159,10 @@ class LatentField:
     def _encode_points(self, volumes: Sequence[Volume], points: Sequence[Tensor], per_call: int) -> Tensor:
         """Latent vectors ``[N, n_dims]`` of some points of each volume, read volume by volume and encoded together."""
         parts = list(zip(volumes, points, strict=True))
-        patches = torch.cat([move(finite_patches(volume, own, self._size, self._steps), self.device) for volume, own in parts])
+        read = torch.cat([move(self._read(volume, own), self.device) for volume, own in parts])
         positions = grid_positions(torch.cat(list(points)), self.spatial_shape)
-        calls = zip(patches.split(per_call), positions.split(per_call), strict=True)
-        vectors = torch.cat([self._encode_patches(part, where) for part, where in calls])
+        calls = zip(read.split(per_call), positions.split(per_call), strict=True)
+        vectors = torch.cat([self._encode_read(part, where) for part, where in calls])
         good = vectors.detach().isfinite().all(1)
 
         def error() -> FloatingPointError:

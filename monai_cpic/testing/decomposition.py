@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from monai_cpic.data import LazyVolume, open_volume
 from monai_cpic.networks import Decomposition, LatentField, SampledField
+from monai_cpic.networks.grid import finite_patches
 
 __all__ = ["DecompositionTestCase"]
 
@@ -44,7 +46,7 @@ class DecompositionTestCase:
         def encode(patches: Tensor, positions: Tensor) -> Tensor:
             return patches.flatten(1) @ weights
 
-        return LatentField(volumes, decomposition.spatial_shape, encode, size=1)
+        return LatentField(volumes, decomposition.spatial_shape, partial(finite_patches, size=1), encode)
 
     def test_tensor_trains_are_as_announced(self) -> None:
         decomposition = self.decomposition()

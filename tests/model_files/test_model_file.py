@@ -40,9 +40,19 @@ def test_the_network_and_the_preprocessing_are_rebuilt_as_trained(
     weights = torch.load(path, weights_only=True)["network"]
     assert all(torch.equal(value.to(weights[name].dtype), weights[name]) for name, value in rebuilt.state_dict().items())
     assert {value.dtype for value in rebuilt.parameters()} == {torch.float64 if further else torch.float32}
-    of_the_training = trained.get_parsed_content("opening") + trained.get_parsed_content("freezing")
+    of_the_training = [step for part in ("opening", "freezing", "placing") for step in trained.get_parsed_content(part)]
     assert _configuration(predicting.get_parsed_content("preprocessing")) == _configuration(Compose(of_the_training, lazy=True))
     assert list(predicting.get_parsed_content("cohort").channels) == list(trained.get_parsed_content("cohort").channels)
+
+
+def test_where_scans_are_kept_is_a_matter_of_each_run(tmp_path: Path) -> None:
+    path = untrained(tmp_path / "model.pt", "osic_fvc", scans_on_device=3)
+    assert "scans_on_device" not in read_model(path).record.settings
+    for workflow in ("evaluate", "inference"):
+        parser = configured("osic_fvc", workflow, model=str(path), scans_on_device=2, device="cpu")
+        check = next(step for step in parser["initialize"] if "check_given" in step)
+        parser.get_parsed_content(f"initialize::{parser['initialize'].index(check)}")
+        assert parser.get_parsed_content("preprocessing").transforms[-1].left == 2 * 2**30
 
 
 def test_the_file_holds_plain_values_and_no_path(tmp_path: Path) -> None:

@@ -36,6 +36,19 @@ WAITING = {  # operations of which an accelerator must tell the host a value, or
 }
 
 
+@pytest.mark.parametrize(
+    ("amp", "gibibytes", "said"),
+    [
+        (False, 0, "Device: cpu; mixed precision: off; scans are read from disk"),
+        (True, 2.5, "Device: cpu; mixed precision: on; up to 2.5 GiB of scans stay there"),
+    ],
+)
+def test_a_run_says_where_it_computes(amp: bool, gibibytes: float, said: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        devices.announce("cpu", amp, gibibytes)
+    assert caplog.messages == [said]
+
+
 class Waits(TorchDispatchMode):
     """Counts the operations for which the host would wait."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from gradients import gradient
 
 from monai_cpic.data import ArraySource, LazyVolume, open_volume
 from monai_cpic.networks import LatentField, PatchEncoder
+from monai_cpic.networks.grid import finite_patches
 
 SHAPE = (6, 7, 8)
 
@@ -23,7 +25,7 @@ def test_values_are_the_encoders_and_each_point_is_encoded_once() -> None:
         return encoder(patches)
 
     volumes = [open_volume(torch.rand(2, *SHAPE)) for _ in range(3)]
-    field = LatentField(volumes, SHAPE, encode, encoder.receptive_field)
+    field = LatentField(volumes, SHAPE, partial(finite_patches, size=encoder.receptive_field), encode)
     coordinates = torch.stack([torch.randint(0, n, (3, 500)) for n in (*SHAPE, 3)], -1)
     for part in coordinates.split(100, dim=1):
         values = field(part)
@@ -44,7 +46,7 @@ def test_a_part_of_the_batch_shares_what_is_remembered() -> None:
         calls.append(len(patches))
         return patches.flatten(1).mean(1, keepdim=True)
 
-    whole = LatentField(volumes, SHAPE, encode, 1)
+    whole = LatentField(volumes, SHAPE, partial(finite_patches, size=1), encode)
     points = torch.stack([torch.randint(0, n, (3, 20)) for n in SHAPE], -1)
     vectors = whole.at(points)
     encoded = sum(calls)
@@ -59,7 +61,7 @@ def test_gradients_of_remembered_values_reach_the_encoder() -> None:
     encoder = PatchEncoder(n_dims=2)
     volume = open_volume(torch.rand(1, *SHAPE))
     points = torch.stack([torch.randint(0, n, (1, 40)) for n in SHAPE], -1)
-    field = LatentField([volume], SHAPE, encoder, 9)
+    field = LatentField([volume], SHAPE, partial(finite_patches, size=9), encoder)
     (field.at(points[:, :30]).sum() + field.at(points).square().sum()).backward()
     found = [gradient(p).clone() for p in encoder.parameters()]
     encoder.zero_grad()
@@ -72,7 +74,9 @@ def test_gradients_of_remembered_values_reach_the_encoder() -> None:
 def test_a_field_of_several_steps_sees_the_patches_of_all() -> None:
     volume = open_volume(torch.rand(2, *SHAPE))
     points = torch.stack([torch.randint(0, n, (1, 30)) for n in SHAPE], -1)
-    field = LatentField([volume], SHAPE, lambda patches, positions: patches.flatten(1), 3, steps=(1, 2, 4))
+    field = LatentField(
+        [volume], SHAPE, partial(finite_patches, size=3, steps=(1, 2, 4)), lambda patches, positions: patches.flatten(1)
+    )
     near, middle, far = field.at(points)[0].reshape(30, 3, 2, 3, 3, 3).unbind(1)
     assert torch.equal(near, volume.gather(points[0], 3))
     for found, step in ((middle, 2), (far, 4)):
@@ -95,7 +99,7 @@ def test_maxima_are_those_of_all_points_encoded(with_gradient: bool, scanned_wit
     volumes = [open_volume(torch.rand(1, *SHAPE)) for _ in range(3)]
     weights = torch.tensor([[1.0, -2.0, 0.5]]).requires_grad_()
     encoded: list[tuple[bool, float]] = []
-    field = LatentField(volumes, SHAPE, linear(weights, encoded), 1)
+    field = LatentField(volumes, SHAPE, partial(finite_patches, size=1), linear(weights, encoded))
     points = torch.stack([torch.randint(0, n, (3, 40)) for n in SHAPE], -1)
     with torch.set_grad_enabled(scanned_with_gradient):
         field.at(points[:, :25])
@@ -118,7 +122,7 @@ def test_what_has_a_graph_is_not_encoded_again_without_one() -> None:
     volumes = [open_volume(torch.rand(1, *SHAPE)) for _ in range(2)]
     weights = torch.tensor([[1.0, -2.0]]).requires_grad_()
     encoded: list[tuple[bool, float]] = []
-    field = LatentField(volumes, SHAPE, linear(weights, encoded), 1)
+    field = LatentField(volumes, SHAPE, partial(finite_patches, size=1), linear(weights, encoded))
     points = torch.stack([torch.randint(0, n, (2, 40)) for n in SHAPE], -1)
     with_graph = field.at(points[:, :30])
     with torch.no_grad():
@@ -138,6 +142,10 @@ def test_what_is_not_finite_is_refused_by_name() -> None:
     points = torch.tensor([[[0, 0, 0], [2, 3, 4]]]).expand(2, -1, -1)
     other = open_volume(torch.ones(1, *SHAPE))
     with pytest.raises(ValueError, match=r"scan.nii has voxels that are NaN .* around \[2, 3, 4\]"):
-        LatentField([other, broken], SHAPE, lambda patches, positions: patches.flatten(1), 1).at(points)
+        LatentField([other, broken], SHAPE, partial(finite_patches, size=1), lambda patches, positions: patches.flatten(1)).at(
+            points
+        )
     with pytest.raises(FloatingPointError, match=r"scan.nii: the encoder gives values that are NaN .* at \[2, 3, 4\]"):
-        LatentField([other, clean], SHAPE, lambda patches, positions: 1 / patches.flatten(1), 1).at(points)
+        LatentField([other, clean], SHAPE, partial(finite_patches, size=1), lambda patches, positions: 1 / patches.flatten(1)).at(
+            points
+        )

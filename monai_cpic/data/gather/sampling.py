@@ -77,6 +77,11 @@ class Sampling:
         grid = ExactGrid.of(matrix, self.shape, self.padding_mode == "zeros") if exact else None
         object.__setattr__(self, "_exact", grid)
 
+    @property
+    def identity(self) -> tuple[bytes, tuple[int, ...], str | int, str]:
+        """Equal for equal samplings."""
+        return self.matrix.tobytes(), self.shape, self.mode, self.padding_mode
+
     def patches(self, source: Source, starts: NDArray[Any], size: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
         """Read patches.
 

@@ -55,7 +55,7 @@ class MappedSource(StridedSource):
     axes: tuple[int, ...]
     offset: int = 0
     cache_dir: str | None = field(default=None, kw_only=True, compare=False, repr=False)
-    version: tuple[int, int] | None = field(default=None, kw_only=True, compare=False, repr=False)
+    version: tuple[int, int] | None = field(default=None, kw_only=True, compare=False)
 
     def __post_init__(self) -> None:
         if self.version is None:

@@ -46,6 +46,13 @@ class Decomposition(nn.Module, ABC):
             step: number of the training step; None in evaluation, where the points must depend on the field alone.
         """
 
+    def repeats(self, step: int | None) -> bool:
+        """Whether the points of a step come again in later ones, as those of an evaluation do.
+
+        What an encoder that does not learn makes of them is then worth keeping (:class:`~monai_cpic.networks.FrozenEncoder`).
+        """
+        return step is None
+
     def planned(self, volume: Volume) -> Tensor | None:
         """Grid points, int64 ``[N, D]``, that the next training step will encode of a volume; None if they are not known yet."""
         return None

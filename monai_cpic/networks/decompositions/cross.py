@@ -56,6 +56,9 @@ class CrossApproximation(TensorizedDecomposition):
         trains = self._cold(field, self.passes)[0] if step is None else self._warm(field)
         return SampledField(trains, self.channel_means(trains), field.maxima().double(), scan=trains)
 
+    def repeats(self, step: int | None) -> bool:
+        return step is None or self.indices.hold > 1
+
     def planned(self, volume: Volume) -> Tensor | None:
         indices = self.indices.get(volume.key)
         if indices is None or indices.rows is None:  # only a step that repeats an earlier one (``hold``) is known beforehand

@@ -52,4 +52,10 @@ class Curriculum(Decomposition):
         self.scan_sizes = then.scan_sizes
 
     def forward(self, field: LatentField, step: int | None) -> SampledField:
-        return (self.first if step is not None and step <= self.steps else self.then)(field, step)
+        return self._of(step)(field, step)
+
+    def repeats(self, step: int | None) -> bool:
+        return self._of(step).repeats(step)
+
+    def _of(self, step: int | None) -> Decomposition:
+        return self.first if step is not None and step <= self.steps else self.then

@@ -28,6 +28,9 @@ class TTSVD(TensorizedDecomposition):
     def __init__(self, modes: Sequence[Mode], rank: int = 10) -> None:
         super().__init__(modes, rank)
 
+    def repeats(self, step: int | None) -> bool:
+        return True
+
     def forward(self, field: LatentField, step: int | None) -> SampledField:
         axes = [torch.arange(size, device=field.device) for size in self.spatial_shape]
         points = torch.cartesian_prod(*axes).reshape(1, -1, len(axes))

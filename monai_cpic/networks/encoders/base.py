@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from monai_cpic.data import Volume
+from monai_cpic.networks.grid import finite_patches
+
 __all__ = ["Encoder"]
 
 
@@ -21,7 +24,7 @@ class Encoder(nn.Module, ABC):
     Attributes:
         in_channels: channels of the volumes.
         n_dims: length of the latent vectors, the channels of the latent field.
-        receptive_field: edge of the patches, in voxels; odd.
+        receptive_field: edge of the patches, in voxels; of an odd one, the patches of a flipped scan are the flipped patches.
         steps: distances between the voxels of a patch, see :meth:`~monai_cpic.data.LazyVolume.gather`; more than one show the
             encoder what is near and what is far.
 
@@ -46,3 +49,19 @@ class Encoder(nn.Module, ABC):
                 second, ….
             positions: of the patches' centres in the grid, ``[N, D]``, -1 to 1 along each axis; most encoders ignore them.
         """
+
+    def read(self, volume: Volume, points: Tensor, again: bool) -> Tensor:
+        """What :meth:`forward` is given of a volume around grid points: the patches.
+
+        Args:
+            volume: the volume.
+            points: int64 ``[N, D]``.
+            again: whether the same points will be asked for in later calls.
+
+        Returns:
+            ``[N, …]``, on any device.
+
+        Raises:
+            ValueError: if a voxel is NaN or infinite.
+        """
+        return finite_patches(volume, points, self.receptive_field, self.steps)

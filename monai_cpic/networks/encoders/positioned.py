@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from monai_cpic.data import Volume
 from monai_cpic.networks.encoders.base import Encoder
 
 __all__ = ["PositionedEncoder"]
@@ -50,3 +51,6 @@ class PositionedEncoder(Encoder):
         code = [positions, *(wave for angle in angles for wave in (angle.sin(), angle.cos()))]
         vectors = self.encoder(patches, positions)
         return self.layers(torch.cat([vectors, *(part.to(vectors) for part in code)], 1))
+
+    def read(self, volume: Volume, points: Tensor, again: bool) -> Tensor:
+        return self.encoder.read(volume, points, again)

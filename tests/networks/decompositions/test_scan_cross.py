@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from monai_cpic.data import open_function, open_volume
 from monai_cpic.networks import LatentField, RandomCells, ScanCross, TTBottleneck, VoxelEncoder
 from monai_cpic.networks.decompositions.random_cells import points_in_cells
+from monai_cpic.networks.grid import finite_patches
 from monai_cpic.tensor_train import qtt_modes, tt_modes
 from monai_cpic.testing import DecompositionTestCase
 
@@ -83,7 +85,7 @@ def test_scan_and_cross_share_what_is_encoded() -> None:
             encoded.append(len(patches))
             return patches.flatten(1) * weights
 
-        return LatentField(volumes, (16, 16, 8), encode, 1)
+        return LatentField(volumes, (16, 16, 8), partial(finite_patches, size=1), encode)
 
     weights = torch.ones(1, 4).requires_grad_()
     decomposition = ScanCross(qtt_modes((16, 16, 8), channels=4), rank=4, cells=64)
