@@ -320,7 +320,11 @@ def train_and_test(name: str, cohort: Cohort, fold: int, seed: int, seconds: flo
         return [line("head", *(predict(network, [scans[i] for i in rows], load) for rows in (shown, new)))]
     seen, unseen = (fields(network, [scans[i] for i in rows], load) for rows in (known, new))
     readouts = [_fitted(network.bottleneck.decomposition, cohort, seen, target) for target in normalised[known].mT]
-    parts = {"stacked": readouts, "ridge": [each.fine for each in readouts], "coarse": [each.coarse for each in readouts]}
+    parts: dict[str, Sequence[Readout]] = {
+        "stacked": readouts,
+        "ridge": [each.fine for each in readouts],
+        "coarse": [each.coarse for each in readouts],
+    }
     shares = [each.share.item() for each in readouts]
 
     def predicted(by: Sequence[Readout], field: SampledField) -> Tensor:
