@@ -11,15 +11,17 @@ from monai_cpic.networks.sampled_field import SampledField
 __all__ = ["StackedReadout"]
 
 SHARES = 21  # candidates for the share of the first readout, from 0 to 1
+EVIDENCE = 0.25  # of an observation: errors of scans that the encoder has been trained on say less than those of new ones
 
 
 class StackedReadout(ScoreReadout):
     r"""A weighted mean of what two readouts predict: of what is fine and sampled, and of what is coarse and whole.
 
     The two err differently, so that their mean is often better than either.  For each target, the shares of the first are
-    averaged with the weights :math:`e^{-n/2}`, where :math:`e` is the mean squared error with that share for scans that were left
+    averaged with the weights :math:`e^{-n/8}`, where :math:`e` is the mean squared error with that share for scans that were left
     out, and :math:`n` the number of scans: with few scans it is nearly the plain mean, and with many it goes to the share with
-    the smallest error (stacked generalization, D. H. Wolpert, Neural Networks 5(2), 1992, by Bayesian model averaging,
+    the smallest error.  Each scan counts as a quarter of an observation, since the encoder of what is fine has been trained on
+    those that the readout leaves out, which makes their errors look small (stacked generalization, D. H. Wolpert, Neural Networks 5(2), 1992, by Bayesian model averaging,
     J. A. Hoeting et al., Statistical Science 14(4), 1999).
 
     Args:
@@ -61,7 +63,7 @@ class StackedReadout(ScoreReadout):
         shares = torch.linspace(0, 1, SHARES, dtype=fine.dtype, device=fine.device)
         errors = torch.stack([(share * fine + (1 - share) * coarse - target).square().mean(0) for share in shares.tolist()])
         scans = len(field) if rows is None else len(rows.unique())
-        likelihood = -scans / 2 * errors.clamp(min=torch.finfo(errors.dtype).tiny).log()
+        likelihood = -EVIDENCE * scans / 2 * errors.clamp(min=torch.finfo(errors.dtype).tiny).log()
         self.share.copy_(shares @ likelihood.softmax(0))
         self.fitted.fill_(True)
         return self._mean(fine, coarse)
