@@ -2,6 +2,7 @@
 
 from monai_cpic.networks.attribution import Attribution, attribute
 from monai_cpic.networks.bottleneck import TTBottleneck
+from monai_cpic.networks.coarse_scan import coarse_scan, coarse_size
 from monai_cpic.networks.decompositions import (
     TTSVD,
     CrossApproximation,
@@ -42,7 +43,16 @@ from monai_cpic.networks.projections import (
     Projection,
     TTProjection,
 )
-from monai_cpic.networks.readouts import FamilyReadout, Readout, RidgeReadout, TimeCourseReadout, TwoBranchHead
+from monai_cpic.networks.readouts import (
+    CoarseReadout,
+    FamilyReadout,
+    Readout,
+    RidgeReadout,
+    ScoreReadout,
+    StackedReadout,
+    TimeCourseReadout,
+    TwoBranchHead,
+)
 from monai_cpic.networks.sampled_field import SampledField
 
 __all__ = [
@@ -51,6 +61,7 @@ __all__ = [
     "ChannelMaxima",
     "ChannelMeans",
     "ClassFamily",
+    "CoarseReadout",
     "ConvexSolver",
     "CovariatesOnlyNet",
     "CrossApproximation",
@@ -79,6 +90,8 @@ __all__ = [
     "RidgeReadout",
     "SampledField",
     "ScanCross",
+    "ScoreReadout",
+    "StackedReadout",
     "TTBottleneck",
     "TTProjection",
     "TTSVD",
@@ -88,6 +101,8 @@ __all__ = [
     "VolumeRegressor",
     "VoxelEncoder",
     "attribute",
+    "coarse_scan",
+    "coarse_size",
     "paper_net",
     "random_cells_net",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -42,7 +43,7 @@ def random_fields(
 
 def in_another_gauge(field: SampledField) -> SampledField:
     """The same fields, whose tensor trains have other cores: a random matrix and its inverse stand at each bond."""
-    return SampledField(_other_cores(field.trains), field.means, field.maxima, _other_cores(field.scan))
+    return replace(field, trains=_other_cores(field.trains), scan=_other_cores(field.scan))
 
 
 def _other_cores(trains: TensorTrain) -> TensorTrain:

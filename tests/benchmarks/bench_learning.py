@@ -5,7 +5,8 @@
 
 One thread; the budget is processor time of this process, reading included, so that other work on the machine counts less.
 Scans of hundreds of voxels along an edge stay on disk; networks that need whole scans get them averaged over blocks.  A network
-with a readout has two lines: read out by it, and by the head that taught the encoder.  --rivals: ridge regression on simple
+of patches has a line for each way to read it out: the default, a weighted mean of ridge regressions on what is encoded and on the
+coarse scan; each of the two alone; and the head that taught the encoder.  --rivals: ridge regression on simple
 features and on principal components (scikit-learn), instead of the trainings.
 
 Every finished training is written to RESULTS.jsonl with its predictions of the scans of its fold, [patient, [prediction of each
@@ -37,15 +38,19 @@ from tqdm import tqdm
 from monai_cpic.cohorts import folds
 from monai_cpic.data import LazyVolume, open_volume
 from monai_cpic.networks import (
+    CoarseReadout,
     CPICNet,
     Curriculum,
     Decomposition,
     PooledEncoder,
     PositionedEncoder,
     RandomCells,
+    Readout,
     ResNetRegressor,
     RidgeReadout,
+    SampledField,
     ScanCross,
+    StackedReadout,
     VolumeRegressor,
 )
 from monai_cpic.tensor_train import qtt_modes
@@ -97,15 +102,21 @@ def random_cells(cohort: Cohort) -> VolumeRegressor:
 
 
 def _network(cohort: Cohort, decomposition: Decomposition) -> VolumeRegressor:
-    """A normalised encoder, means and maxima with a linear path, and ridge regression."""
-    outputs = len(cohort.names)
-    encoder = PooledEncoder(n_dims=CHANNELS, steps=cohort.steps)
+    """A normalised encoder, means and maxima with a linear path; what the readout of the bundles needs is read."""
+    outputs, channels = len(cohort.names), cohort.reduced.shape[1]
+    encoder = PooledEncoder(channels, CHANNELS, steps=cohort.steps)
     return CPICNet(
         out_channels=outputs,
         encoder=PositionedEncoder(encoder) if cohort.position else encoder,
         decomposition=decomposition,
-        readout=RidgeReadout(outputs, 0, CHANNELS, decomposition.scan_sizes),
+        readout=_readout(decomposition, cohort),
     )
+
+
+def _readout(decomposition: Decomposition, cohort: Cohort) -> StackedReadout:
+    """The readout of the bundles, for one target."""
+    fine = RidgeReadout(1, 0, CHANNELS, decomposition.scan_sizes)
+    return StackedReadout(fine, CoarseReadout(1, 0, cohort.grid, cohort.reduced.shape[1]))
 
 
 def resnet(cohort: Cohort) -> VolumeRegressor:
@@ -166,7 +177,7 @@ class Views:
         # Shifts by whole voxels, so that nothing is interpolated: pad by the jitter, cut the grid out anywhere.
         padded = mt.SpatialPadd("image", [edge + 2 * jitter for edge in self.cohort.grid])
         crop = mt.RandSpatialCropd("image", self.cohort.grid, random_center=True, random_size=False)
-        moves = [] if self.reduced else [padded, *([crop] if random and jitter else [])]
+        moves = [] if self.reduced or not self.cohort.padded else [padded, *([crop] if random and jitter else [])]
         return mt.Compose([LoadLazyVolumed("image"), *moves, *transforms, FreezeLazyVolumed("image")], lazy=True)
 
 
@@ -207,7 +218,7 @@ def train(
                     continue  # a batch of one has no statistics; another epoch puts this scan elsewhere
                 for group in optimizer.param_groups:
                     group["lr"] = method.rate * (done / 0.3 if done < 0.3 else (1 + math.cos(math.pi * (done - 0.3) / 0.7)) / 2)
-                loss = nn.functional.mse_loss(network([load({"image": scans[row]})["image"] for row in rows]), targets[rows])
+                loss = _loss(network([load({"image": scans[row]})["image"] for row in rows]), targets[rows])
                 optimizer.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(network.parameters(), 20.0)
@@ -218,6 +229,12 @@ def train(
                     voxels += sum(map(len, network.bottleneck.sampled))
 
 
+def _loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean squared error of the targets that are known."""
+    known = ~targets.isnan()
+    return nn.functional.mse_loss(outputs[known], targets[known])
+
+
 @torch.no_grad()
 def predict(network: VolumeRegressor, scans: Sequence[LazyVolume], load: mt.Compose) -> Tensor:
     """Predictions ``[N, K]``."""
@@ -226,14 +243,26 @@ def predict(network: VolumeRegressor, scans: Sequence[LazyVolume], load: mt.Comp
     return torch.cat([network(volumes[i : i + 16]) for i in range(0, len(volumes), 16)])
 
 
+@torch.no_grad()
+def fields(network: CPICNet, scans: Sequence[LazyVolume], load: mt.Compose) -> SampledField:
+    """What readouts see of some scans."""
+    network.eval()
+    batches = [[load({"image": scan})["image"] for scan in scans[i : i + 16]] for i in range(0, len(scans), 16)]
+    return SampledField.cat([network.field(batch) for batch in batches])
+
+
 def r_squared(predicted: Tensor, target: Tensor) -> float:
-    """Share of the variance of a target that is explained, the mean of all targets."""
-    return (1 - (predicted - target).square().mean(0) / target.var(0, correction=0)).mean().item()
+    """Share of the variance of a target that is explained, the mean of all targets; what is not known is left out."""
+    known = ~target.isnan()
+    columns = [(p[k], t[k]) for p, t, k in zip(predicted.mT, target.mT, known.mT, strict=True)]
+    return sum(1 - ((p - t).square().mean() / t.var(correction=0)).item() for p, t in columns) / len(columns)
 
 
 def correlation(predicted: Tensor, target: Tensor) -> list[float]:
     """Pearson's r of each target."""
-    return [torch.corrcoef(torch.stack(pair))[0, 1].item() for pair in zip(predicted.mT, target.mT, strict=True)]
+    known = ~target.isnan()
+    columns = zip(predicted.mT, target.mT, known.mT, strict=True)
+    return [torch.corrcoef(torch.stack([p[k], t[k]]))[0, 1].item() for p, t, k in columns]
 
 
 # ---- one training and its lines --------------------------------------------------------------------------------------------
@@ -268,33 +297,52 @@ def figures(shown: Tensor, of_shown: Tensor, new: Tensor, of_new: Tensor, target
 def train_and_test(name: str, cohort: Cohort, fold: int, seed: int, seconds: float) -> list[dict[str, object]]:
     """The lines of a method: one for each way to read its network out."""
     known, new = split(cohort, fold)
-    centre, scale = cohort.targets[known].mean(0), cohort.targets[known].std(0)
+    centre = cohort.targets[known].nanmean(0)
+    scale = (cohort.targets[known] - centre).square().nanmean(0).sqrt()
     normalised = (cohort.targets - centre) / scale
     torch.manual_seed(seed)
     method = METHODS[name]
     views = Views(cohort, method.reduced)
     scans, network = views.scans(), method.network(cohort)
     training = train(network, method, [scans[i] for i in known], normalised[known], seconds, views.training(seed))
-    load = views.evaluation()
-    batches = (([load({"image": scans[i]})["image"] for i in rows], normalised[rows], None) for rows in known.split(16))
-    with torch.no_grad():
-        network.refresh(batches)
+    load, shown = views.evaluation(), known[:SHOWN]
 
-    def line(read_out_by: str) -> dict[str, object]:
-        shown = known[:SHOWN]
-        predicted = [predict(network, [scans[i] for i in rows], load) * scale + centre for rows in (shown, new)]
+    def line(read_out_by: str, of_shown: Tensor, of_new: Tensor, **more: object) -> dict[str, object]:
         return {
             "readout": read_out_by,
             "epochs": training.epochs,
             "voxels": training.voxels,
-            **figures(shown, predicted[0], new, predicted[1], cohort.targets),
+            **more,
+            **figures(shown, of_shown * scale + centre, new, of_new * scale + centre, cohort.targets),
         }
 
-    if not isinstance(network, CPICNet) or network.readout is None:
-        return [line("head")]
-    lines = [line(type(network.readout).__name__)]
-    network.readout = None
-    return [*lines, line("head")]
+    if not isinstance(network, CPICNet):
+        return [line("head", *(predict(network, [scans[i] for i in rows], load) for rows in (shown, new)))]
+    seen, unseen = (fields(network, [scans[i] for i in rows], load) for rows in (known, new))
+    readouts = [_fitted(network.bottleneck.decomposition, cohort, seen, target) for target in normalised[known].mT]
+    parts: dict[str, Sequence[Readout]] = {
+        "stacked": readouts,
+        "ridge": [each.fine for each in readouts],
+        "coarse": [each.coarse for each in readouts],
+    }
+    shares = [each.share.item() for each in readouts]
+
+    def predicted(by: Sequence[Readout], field: SampledField) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([each(field) for each in by], 1).float()
+
+    lines = [line(part, predicted(by, seen[: len(shown)]), predicted(by, unseen), share=shares) for part, by in parts.items()]
+    with torch.no_grad():
+        of_shown, of_new = (network.head(network.projection(field).float()) for field in (seen[: len(shown)], unseen))
+    return [*lines, line("head", of_shown, of_new)]
+
+
+def _fitted(decomposition: Decomposition, cohort: Cohort, field: SampledField, target: Tensor) -> StackedReadout:
+    """A readout for one target ``[B]``, fitted to the scans of which it is known."""
+    known = (~target.isnan()).nonzero()[:, 0]
+    readout = _readout(decomposition, cohort)
+    readout.fit(field[known], target[known, None])
+    return readout
 
 
 def compare(name: str, cohort: Cohort, fold: int) -> list[dict[str, object]]:

@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from monai_cpic.cohorts import OSICCohort
 from monai_cpic.data import LazyVolume, open_volume
+from monai_cpic.data.channels import join_channels
 from monai_cpic.data.pyramid.averaging import average
 from monai_cpic.data.pyramid.geometry import level_shape
 from monai_cpic.phantoms import OSICSimulation
@@ -44,10 +45,21 @@ CACHE = Path(os.environ.get("MONAI_CPIC_CACHE", Path.home() / ".cache" / "monai_
 DATA = Path(os.environ.get("MONAI_CPIC_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 WINDOW = mt.ScaleIntensityRange(-1000.0, -440.0, 0.0, 1.0, clip=True)  # HU: lungs and what is in them
 GREY = mt.ScaleIntensityRange(0.0, 255.0, 0.0, 1.0)
+ORGANS = ["SpinalCord", "Larynx", "LeftParotid", "RightParotid", "Mandible"]
 SLICES = 32
 NEAR_AND_FAR = (1, 4, 16)
 PERCENTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 BALL_RADII, BALL_CONTRASTS, BALL_NOISE = (6.0, 10.0), (40.0, 80.0), 8.0  # voxels; grey levels, as is the noise
+
+
+class _CTAndDose:
+    """CT numbers of 0 to 2 000 and prescribed doses of 0 to 70 Gy, to 0 to 1."""
+
+    def __call__(self, patches: Tensor) -> Tensor:
+        return torch.stack([(patches[:, 0] / 2000).clamp(0, 1), patches[:, 1] / 70], 1)
+
+
+CT_AND_DOSE = _CTAndDose()
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +67,10 @@ class Cohort:
     """Scans of one grid, what is to be predicted from them, and how networks see them.
 
     Attributes:
-        scans: ``N`` volumes of one channel, in intensities that networks take; they are read from disk unless they are small.
-        targets: float32 ``[N, K]``, in units of the target.
+        scans: ``N`` volumes of ``C`` channels, in intensities that networks take; they are read from disk unless they are small.
+        targets: float32 ``[N, K]``, in units of the target; NaN where it is not known.
         names: of the ``K`` targets.
-        reduced: the scans averaged over blocks, float32 ``[N, 1, *reduced]``, for networks that need whole scans.
+        reduced: the scans averaged over blocks, float32 ``[N, C, *reduced]``, for networks that need whole scans.
         simple: what can be measured without learning, float32 ``[N, F]``: the features of the simplest rival.
         grid: a network's; scans that are smaller are padded to it by their border, half on each side.
         flips: whether a flipped scan is as good a scan.
@@ -66,6 +78,8 @@ class Cohort:
         cells: of random cells.
         steps: distances between the voxels of a patch that an encoder sees.
         position: whether it matters where in the grid something is.
+        padded: whether scans smaller than the grid are put into its middle, with their border around them; otherwise the networks
+            see their extents.
     """
 
     scans: Sequence[LazyVolume]
@@ -79,6 +93,7 @@ class Cohort:
     cells: int = 1024
     steps: tuple[int, ...] = (1,)
     position: bool = False
+    padded: bool = True
 
 
 def extent(smoke: bool) -> Cohort:
@@ -136,22 +151,42 @@ def ball(smoke: bool) -> Cohort:
 
 
 def hippocampus(smoke: bool) -> Cohort:
-    """260 real MRI crops, each of zero mean and unit variance, padded to 48×64×48, and the volume of the hippocampus in mm³.
+    """260 real MRI crops of up to 48×64×48 voxels, of zero mean and unit variance, and the volume of the hippocampus in mm³.
 
-    They are not reduced further.  The size of the crop alone tells much of the volume; it is among the simple features.
+    Networks see the crops themselves in the grid; they are not reduced further, but padded for whom it must be (reduced).  The
+    size of the crop alone tells much of the volume; it is among the simple features.
     """
     folder = DATA / "cohort_hippocampus_msd"
     table = pd.read_csv(folder / "targets.csv").head(10 if smoke else 260)
     shape = (48, 64, 48)
     pad = mt.SpatialPad(shape, mode="edge")
-    crops = [
+    raw = [
         np.asarray(nib.Nifti1Image.from_filename(folder / "images" / f"{name}.nii.gz").dataobj, dtype=np.float32)
         for name in table["id"]
     ]
-    scans = torch.stack([torch.as_tensor(pad(((crop - crop.mean()) / crop.std())[None])) for crop in crops])
-    simple = torch.cat([torch.tensor([crop.shape for crop in crops]).log(), _intensities(scans)], 1)
+    crops = [torch.as_tensor((crop - crop.mean()) / crop.std())[None] for crop in raw]
+    scans = torch.stack([torch.as_tensor(pad(crop)) for crop in crops])
+    simple = torch.cat([torch.tensor([crop.shape for crop in raw]).log(), _intensities(scans)], 1)
     volume = torch.tensor(table["volume_mm3"].to_numpy(), dtype=torch.float32)[:, None]
-    return Cohort([open_volume(scan) for scan in scans], volume, ["volume"], scans, simple, shape, cells=4096)
+    return Cohort([open_volume(crop) for crop in crops], volume, ["volume"], scans, simple, shape, padded=False)
+
+
+def doses(smoke: bool) -> Cohort:
+    """120 real CTs before radiotherapy with the target volumes as a second channel, 128³; the mean doses of five organs in Gy.
+
+    Sides differ, and nothing is resampled.  Reduced: blocks of 8³, 16³ of each channel.  The simple features are the mean of the
+    CT and of the prescribed dose.  An organ that was not outlined has no dose (NaN).
+    """
+    folder = DATA / "cohort_headneck_openkbp"
+    table = pd.read_csv(folder / "targets.csv").head(20 if smoke else 120)
+    volumes = [
+        join_channels([open_volume(folder / "images" / f"{name}_{part}.nii.gz") for part in ("ct", "ptv")]).scaled(CT_AND_DOSE)
+        for name in tqdm(table["id"], desc="CTs", disable=None)
+    ]
+    reduced = _reduced(volumes, (8, 8, 8), CACHE / f"doses_{len(table)}.pt")
+    targets = torch.tensor(table[[f"mean_{organ}" for organ in ORGANS]].to_numpy(), dtype=torch.float32)
+    simple, grid = reduced.flatten(2).mean(2), (128, 128, 128)
+    return Cohort(volumes, targets, ORGANS, reduced, simple, grid, False, jitter=4, steps=NEAR_AND_FAR, position=True)
 
 
 def stroke(smoke: bool) -> Cohort:
@@ -191,6 +226,7 @@ COHORTS: dict[str, Callable[[bool], Cohort]] = {
     "ball": ball,
     "hippocampus": hippocampus,
     "stroke": stroke,
+    "doses": doses,
 }
 
 

@@ -37,7 +37,8 @@ def rival_predictions(name: str, cohort: Cohort, known: Tensor) -> Tensor:
     features, simple, rows = _features(cohort), cohort.simple.shape[1], known.numpy()
     predicted = []
     for target in cohort.targets.double().mT.numpy():
-        model = RIVALS[name](simple, len(rows)).fit(features[rows], target[rows])
+        told = rows[~np.isnan(target[rows])]
+        model = RIVALS[name](simple, len(told)).fit(features[told], target[told])
         predicted.append(torch.from_numpy(model.predict(features)).float())
     return torch.stack(predicted, 1)
 

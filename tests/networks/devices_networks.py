@@ -13,6 +13,7 @@ from monai_cpic.networks import (
     TTSVD,
     ChannelMaxima,
     ChannelMeans,
+    CoarseReadout,
     CPICNet,
     CrossApproximation,
     Curriculum,
@@ -27,6 +28,7 @@ from monai_cpic.networks import (
     Readout,
     RidgeReadout,
     ScanCross,
+    StackedReadout,
     TimeCourseReadout,
     TTProjection,
     TwoBranchHead,
@@ -45,9 +47,9 @@ def _network(decomposition: Decomposition, outputs: int = 1) -> CPICNet:
         projections.append(TTProjection(2, decomposition.mode_sizes, decomposition.ranks, capacity=8))
     projection = JoinedProjection(projections)
     readout: Readout = (
-        RidgeReadout(1, 2, N_DIMS, decomposition.scan_sizes)
+        StackedReadout(RidgeReadout(1, 2, N_DIMS, decomposition.scan_sizes), CoarseReadout(1, 2, SHAPE))
         if outputs == 1
-        else TimeCourseReadout((0.2, 0.5, 0.8), 2, N_DIMS, decomposition.scan_sizes)
+        else TimeCourseReadout((0.2, 0.5, 0.8), 2, RidgeReadout(1, 0, N_DIMS, decomposition.scan_sizes))
     )
     return CPICNet(
         encoder=PositionedEncoder(PooledEncoder(1, N_DIMS, steps=(1, 2))),

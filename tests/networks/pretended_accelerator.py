@@ -74,7 +74,7 @@ def main() -> None:
                 outputs.square().mean().backward()
             assert {parameter.grad.device.type for parameter in network.parameters() if parameter.grad is not None} == {DEVICE}
             with torch.no_grad():
-                field = network.eval().bottleneck(scans)
+                field = network.eval().field(scans)
                 features = network.projection(field)
                 assert network.readout is not None
                 predicted = network.readout(field, covariates, torch.arange(len(scans)))

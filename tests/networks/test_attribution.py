@@ -61,11 +61,12 @@ def fitted(network: CPICNet, volumes: list[LazyVolume], targets: int) -> CPICNet
 def time_course(volumes: list[LazyVolume]) -> CPICNet:
     torch.manual_seed(1)
     cells = RandomCells(SHAPE, n_dims=4, cells=32)
-    readout = TimeCourseReadout((0.2, 0.5, 0.8), 2, n_dims=4, mode_sizes=cells.scan_sizes)
+    ridge = RidgeReadout(1, 0, n_dims=4, mode_sizes=cells.scan_sizes)
+    readout = TimeCourseReadout((0.2, 0.5, 0.8), 2, ridge)
     network = CPICNet(out_channels=4, covariates=2, encoder=encoder(), decomposition=cells, readout=readout)
     fitted(network, volumes, 2)
     readout.slope[-1] = 0.7  # the scan counts
-    readout.ridge.slope[4:] = 0  # the maxima do not
+    ridge.slope[4:] = 0  # the maxima do not
     return network
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from monai_cpic.data import Volume, distinct_volumes
+from monai_cpic.devices import move
 from monai_cpic.networks.attribution import Attribution, attribute
 from monai_cpic.networks.bottleneck import TTBottleneck
+from monai_cpic.networks.coarse_scan import coarse_scan
 from monai_cpic.networks.decompositions import Decomposition, ScanCross
 from monai_cpic.networks.encoders import Encoder, PooledEncoder, PositionedEncoder
 from monai_cpic.networks.nets.volume_regressor import VolumeRegressor
@@ -108,11 +111,18 @@ class CPICNet(VolumeRegressor):
     def feature_layer(self) -> Projection:
         return self.projection
 
+    def field(self, volumes: Sequence[Volume]) -> SampledField:
+        """The latent fields of volumes, as projection and readout see them."""
+        field = self.bottleneck(volumes)
+        if self.training or self.readout is None or not self.readout.reads_coarse:
+            return field
+        return replace(field, coarse=move(coarse_scan(volumes, self.bottleneck.decomposition.spatial_shape), field.means))
+
     def features(self, volumes: Sequence[Volume]) -> Tensor:
         return self.projection(self.bottleneck(volumes))
 
     def _outputs(self, volumes: Sequence[Volume], rows: Tensor, covariates: Tensor | None) -> Tensor:
-        field = self.bottleneck(volumes)
+        field = self.field(volumes)
         features = self.projection(field)
         if self.readout is None or self.training or not self.readout.fitted:
             return self._predicted(features, rows, covariates)
@@ -145,7 +155,7 @@ class CPICNet(VolumeRegressor):
         for volumes, target, given in batches:
             distinct, indices = distinct_volumes(volumes)
             rows.append(indices + seen)
-            fields.append(self.bottleneck(distinct))
+            fields.append(self.field(distinct))
             targets.append(target)
             covariates += [] if given is None else [given]
             seen += len(distinct)

@@ -17,11 +17,13 @@ class Readout(nn.Module, ABC):
 
     Attributes:
         fewest: smallest number of fields that :meth:`fit` accepts.
+        reads_coarse: whether it needs :attr:`SampledField.coarse`, which the network then reads.
         fitted: whether :meth:`fit` has been called, a bool tensor ``[]`` in the state dict; until then the network predicts by
             its head.
     """
 
     fewest: int
+    reads_coarse: bool = False
     fitted: Tensor
 
     def __init__(self) -> None:

@@ -6,10 +6,23 @@ Technometrics 16(1), 1974.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
-__all__ = ["PENALTIES", "SHARES", "centred", "check_finite", "left_out_errors", "members_of", "unit_kernel"]
+__all__ = [
+    "PENALTIES",
+    "SHARES",
+    "KernelFit",
+    "best_fit",
+    "centred",
+    "check_finite",
+    "left_out_errors",
+    "members_of",
+    "unit_kernel",
+]
 
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # weights of a kernel against another
 PENALTIES = [10.0 ** (k / 4) for k in range(-20, 13)]  # relative to the mean eigenvalue of the kernel
@@ -72,3 +85,37 @@ def left_out_errors(kernel: Tensor, target: Tensor, members: Tensor) -> list[tup
         residual[members[members < len(target)]] = errors[members < len(target)]
         result.append((penalty, residual, weights))
     return result
+
+
+@dataclass(frozen=True)
+class KernelFit:
+    """A kernel ridge regression on a weighted sum of kernels.
+
+    Attributes:
+        weights: of the kernels.
+        penalty: relative to the mean eigenvalue of each kernel.
+        dual: ``[R, O]``: a prediction is the sum of the duals, each times the weighted kernel between its row and the new one.
+        left_out: the predictions ``[R, O]`` of rows that are left out.
+    """
+
+    weights: tuple[float, ...]
+    penalty: float
+    dual: Tensor
+    left_out: Tensor
+
+
+def best_fit(kernels: Sequence[Tensor], candidates: Iterable[tuple[float, ...]], target: Tensor, members: Tensor) -> KernelFit:
+    """The weights and the penalty with the smallest squared error of rows that are left out.
+
+    Args:
+        kernels: centred and of the mean eigenvalue 1, see :func:`unit_kernel`, ``[R, R]`` each.
+        candidates: weights of the kernels.
+        target: ``[R, O]``.
+        members: the rows that are left out together, see :func:`members_of`.
+    """
+    fits = []
+    for weights in candidates:
+        kernel = torch.stack([weight * each for weight, each in zip(weights, kernels, strict=True)]).sum(0)
+        for penalty, residual, dual in left_out_errors(kernel, target - target.mean(0), members):
+            fits.append((residual.square().mean().item(), KernelFit(weights, penalty, dual, target - residual)))
+    return min(fits, key=lambda fit: fit[0])[1]

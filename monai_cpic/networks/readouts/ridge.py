@@ -9,8 +9,8 @@ from torch import Tensor
 
 from monai_cpic.devices import move
 from monai_cpic.networks.kept_trains import KeptTrains
-from monai_cpic.networks.readouts.base import Readout
-from monai_cpic.networks.readouts.kernel_ridge import SHARES, centred, check_finite, left_out_errors, members_of, unit_kernel
+from monai_cpic.networks.readouts.kernel_ridge import SHARES, best_fit, centred, check_finite, members_of, unit_kernel
+from monai_cpic.networks.readouts.score import ScoreReadout, places_of
 from monai_cpic.networks.sampled_field import SampledField
 from monai_cpic.tensor_train import TensorTrain, bond_ranks
 
@@ -20,7 +20,7 @@ SUMMED = 8  # tensor trains that are added before their sum is rounded to the ra
 PRECISION = torch.float64
 
 
-class RidgeReadout(Readout):
+class RidgeReadout(ScoreReadout):
     """Predictions as a linear function of the scan of the latent field, of its channels' means and maxima, and of covariates.
 
     While a head depends on a few features, this readout depends on the vector at every place of the scan:
@@ -61,6 +61,7 @@ class RidgeReadout(Readout):
 
     def __init__(self, out_channels: int, covariates: int, n_dims: int, mode_sizes: Sequence[int], rank: int = 40) -> None:
         super().__init__()
+        self.out_channels = out_channels
         self.rank = rank
         self.template = KeptTrains(out_channels, mode_sizes, bond_ranks(mode_sizes, rank))
         self.register_buffer("centre", torch.zeros(2 * n_dims, dtype=PRECISION))
@@ -84,37 +85,15 @@ class RidgeReadout(Readout):
         return (predictions if rows is None else predictions[move(rows, predictions)]) + known @ self.slope
 
     @torch.no_grad()
-    def fit(
-        self,
-        field: SampledField,
-        target: Tensor,
-        covariates: Tensor | None = None,
-        rows: Tensor | None = None,
-        patients: Tensor | None = None,
-    ) -> Tensor:
-        """Fit to known targets, see :meth:`Readout.fit`.
-
-        Args:
-            field: ``B`` latent fields.
-            target: ``[R, out_channels]``.
-            covariates: ``[R, covariates]``.
-            rows: index of each row's field, int64 ``[R]``.
-            patients: number of each row's patient, ``[R]``, whose rows are left out together; default: ``rows``.
-
-        Returns:
-            The prediction for each row when its patient is left out, ``[R, out_channels]``.
+    def fit(self, field: SampledField, target: Tensor, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
+        """Fit to known targets, see :meth:`ScoreReadout.fit`.
 
         Raises:
-            ValueError: if there are fewer than three patients, a number is NaN or infinite, or the number of covariates differs
+            ValueError: if there are fewer than three fields, a number is NaN or infinite, or the number of covariates differs
                 from that of the constructor.
         """
         scan, target = field.scan.to(self.constant.device), target.to(self.constant)
-        places = torch.arange(len(field), device=target.device) if rows is None else rows.to(target.device)
-        groups = (places if patients is None else patients).to(target.device)
-        if len(groups.unique()) < self.fewest:
-            raise ValueError(f"ridge regression needs three patients or more, got {len(groups.unique())}")
-        check_finite("target", target)
-        members = members_of(groups)
+        places = places_of(field, rows, target, self.fewest)
         self._normalise(field)
         features, others = self._known(field, covariates, places).split([len(self.centre), len(self.slope) - len(self.centre)], 1)
         similarities = scan.inner(scan)[places][:, places]
@@ -126,23 +105,17 @@ class RidgeReadout(Readout):
             unit_kernel(centred(others @ others.mT)),
             strict=True,
         )
-        best = torch.inf
-        for weights in _weights(others.shape[1] > 0):
-            kernel = torch.stack([weight * each for weight, each in zip(weights, kernels, strict=True)]).sum(0)
-            for penalty, residual, dual in left_out_errors(kernel, target - target.mean(0), members):
-                error = residual.square().mean().item()
-                if error < best:
-                    best, chosen, left_out = error, dual, target - residual
-                    self.weights.copy_(self.weights.new_tensor(weights))
-                    self.penalty.fill_(penalty)
+        found = best_fit(kernels, _weights(others.shape[1] > 0), target, members_of(places))
+        self.weights.copy_(self.weights.new_tensor(found.weights))
+        self.penalty.fill_(found.penalty)
         scanned, featured, known = (self.weights / torch.stack(units)).unbind()
-        each = self.constant.new_zeros(len(field), len(self.constant)).index_add_(0, places, chosen)
+        each = self.constant.new_zeros(len(field), len(self.constant)).index_add_(0, places, found.dual)
         self.template.keep(_combination(scan, each * scanned, self.rank))
-        self.slope.copy_(torch.cat([features.mT @ chosen * featured, others.mT @ chosen * known]))
+        self.slope.copy_(torch.cat([features.mT @ found.dual * featured, others.mT @ found.dual * known]))
         self.constant.zero_()
         self.constant.copy_((target - self(field, covariates, places)).mean(0))
         self.fitted.fill_(True)
-        return left_out
+        return found.left_out
 
     def _normalise(self, field: SampledField) -> None:
         """Centre and scale means and maxima by those of the fit."""

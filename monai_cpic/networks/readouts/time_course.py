@@ -13,7 +13,7 @@ from torch import Tensor
 
 from monai_cpic.networks.readouts.base import Readout
 from monai_cpic.networks.readouts.kernel_ridge import SHARES, centred, check_finite, left_out_errors, members_of, unit_kernel
-from monai_cpic.networks.readouts.ridge import RidgeReadout
+from monai_cpic.networks.readouts.score import ScoreReadout
 from monai_cpic.networks.sampled_field import SampledField
 
 __all__ = ["TimeCourseReadout"]
@@ -25,8 +25,8 @@ SMALLEST_SPREAD = 1e-3  # in units of the target: keeps the likelihood finite wh
 class TimeCourseReadout(Readout):
     r"""Two linear models: from the scan to the rate of change, and from this rate, covariates and time to the change.
 
-    The first is ridge regression on the latent field (:class:`~monai_cpic.networks.RidgeReadout`) for the rate, which all rows of
-    a scan share.  The second is ridge regression for the change since the baseline, on the time and its products with the
+    The first is a readout of its own, such as :class:`~monai_cpic.networks.RidgeReadout`, for the rate, which all rows of a scan
+    share.  The second is ridge regression for the change since the baseline, on the time and its products with the
     covariates and with the predicted rate: what a scan says is added to what the table says.  It is fitted to rates of scans that
     were left out, as an encoder overfits the scans that it has seen (stacked generalization, D. H. Wolpert, Neural Networks 5(2),
     1992).  The penalty, and the weight of the rate against the covariates, minimise the absolute error for scans that are left
@@ -40,25 +40,23 @@ class TimeCourseReadout(Readout):
     Args:
         quantiles: ``Q`` numbers between 0 and 1 in increasing order.
         covariates: number of covariates, of which the first is the time since the baseline.
-        n_dims: channels of the latent field.
-        mode_sizes: mode sizes of the scan's tensor trains.
+        rate: predicts the rate, from the scan without covariates.
 
     Attributes:
         share: weight of the rate from the scan in the last fit; the covariates have the rest.
 
     Example:
-        >>> from monai_cpic.networks import SampledField
+        >>> from monai_cpic.networks import RidgeReadout, SampledField
         >>> from monai_cpic.tensor_train import TensorTrain
         >>> scan = TensorTrain([torch.rand(9, 1, 8, 1).double()])
         >>> field = SampledField(scan, means=torch.rand(9, 2).double(), maxima=torch.rand(9, 2).double(), scan=scan)
         >>> time_and_age, change_and_rate = torch.rand(9, 2), torch.rand(9, 2)
-        >>> readout = TimeCourseReadout((0.2, 0.5, 0.8), covariates=2, n_dims=2, mode_sizes=[8])
+        >>> readout = TimeCourseReadout((0.2, 0.5, 0.8), covariates=2, rate=RidgeReadout(1, 0, n_dims=2, mode_sizes=[8]))
         >>> readout.fit(field, change_and_rate, time_and_age)
         >>> readout(field, time_and_age).shape
         torch.Size([9, 4])
     """
 
-    fewest = RidgeReadout.fewest
     distances: Tensor
     scale: Tensor
     slope: Tensor
@@ -66,11 +64,13 @@ class TimeCourseReadout(Readout):
     spread: Tensor
     share: Tensor
 
-    def __init__(self, quantiles: Sequence[float], covariates: int, n_dims: int, mode_sizes: Sequence[int]) -> None:
+    def __init__(self, quantiles: Sequence[float], covariates: int, rate: ScoreReadout) -> None:
         super().__init__()
         if covariates < 1:
             raise ValueError("a course over time needs covariates, of which the first is the time")
-        self.ridge = RidgeReadout(1, 0, n_dims, mode_sizes)
+        self.rate = rate
+        self.fewest = rate.fewest
+        self.reads_coarse = rate.reads_coarse
         self.covariates = covariates
         self.register_buffer("distances", _laplace_quantiles(quantiles))
         self.register_buffer("scale", torch.ones(covariates + 1, dtype=PRECISION))
@@ -82,10 +82,10 @@ class TimeCourseReadout(Readout):
     @property
     def summary(self) -> str:
         visit, course = self.spread.tolist()
-        return f"{self.ridge.summary}; {self.share:.2f} of the course from the scan, width {visit:.2f} and {course:.2f} per time"
+        return f"{self.rate.summary}; {self.share:.2f} of the course from the scan, width {visit:.2f} and {course:.2f} per time"
 
     def forward(self, field: SampledField, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
-        rates = self.ridge(field, rows=rows)[:, 0]
+        rates = self.rate(field, rows=rows)[:, 0]
         known = self._checked(covariates, len(rates))
         median = self._features(known, rates) @ self.slope + self.constant
         width = torch.hypot(self.spread[0], self.spread[1] * known[:, 0])
@@ -142,7 +142,7 @@ class TimeCourseReadout(Readout):
         this for a hint if the scans say nothing.  For the same reason it takes no rate with a negative sign (L. Breiman, Stacked
         regressions, Machine Learning 24, 1996).
         """
-        left_out = self.ridge.fit(field, target)
+        left_out = self.rate.fit(field, target)
         return (left_out + (target - target.mean(0)) / (len(target) - 1))[:, 0]
 
     def _checked(self, covariates: Tensor | None, rows: int) -> Tensor:

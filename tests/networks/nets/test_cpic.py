@@ -185,7 +185,7 @@ def test_checkpointing_gives_the_same_gradients_from_the_memory_of_one_chunk() -
 
 def test_weights_stand_once_in_the_state_dict() -> None:
     module = random_cells_net(SHAPE, n_dims=4)
-    module.readout = TimeCourseReadout((0.5,), 1, 4, module.bottleneck.decomposition.scan_sizes)
+    module.readout = TimeCourseReadout((0.5,), 1, RidgeReadout(1, 0, 4, module.bottleneck.decomposition.scan_sizes))
     tensors = list(module.state_dict().values())
     assert len({tensor.data_ptr() for tensor in tensors if tensor.numel()}) == sum(tensor.numel() > 0 for tensor in tensors)
 

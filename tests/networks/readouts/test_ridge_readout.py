@@ -87,17 +87,18 @@ def test_it_is_ridge_regression_on_all_that_is_known(kind: str, covariates: int)
     torch.testing.assert_close(readout(new, unseen), expected, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("copies", [1, 2])
-def test_penalty_and_weights_are_those_of_the_smallest_error_without_a_patient(copies: int) -> None:
-    known, patients = fields(11 * copies, "one mode"), torch.arange(11 * copies) % 11
-    target = known.scan.inner(scans(1, "one mode")) + 2 * known.means[:, :1] + torch.randn(11 * copies, 1, dtype=torch.float64)
+@pytest.mark.parametrize("visits", [1, 2])
+def test_penalty_and_weights_are_those_of_the_smallest_error_without_a_scan(visits: int) -> None:
+    known, rows = fields(11, "one mode"), torch.arange(11 * visits) % 11
+    signal = known.scan.inner(scans(1, "one mode")) + 2 * known.means[:, :1]
+    target = signal[rows] + torch.randn(11 * visits, 1, dtype=torch.float64)
     readout = RidgeReadout(1, 0, 2, known.scan.shape)
-    predicted = readout.fit(known, target, patients=patients)
+    predicted = readout.fit(known, target, rows=rows)
 
     def left_out(penalty: float, weights: Tensor) -> Tensor:
-        unit, predictions = dense_features(known, None, weights), torch.zeros_like(target)
+        unit, predictions = dense_features(known, None, weights)[rows], torch.zeros_like(target)
         for one in range(11):
-            rest = patients != one
+            rest = rows != one
             slopes, constant = ridge(unit[rest], target[rest], penalty)
             predictions[~rest] = unit[~rest] @ slopes + constant
         return predictions
@@ -133,7 +134,7 @@ def test_scans_that_are_all_the_same_give_the_mean(value: float) -> None:
 
 
 def test_fewer_than_three_patients_are_refused() -> None:
-    with pytest.raises(ValueError, match="three patients or more, got 2"):
+    with pytest.raises(ValueError, match="3 scans or more, got 2"):
         RidgeReadout(1, 0, 2, [12]).fit(fields(2, "one mode"), torch.rand(6, 1), rows=torch.arange(6) % 2)
 
 

@@ -12,7 +12,7 @@ from scipy.stats import laplace
 from torch import Tensor
 
 from monai_cpic.data import open_volume
-from monai_cpic.networks import SampledField, TimeCourseReadout, random_cells_net
+from monai_cpic.networks import RidgeReadout, SampledField, TimeCourseReadout, random_cells_net
 from monai_cpic.networks.readouts.kernel_ridge import PENALTIES, SHARES
 from monai_cpic.tensor_train import TensorTrain
 from monai_cpic.testing import ReadoutTestCase
@@ -23,7 +23,7 @@ PATIENTS, VISITS = 60, 4
 
 class TestTimeCourse(ReadoutTestCase):
     def readout(self) -> TimeCourseReadout:
-        return TimeCourseReadout(LEVELS, self.covariates, self.n_dims, self.mode_sizes)
+        return TimeCourseReadout(LEVELS, self.covariates, RidgeReadout(1, 0, self.n_dims, self.mode_sizes))
 
 
 def fields(number: int = PATIENTS, size: int = 12) -> SampledField:
@@ -46,7 +46,7 @@ def visits(known: SampledField, informative: bool) -> tuple[Tensor, Tensor, Tens
 def fit(informative: bool) -> tuple[TimeCourseReadout, SampledField, Tensor, Tensor, Tensor]:
     known = fields()
     target, covariates, rows = visits(known, informative)
-    readout = TimeCourseReadout(LEVELS, 2, 1, [12])
+    readout = TimeCourseReadout(LEVELS, 2, RidgeReadout(1, 0, 1, [12]))
     readout.fit(known, target, covariates, rows)
     return readout, known, target, covariates, rows
 
@@ -97,7 +97,7 @@ def test_the_median_is_ridge_regression_on_products_with_the_time() -> None:
 def test_quantiles_are_those_of_a_laplace_distribution() -> None:
     levels = (0.05, 0.2, 0.35, 0.5, 0.8, 0.9)
     expected = laplace.ppf(levels) / (laplace.ppf(0.8) - laplace.ppf(0.2))
-    np.testing.assert_allclose(TimeCourseReadout(levels, 1, 1, [4]).distances, expected, atol=1e-12)
+    np.testing.assert_allclose(TimeCourseReadout(levels, 1, RidgeReadout(1, 0, 1, [4])).distances, expected, atol=1e-12)
 
 
 def test_the_width_has_the_largest_likelihood_and_grows_with_the_time() -> None:
@@ -114,7 +114,7 @@ def test_the_width_has_the_largest_likelihood_and_grows_with_the_time() -> None:
 def test_a_network_predicts_from_it_and_an_optimizer_leaves_it_alone() -> None:
     net, copy = (random_cells_net((8, 8, 8), out_channels=4, covariates=1, n_dims=4) for _ in range(2))
     for each in (net, copy):
-        each.readout = TimeCourseReadout(LEVELS, 1, 4, each.bottleneck.decomposition.scan_sizes)
+        each.readout = TimeCourseReadout(LEVELS, 1, RidgeReadout(1, 0, 4, each.bottleneck.decomposition.scan_sizes))
     volumes = [open_volume(volume) for volume in torch.rand(6, 1, 8, 8, 8)]
     covariates, target = torch.rand(6, 1), torch.rand(6, 2)
     net(volumes, covariates).square().sum().backward()
@@ -130,11 +130,11 @@ def test_a_network_predicts_from_it_and_an_optimizer_leaves_it_alone() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="the first is the time"):
-        TimeCourseReadout(LEVELS, 0, 1, [12])
+        TimeCourseReadout(LEVELS, 0, RidgeReadout(1, 0, 1, [12]))
     for levels in ((0.5, 0.2), (0.0, 0.5), ()):
         with pytest.raises(ValueError, match="quantiles increase"):
-            TimeCourseReadout(levels, 1, 1, [12])
-    readout = TimeCourseReadout(LEVELS, 2, 1, [12])
+            TimeCourseReadout(levels, 1, RidgeReadout(1, 0, 1, [12]))
+    readout = TimeCourseReadout(LEVELS, 2, RidgeReadout(1, 0, 1, [12]))
     with pytest.raises(ValueError, match="got 3"):
         readout(fields(4), torch.rand(4, 3))
 
@@ -147,4 +147,4 @@ def test_numbers_that_are_not_finite_are_refused(what: str, value: float) -> Non
     {"target": target, "covariates": covariates, "scan": known.scan.cores[0][:, 0]}[what][5, 0] = value
     name = {"target": "1 of 240 rows have no finite target", "covariates": "no finite covariates", "scan": "no finite scan"}[what]
     with pytest.raises(ValueError, match=name):
-        TimeCourseReadout(LEVELS, 2, 1, [12]).fit(known, target, covariates, rows)
+        TimeCourseReadout(LEVELS, 2, RidgeReadout(1, 0, 1, [12])).fit(known, target, covariates, rows)

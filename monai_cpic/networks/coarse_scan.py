@@ -1,0 +1,66 @@
+"""The whole scan at low resolution, beside the few voxels that are encoded at full resolution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from monai_cpic.data import Volume
+from monai_cpic.devices import constant
+from monai_cpic.networks.decompositions.random_cells import cell_counts
+from monai_cpic.networks.grid import finite_patches
+
+__all__ = ["coarse_scan", "coarse_size"]
+
+VALUES = 4096  # at most, of all channels together
+
+
+def coarse_scan(volumes: Sequence[Volume], spatial_shape: Sequence[int]) -> Tensor:
+    """Means of volumes around the centres of coarse cells, and the extents of the volumes.
+
+    The cells are equal parts of each volume, as those of :class:`~monai_cpic.networks.ScanCross` are.  The blocks that are
+    averaged are the largest that are no longer than a cell of the grid (:meth:`~monai_cpic.data.LazyVolume.coarser`), so that
+    nothing but a level of the pyramid is read.
+
+    Args:
+        volumes: ``B`` volumes with the same number of channels.
+        spatial_shape: the grid of the network, ``D`` sizes.
+
+    Returns:
+        ``[B, coarse_size(spatial_shape, C)]``, float64, on the device of the volumes: the means, cell by cell, of each channel in
+        turn, then the logarithm of the share of each axis of the grid that the volume fills.
+
+    Raises:
+        ValueError: if a voxel is NaN or infinite.
+
+    Example:
+        >>> from monai_cpic.data import open_volume
+        >>> coarse_scan([open_volume(torch.ones(1, 16, 32, 32))], (32, 32, 32)).shape
+        torch.Size([1, 4099])
+    """
+    return torch.stack([_of_volume(volume, spatial_shape) for volume in volumes])
+
+
+def coarse_size(spatial_shape: Sequence[int], channels: int) -> int:
+    """The number of values of :func:`coarse_scan`."""
+    return channels * math.prod(_cells(spatial_shape, channels)) + len(spatial_shape)
+
+
+def _cells(spatial_shape: Sequence[int], channels: int) -> list[int]:
+    return cell_counts(spatial_shape, max(1, VALUES // channels))
+
+
+def _of_volume(volume: Volume, spatial_shape: Sequence[int]) -> Tensor:
+    channels, *shape = volume.shape
+    counts = _cells(spatial_shape, channels)
+    axes = [
+        ((2 * torch.arange(count, device="cpu") + 1) * edge) // (2 * count) for edge, count in zip(shape, counts, strict=True)
+    ]
+    centres = torch.cartesian_prod(*axes).reshape(-1, len(shape))
+    smallest = min(size // count for size, count in zip(spatial_shape, counts, strict=True))
+    means = finite_patches(volume, centres, 1, (2 ** int(math.log2(smallest)),)).double()  # [cells, C, 1, …]
+    filled = constant(shape, means) / constant(spatial_shape, means)
+    return torch.cat([means.flatten(1).mT.flatten(), filled.log()])

@@ -1,0 +1,125 @@
+"""Ridge regression on the whole scan at low resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from monai_cpic.devices import move
+from monai_cpic.networks.coarse_scan import coarse_size
+from monai_cpic.networks.readouts.kernel_ridge import SHARES, best_fit, centred, check_finite, members_of, unit_kernel
+from monai_cpic.networks.readouts.score import ScoreReadout, places_of
+from monai_cpic.networks.sampled_field import SampledField
+
+__all__ = ["CoarseReadout"]
+
+PRECISION = torch.float64
+
+
+class CoarseReadout(ScoreReadout):
+    """Predictions as a linear function of the coarse scan, of the extents of the scan, and of covariates: nothing is encoded.
+
+    With a penalty, it is regression on the principal components of the coarse scans, of which the small ones are shrunk the most
+    (:func:`~monai_cpic.networks.coarse_scan`).  Where broad patterns decide and patients are few, this is as good as what an
+    encoder learns, and it errs elsewhere.  The penalty and the weights of the three parts minimise the error for scans left out.
+
+    Args:
+        out_channels: number of targets.
+        covariates: number of covariates; may be 0.
+        spatial_shape: the grid of the network.
+        in_channels: channels of the volumes.
+
+    Attributes:
+        weights: of the coarse scan, of its extents, and of covariates, in the last fit; their sum is 1.
+        penalty: the penalty of the last fit, relative to the mean eigenvalue of the kernel.
+
+    Example:
+        >>> from monai_cpic.networks import SampledField
+        >>> from monai_cpic.tensor_train import TensorTrain
+        >>> scan = TensorTrain([torch.rand(9, 1, 8, 1).double()])
+        >>> means = torch.rand(9, 2).double()
+        >>> field = SampledField(scan, means, means, scan, coarse=torch.rand(9, 11).double())
+        >>> readout = CoarseReadout(1, 0, spatial_shape=(2, 2, 2))
+        >>> left_out = readout.fit(field, field.coarse[:, :1])
+        >>> readout(field).shape
+        torch.Size([9, 1])
+    """
+
+    fewest = 3
+    reads_coarse = True
+    centre: Tensor
+    slope: Tensor
+    constant: Tensor
+    weights: Tensor
+    penalty: Tensor
+
+    def __init__(self, out_channels: int, covariates: int, spatial_shape: Sequence[int], in_channels: int = 1) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+        size = coarse_size(spatial_shape, in_channels)
+        self.sizes = (size - len(spatial_shape), len(spatial_shape), covariates)
+        self.register_buffer("centre", torch.zeros(size, dtype=PRECISION))
+        self.register_buffer("slope", torch.zeros(size + covariates, out_channels, dtype=PRECISION))
+        self.register_buffer("constant", torch.zeros(out_channels, dtype=PRECISION))
+        self.register_buffer("weights", torch.tensor([1.0, 0.0, 0.0], dtype=PRECISION))
+        self.register_buffer("penalty", torch.tensor(0.0, dtype=PRECISION))
+
+    @property
+    def summary(self) -> str:
+        scan, extents, covariates = self.weights.tolist()
+        return (
+            f"penalty {self.penalty:.1e}, weights {scan:.2f} of the coarse scan, {extents:.2f} of its extents, "
+            f"{covariates:.2f} of covariates"
+        )
+
+    def forward(self, field: SampledField, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
+        return self._known(field, covariates, rows) @ self.slope + self.constant
+
+    @torch.no_grad()
+    def fit(self, field: SampledField, target: Tensor, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
+        """Fit to known targets, see :meth:`ScoreReadout.fit`.
+
+        Raises:
+            ValueError: if there are fewer than three fields, a number is NaN or infinite, or the number of covariates differs
+                from that of the constructor.
+        """
+        target = target.to(self.constant)
+        places = places_of(field, rows, target, self.fewest)
+        self.centre.copy_(self._coarse(field).mean(0))
+        parts = self._known(field, covariates, places).split(self.sizes, 1)
+        for name, part in zip(("coarse scan", "extents", "covariates"), parts, strict=True):
+            check_finite(name, part)
+        kernels, units = zip(*(unit_kernel(centred(part @ part.mT)) for part in parts), strict=True)
+        found = best_fit(kernels, _weights(*(bool(kernel.any()) for kernel in kernels[1:])), target, members_of(places))
+        self.weights.copy_(self.weights.new_tensor(found.weights))
+        self.penalty.fill_(found.penalty)
+        strengths = (self.weights / torch.stack(units)).unbind()
+        self.slope.copy_(torch.cat([part.mT @ found.dual * weight for part, weight in zip(parts, strengths, strict=True)]))
+        self.constant.zero_()
+        self.constant.copy_((target - self(field, covariates, places)).mean(0))
+        self.fitted.fill_(True)
+        return found.left_out
+
+    def _coarse(self, field: SampledField) -> Tensor:
+        if field.coarse is None:
+            raise ValueError("this readout needs the coarse scan: set SampledField.coarse, see coarse_scan")
+        return field.coarse.to(self.centre)
+
+    def _known(self, field: SampledField, covariates: Tensor | None, rows: Tensor | None) -> Tensor:
+        """The centred coarse scan and extents, then the covariates, of each row."""
+        coarse = self._coarse(field) - self.centre
+        coarse = coarse if rows is None else coarse[move(rows, coarse)]
+        number = self.sizes[-1]
+        if covariates is not None and covariates.shape[1] != number:
+            raise ValueError(f"the readout takes {number} covariates, got {covariates.shape[1]}")
+        others = coarse.new_zeros(len(coarse), number) if covariates is None else covariates.to(coarse)
+        return torch.cat([coarse, others], 1)
+
+
+def _weights(extents: bool, covariates: bool) -> list[tuple[float, float, float]]:
+    """Candidates for the weights of the coarse scan, of the extents if they differ, and of covariates if there are any."""
+    scans = SHARES if extents else (1.0,)
+    images = SHARES if covariates else (1.0,)
+    return [(image * scan, image * (1 - scan), 1 - image) for image in images for scan in (scans if image else (1.0,))]

@@ -1,0 +1,96 @@
+"""Ridge regression on the coarse scan, against scikit-learn on the same columns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import LeaveOneGroupOut, LeaveOneOut, cross_val_predict
+from torch import Tensor
+
+from monai_cpic.data import open_volume
+from monai_cpic.networks import CoarseReadout, CPICNet, RandomCells, SampledField
+from monai_cpic.testing import ReadoutTestCase
+from monai_cpic.testing.sampled_fields import random_fields
+
+GRID = (4, 4, 2)  # 32 cells and 3 extents
+
+
+def fields(count: int, extents: bool = True, seed: int = 0) -> SampledField:
+    field = random_fields(count, (4, 6), (1, 3, 1), 3, (4, 3), seed)
+    coarse = torch.randn(count, 35, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) + 5
+    if not extents:
+        coarse[:, 32:] = 0
+    return replace(field, coarse=coarse)
+
+
+class TestCoarse(ReadoutTestCase):
+    def readout(self) -> CoarseReadout:
+        return CoarseReadout(self.targets, self.covariates, GRID)
+
+    def fields(self, count: int, seed: int = 0) -> SampledField:
+        return fields(count, seed=seed)
+
+
+def columns(readout: CoarseReadout, known: SampledField, covariates: Tensor, of: SampledField, given: Tensor) -> Tensor:
+    """The columns of some fields, weighted as they are in the fit to others."""
+    assert known.coarse is not None and of.coarse is not None
+    strengths = []
+    for part, weight in zip((known.coarse[:, :32], known.coarse[:, 32:], covariates), readout.weights, strict=True):
+        unit = (part - part.mean(0)).square().sum(1).mean()
+        strengths.append((weight / unit.where(unit > 0, 1.0)).sqrt().expand(part.shape[1]))
+    return torch.cat([of.coarse, given], 1) * torch.cat(strengths)
+
+
+@pytest.mark.parametrize("extents", [False, True])
+@pytest.mark.parametrize("covariates", [0, 2])
+def test_it_is_ridge_regression_on_weighted_columns(extents: bool, covariates: int) -> None:
+    known, new, others = fields(14, extents), fields(3, extents, seed=1), torch.randn(17, covariates, dtype=torch.float64)
+    assert known.coarse is not None
+    told = [known.coarse[:, 0], known.coarse[:, -1], *(2 * others[:14]).unbind(1)]
+    target = torch.stack(told, 1).sum(1, keepdim=True) + 0.1 * torch.randn(14, 2, dtype=torch.float64)
+    readout = CoarseReadout(2, covariates, GRID)
+    left_out = readout.fit(known, target, others[:14])
+    torch.testing.assert_close(readout.weights.sum(), torch.tensor(1.0).double())
+    seen, unseen = (columns(readout, known, others[:14], *of).numpy() for of in ((known, others[:14]), (new, others[14:])))
+    predicted = Ridge(float(readout.penalty)).fit(seen, target.numpy()).predict(unseen)
+    torch.testing.assert_close(readout(new, others[14:]), torch.from_numpy(predicted), rtol=1e-6, atol=1e-6)
+    without = cross_val_predict(Ridge(float(readout.penalty)), seen, target.numpy(), cv=LeaveOneOut())
+    torch.testing.assert_close(left_out, torch.from_numpy(without), rtol=1e-6, atol=1e-6)
+
+
+def test_rows_of_a_scan_are_left_out_together() -> None:
+    known, rows, covariates = fields(10), torch.arange(20) % 10, torch.randn(20, 1, dtype=torch.float64)
+    target = covariates + torch.randn(10, 1, dtype=torch.float64)[rows]
+    readout = CoarseReadout(1, 1, GRID)
+    left_out = readout.fit(known, target, covariates, rows)
+    seen = columns(readout, known[rows], covariates, known[rows], covariates).numpy()
+    model = Ridge(float(readout.penalty))
+    without = cross_val_predict(model, seen, target.numpy(), cv=LeaveOneGroupOut(), groups=rows.numpy())
+    torch.testing.assert_close(left_out, torch.from_numpy(without).reshape(20, 1), rtol=1e-6, atol=1e-6)
+
+
+def test_a_field_without_a_coarse_scan_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs the coarse scan"):
+        CoarseReadout(1, 0, GRID).fit(replace(fields(5), coarse=None), torch.rand(5, 1))
+
+
+def test_other_covariates_are_refused() -> None:
+    readout = CoarseReadout(1, 2, GRID)
+    with pytest.raises(ValueError, match="takes 2 covariates, got 1"):
+        readout.fit(fields(5), torch.rand(5, 1), torch.rand(5, 1))
+
+
+def test_a_network_reads_the_whole_scan_for_it() -> None:
+    shape = (16, 16, 8)
+    scans = [open_volume(torch.rand(1, *shape) + 0.1 * k) for k in range(8)]
+    targets = torch.arange(8.0)[:, None]
+    cells = RandomCells(shape, 16, 8)
+    network = CPICNet(decomposition=cells, readout=CoarseReadout(1, 0, shape))
+    network.refresh([(scans[:4], targets[:4], None), (scans[4:], targets[4:], None)])
+    with torch.no_grad():
+        predicted = network(scans)
+        torch.testing.assert_close(network(scans[2:3]), predicted[2:3])
+    assert torch.corrcoef(torch.stack([predicted[:, 0], targets[:, 0]]))[0, 1] > 0.95
