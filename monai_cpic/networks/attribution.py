@@ -73,8 +73,8 @@ def attribute(network: CPICNet, volume: Volume, covariates: Tensor | None = None
     their contributions.  It is so for :class:`~monai_cpic.networks.RidgeReadout` and
     :class:`~monai_cpic.networks.TimeCourseReadout` with the scan and the means of :class:`~monai_cpic.networks.ScanCross` and
     :class:`~monai_cpic.networks.RandomCells`; a maximum is that of the place where it was found.  With a head, or with tensor
-    trains of a cross-approximation, it is the change to first order.  What a :class:`~monai_cpic.networks.CoarseReadout` reads is not
-    encoded, and part of the constant.
+    trains of a cross-approximation, it is the change to first order.  What a :class:`~monai_cpic.networks.CoarseReadout` reads is
+    not encoded, and part of the constant.
 
     Within a patch the contribution is spread by integrated gradients, from the flat patch to the patch (M. Sundararajan, A. Taly,
     Q. Yan, "Axiomatic attribution for deep networks", ICML 2017); what the integral misses is spread in proportion.

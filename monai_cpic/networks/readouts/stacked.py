@@ -21,8 +21,10 @@ class StackedReadout(ScoreReadout):
     averaged with the weights :math:`e^{-n/8}`, where :math:`e` is the mean squared error with that share for scans that were left
     out, and :math:`n` the number of scans: with few scans it is nearly the plain mean, and with many it goes to the share with
     the smallest error.  Each scan counts as a quarter of an observation, since the encoder of what is fine has been trained on
-    those that the readout leaves out, which makes their errors look small (stacked generalization, D. H. Wolpert, Neural Networks 5(2), 1992, by Bayesian model averaging,
-    J. A. Hoeting et al., Statistical Science 14(4), 1999).
+    those that the readout leaves out, which makes their errors look small.
+
+    References: stacked generalization, D. H. Wolpert, Neural Networks 5(2), 1992; Bayesian model averaging, J. A. Hoeting et al.,
+    Statistical Science 14(4), 1999.
 
     Args:
         fine: the first readout.
