@@ -9,7 +9,9 @@ from typing import Any
 from monai.data import partition_dataset
 from sklearn.model_selection import StratifiedGroupKFold
 
-__all__ = ["folds", "set_aside"]
+from monai_cpic.model_files.record import ALL_FOLDS
+
+__all__ = ["folds", "set_aside", "training_part"]
 
 
 def folds(
@@ -48,6 +50,11 @@ def folds(
     parts = partition_dataset(cohort, num_partitions=n_folds, shuffle=True, seed=seed)
     training = [item for number, part in enumerate(parts) if number != fold for item in part]
     return training, list(parts[fold])
+
+
+def training_part(cohort: Sequence[dict[str, Any]], n_folds: int, fold: int | str, seed: int) -> list[dict[str, Any]]:
+    """The training part of a fold, see :func:`folds`; with the fold ``"all"`` everybody."""
+    return list(cohort) if fold == ALL_FOLDS else folds(cohort, n_folds, int(fold), seed)[0]
 
 
 def set_aside(
