@@ -129,12 +129,17 @@ def predict(model: Path, scans: Sequence[Path], output: Path | None, resume: boo
 @click.command(cls=Command, short_help="Print the scores of finished runs.")
 @click.argument("runs", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path), default=[Path("runs")])
 def report(runs: Sequence[Path]) -> None:
-    """Print the scores of finished RUNS (default: runs), and where their reports are."""
+    """Print the scores of finished RUNS (default: runs), and where their reports with all figures are.
+
+    "monai-cpic evaluate" writes the report of a trained model anew.
+    """
     for run in runs:
-        path = run / "metrics.json"
+        path, page = run / "metrics.json", run / "report.html"
         if not path.is_file():
             raise FileNotFoundError(f"{path} does not exist: name the folder of a run that has ended")
-        click.echo((run / "report.html").resolve())
+        if not page.is_file():
+            raise FileNotFoundError(f"{page} does not exist: write it anew by monai-cpic evaluate {run / 'model.pt'} DATA")
+        click.echo(page.resolve())
         for name, scores in json.loads(path.read_text(encoding="utf-8")).items():
             if not isinstance(scores, dict):
                 click.echo(f"  {name}: {scores}")

@@ -45,8 +45,12 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_bad_tables(columns: dict[str, list[object] | None], words: list[str], said: str, scans: Path, tmp_path: Path) -> None:
     """Columns replace the first values of good ones; None leaves one out."""
-    good = {"id": [f"P{row}" for row in range(ROWS)], "image": [f"{row}.npy" for row in range(ROWS)], "score": SCORE}
-    table: dict[str, list[object]] = {**good, "died": [0] * ROWS}
+    table: dict[str, list[object]] = {
+        "id": [f"P{row}" for row in range(ROWS)],
+        "image": [f"{row}.npy" for row in range(ROWS)],
+        "score": [*SCORE],
+        "died": [0] * ROWS,
+    }
     for name, values in columns.items():
         table[name] = [*(values or []), *table.get(name, [])[len(values or []) :]]
     kept = [name for name in table if columns.get(name, ()) is not None]

@@ -186,6 +186,8 @@ def test_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_report(tmp_path: Path) -> None:
     metrics = {"network": "C-PIC", "c_pic": {"score": -6.5, "score_interval": [-7, -6]}, "mean": {"score": None}}
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    assert "write it anew by monai-cpic evaluate" in command("report", tmp_path).output
+    (tmp_path / "report.html").touch()
     said = command("report", tmp_path).output
     assert said.splitlines() == [
         str(tmp_path / "report.html"),
