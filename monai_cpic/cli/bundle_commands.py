@@ -46,6 +46,7 @@ model = click.argument("model", type=click.Path(exists=True, dir_okay=False, pat
 @click.option("--event", metavar="COLUMN", help="Of a survival, whose time is the target: whether it ended with the event.")
 @click.option("--covariate", "covariates", multiple=True, metavar="COLUMN", help="Column of numbers or text; may be repeated.")
 @click.option("--fold", type=int, help="Which part of the patients is left out for validation.")
+@click.option("--all-folds", is_flag=True, help="Train the networks of all folds, and predict by their mean.")
 @click.option("--epochs", type=int, help="How often the training sees each scan.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted training in the same folder.")
 @overrides
@@ -57,15 +58,20 @@ def train(
     event: str | None,
     covariates: Sequence[str],
     fold: int | None,
+    all_folds: bool,
     epochs: int | None,
     resume: bool,
     overrides: dict[str, Any],
 ) -> None:
     """Train on a TABLE of scans and targets, one row for each, and evaluate on the patients left out.
 
+    With --all-folds every patient is left out once, and the metrics and the report are of all patients.
+
     TABLE is .csv, .tsv or .xlsx; paths in it are relative to it.  Settings: configs/train.yaml and docs/README.md of
     "monai-cpic copy-bundle volume_regression DIR".
     """
+    if all_folds and fold is not None:
+        raise click.UsageError("--all-folds trains every fold: leave --fold out")
     given = {
         "event": event,
         "covariate_columns": list(covariates) or None,
@@ -75,7 +81,7 @@ def train(
     }
     settings: dict[str, Any] = {"table": str(table), "image_columns": list(images), "target": target, "output_dir": str(output)}
     settings |= {key: value for key, value in given.items() if value is not None}
-    bundles.run_bundle(OWN_COHORT, "train", {**settings, **overrides})
+    bundles.run_bundle(OWN_COHORT, ["train", "all_folds"] if all_folds else ["train"], {**settings, **overrides})
 
 
 @click.command(cls=Command, short_help="Evaluate a model on the patients left out.")
@@ -90,7 +96,7 @@ def evaluate(model: Path, data: Path, output: Path | None, overrides: dict[str, 
     """
     bundle = _trained_with(model)["bundle"]
     settings = {"model": str(model), "output_dir": str(output or model.parent / "evaluation"), _data_setting(bundle): str(data)}
-    bundles.run_bundle(bundle, "evaluate", {**settings, **overrides})
+    bundles.run_bundle(bundle, ["evaluate"], {**settings, **overrides})
 
 
 @click.command(cls=Command, short_help="Predict new scans.")
@@ -117,18 +123,23 @@ def predict(model: Path, scans: Sequence[Path], output: Path | None, resume: boo
     else:
         raise ValueError(f"a model of {bundle} takes the folder of a cohort, got {len(scans)} paths")
     settings = {"model": str(model), "output_dir": str(folder), "resume": resume, _data_setting(bundle): str(data)}
-    bundles.run_bundle(bundle, "inference", {**settings, **overrides})
+    bundles.run_bundle(bundle, ["inference"], {**settings, **overrides})
 
 
 @click.command(cls=Command, short_help="Print the scores of finished runs.")
 @click.argument("runs", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path), default=[Path("runs")])
 def report(runs: Sequence[Path]) -> None:
-    """Print the scores of finished RUNS (default: runs), and where their reports are."""
+    """Print the scores of finished RUNS (default: runs), and where their reports with all figures are.
+
+    "monai-cpic evaluate" writes the report of a trained model anew.
+    """
     for run in runs:
-        path = run / "metrics.json"
+        path, page = run / "metrics.json", run / "report.html"
         if not path.is_file():
             raise FileNotFoundError(f"{path} does not exist: name the folder of a run that has ended")
-        click.echo((run / "report.html").resolve())
+        if not page.is_file():
+            raise FileNotFoundError(f"{page} does not exist: write it anew by monai-cpic evaluate {run / 'model.pt'} DATA")
+        click.echo(page.resolve())
         for name, scores in json.loads(path.read_text(encoding="utf-8")).items():
             if not isinstance(scores, dict):
                 click.echo(f"  {name}: {scores}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,17 @@ __all__ = ["bundle_names", "copy_bundle", "run_bundle", "value"]
 PARTS = ("LICENSE", "configs", "docs", "models")
 
 
-def run_bundle(name: str, config: str, settings: Mapping[str, Any]) -> None:
-    """Run a configuration of a bundle.
+def run_bundle(name: str, configs: Sequence[str], settings: Mapping[str, Any]) -> None:
+    """Run configurations of a bundle.
 
     Args:
         name: the bundle.
-        config: name of the configuration, such as ``"train"``.  Where a launcher has started several processes, they train
-            together.
+        configs: their names, such as ``["train"]``; later ones change earlier ones.  Where a launcher has started several
+            processes, they train together.
         settings: override those of the configuration.
 
     Raises:
+        ValueError: if several processes are to train all folds.
         ImportError: if a package that bundles need is not installed.
         RuntimeError: of MONAI, raised from what went wrong (:func:`~monai_cpic.errors.reason`).
     """
@@ -36,7 +37,11 @@ def run_bundle(name: str, config: str, settings: Mapping[str, Any]) -> None:
     with extra("bundles"):
         import_module("yaml")  # without it MONAI would name the package, but not the extra
     root = bundle_root(name)
-    names = [config, "multi_gpu_train"] if config == "train" and int(os.environ.get("WORLD_SIZE", 1)) > 1 else [config]
+    names = list(configs)
+    if "train" in names and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        if "all_folds" in names:
+            raise ValueError("all folds are trained in one process, one after the other: start it without torchrun")
+        names.append("multi_gpu_train")
     files = [str(root / "configs" / f"{part}.yaml") for part in names]
     monai.bundle.run(config_file=files, bundle_root=str(root), **settings)
 

@@ -8,7 +8,7 @@ with extra("bundles"):
     from monai_cpic.cohorts.brats.cohort import BraTSCohort
     from monai_cpic.cohorts.evaluation import write_evaluation, write_inference
     from monai_cpic.cohorts.fold_training import train_folds
-    from monai_cpic.cohorts.folds import folds
+    from monai_cpic.cohorts.folds import folds, set_aside, training_part
     from monai_cpic.cohorts.inference import PatientInference
     from monai_cpic.cohorts.intervals import Intervals, OffsetIntervals, ScaledIntervals
     from monai_cpic.cohorts.osic.cohort import OSICCohort
@@ -36,7 +36,9 @@ __all__ = [
     "folds",
     "is_simulated",
     "read_held_out",
+    "set_aside",
     "train_folds",
+    "training_part",
     "write_evaluation",
     "write_held_out",
     "write_inference",

@@ -152,6 +152,20 @@ class Cohort(ABC):
         """
         return pd.DataFrame()
 
+    def by_patient(
+        self, patients: Sequence[Mapping[str, Any]], outputs: Sequence[Tensor]
+    ) -> tuple[Sequence[Mapping[str, Any]], Sequence[Tensor]]:
+        """Join the items and outputs of each patient, for intervals; by default each item is a patient of its own.
+
+        Args:
+            patients: items of :meth:`read`; items of one patient follow each other.
+            outputs: for each item a tensor ``[V, Q]``.
+
+        Returns:
+            Items, of which the truth of :attr:`intervals` can be asked, and outputs, with all rows in their order.
+        """
+        return patients, outputs
+
     def calibrate(self, patients: Sequence[Mapping[str, Any]], outputs: Sequence[Tensor]) -> dict[str, float] | None:
         """Calibrate the intervals on patients who were not trained on.
 
@@ -166,7 +180,7 @@ class Cohort(ABC):
         if self.intervals is None:
             return None
         try:
-            return self.intervals.fit(patients, outputs)
+            return self.intervals.fit(*self.by_patient(patients, outputs))
         except CannotCalibrateError as error:
             logger.warning("The intervals of new patients will not be calibrated: %s", error)
             return None

@@ -9,6 +9,10 @@ from typing import Any
 from monai.data import partition_dataset
 from sklearn.model_selection import StratifiedGroupKFold
 
+from monai_cpic.model_files.record import ALL_FOLDS
+
+__all__ = ["folds", "set_aside", "training_part"]
+
 
 def folds(
     cohort: Sequence[dict[str, Any]], n_folds: int = 5, fold: int = 0, seed: int = 0
@@ -46,6 +50,39 @@ def folds(
     parts = partition_dataset(cohort, num_partitions=n_folds, shuffle=True, seed=seed)
     training = [item for number, part in enumerate(parts) if number != fold for item in part]
     return training, list(parts[fold])
+
+
+def training_part(cohort: Sequence[dict[str, Any]], n_folds: int, fold: int | str, seed: int) -> list[dict[str, Any]]:
+    """The training part of a fold, see :func:`folds`; with the fold ``"all"`` everybody."""
+    return list(cohort) if fold == ALL_FOLDS else folds(cohort, n_folds, int(fold), seed)[0]
+
+
+def set_aside(
+    training: Sequence[dict[str, Any]], share: float, seed: int = 0
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Take some patients out of the training part, who choose among the epochs of a training.
+
+    Args:
+        training: the training part of :func:`folds`.
+        share: of its patients that are set aside, 0 to 0.5: the first of ``round(1 / share)`` folds; 0: nobody.
+        seed: of the shuffle.
+
+    Returns:
+        Those who train, and those who are set aside.
+
+    Raises:
+        ValueError: when the share is not between 0 and 0.5, or of so few patients nobody.
+    """
+    if not 0 <= share <= 0.5:
+        raise ValueError(f"tuning, the share of the training patients who choose the epoch, lies between 0 and 0.5, got {share}.")
+    if not share:
+        return list(training), []
+    patients = len({item["patient"] for item in training})
+    if patients * share < 1:
+        raise ValueError(
+            f"tuning={share:g} of {patients} training patients is nobody: set it to {1 / patients:.2g} at least, or 0."
+        )
+    return folds(training, min(round(1 / share), patients), 0, seed)
 
 
 def _joined(strata: Sequence[int], n_folds: int) -> list[int]:

@@ -38,7 +38,7 @@ def report_coverage(
     if cohort.intervals is None:
         return {}
     try:
-        coverage = measure_coverage(cohort.intervals, patients, outputs, cohort.groups(patients), cohort.rows)
+        coverage = measure_coverage(cohort.intervals, *cohort.by_patient(patients, outputs), cohort.groups(patients), cohort.rows)
     except CannotCalibrateError as error:
         report.add_text(HEADING, f"There are none: {error}")
         return {"intervals": None}

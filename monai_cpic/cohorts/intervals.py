@@ -98,6 +98,7 @@ class OffsetIntervals(Intervals):
         coverage: the probability.
         truth: as for :class:`Intervals`.
         lowest: the lowest possible value.
+        predicted: from an output ``[V, Q]`` to the predicted values ``[V]``; by default its first column.
 
     Example:
         >>> intervals = OffsetIntervals(0.5, lambda item: torch.tensor([[item["died"], item["died"]]]), lowest=0.0)
@@ -106,15 +107,22 @@ class OffsetIntervals(Intervals):
         ({'below': 10.0, 'above': 50.0}, tensor([[ 0., 55.]]))
     """
 
-    def __init__(self, coverage: float, truth: Truth, lowest: float = -math.inf) -> None:
+    def __init__(
+        self,
+        coverage: float,
+        truth: Truth,
+        lowest: float = -math.inf,
+        predicted: Callable[[Tensor], Tensor] = lambda output: output[:, 0],
+    ) -> None:
         super().__init__(coverage, truth)
         self.lowest = lowest
+        self.predicted = predicted
 
     def fit(self, patients: Sequence[Mapping[str, Any]], outputs: Sequence[Tensor]) -> dict[str, float]:
         below, above = [], []
         for item, output in zip(patients, outputs, strict=True):
             low, high = self.truth(item).double().unbind(1)
-            predicted = output[:, 0].double()
+            predicted = self.predicted(output).double()
             if predicted.isnan().any():
                 raise ValueError(f"patient {item['patient']}: the prediction is NaN.")
             below.append(predicted - low)
@@ -123,6 +131,6 @@ class OffsetIntervals(Intervals):
         return {"below": conformal_quantile(below, each), "above": conformal_quantile(above, each)}
 
     def __call__(self, output: Tensor, calibration: Mapping[str, float]) -> Tensor:
-        predicted = output[:, :1]
+        predicted = self.predicted(output)[:, None]
         ends = torch.cat([predicted - calibration["below"], predicted + calibration["above"]], 1)
         return ends.clamp(min=self.lowest)

@@ -32,10 +32,7 @@ def write_held_out(folder: str | Path, **predictions: PatientPredictions) -> Non
         folder: the folder of the fold.
         predictions: by name of the model.
     """
-    content = {
-        model: {item["patient"]: output for item, output in zip(given.items, given.outputs, strict=True)}
-        for model, given in predictions.items()
-    }
+    content = {model: _by_patient(given.items, given.outputs) for model, given in predictions.items()}
     with write_whole(Path(folder) / HELD_OUT) as unfinished:
         torch.save(content, unfinished)
 
@@ -56,7 +53,7 @@ def read_held_out(
     Raises:
         ValueError: if the files hold other patients.
     """
-    found: dict[str, dict[str, Tensor]] = {}
+    found: dict[str, dict[str, list[Tensor]]] = {}
     for folder in folders:
         for model, outputs in load_plain(folder / HELD_OUT).items():
             found.setdefault(model, {}).update(outputs)
@@ -69,7 +66,7 @@ def read_held_out(
             )
         predictions[model] = PatientPredictions()
         predictions[model].items = items
-        predictions[model].outputs = [outputs[item["patient"]] for item in patients]
+        predictions[model].outputs = _in_order(outputs, patients)
     return predictions
 
 
@@ -101,12 +98,25 @@ def write_out_of_fold_evaluation(
         The metrics, as :func:`~monai_cpic.cohorts.write_evaluation`, with ``folds`` instead of ``training_patients``.
     """
     patients = predictions.items
-    found: dict[str, dict[str, Tensor]] = {}
+    found: dict[str, dict[str, list[Tensor]]] = {}
     for fold in range(n_folds):
         training, held_out = folds(patients, n_folds, fold, seed)
         for name, outputs in predictions_of_baselines(cohort.baselines(), training, held_out, cohort.targets).items():
-            own = {item["patient"]: output for item, output in zip(held_out, outputs, strict=True)}
-            found.setdefault(name, {}).update(own)
-    baselines = {name: [outputs[item["patient"]] for item in patients] for name, outputs in found.items()}
+            found.setdefault(name, {}).update(_by_patient(held_out, outputs))
+    baselines = {name: _in_order(outputs, patients) for name, outputs in found.items()}
     counts = {"folds": n_folds}
     return write_comparison(output_dir, cohort, predictions, covariates_only, baselines, network, History(), provenance, counts)
+
+
+def _by_patient(items: Sequence[Mapping[str, Any]], outputs: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+    """The outputs of each patient, who may have several items, in their order."""
+    found: dict[str, list[Tensor]] = {}
+    for item, output in zip(items, outputs, strict=True):
+        found.setdefault(item["patient"], []).append(output)
+    return found
+
+
+def _in_order(outputs: Mapping[str, Sequence[Tensor]], items: Sequence[Mapping[str, Any]]) -> list[Tensor]:
+    """The output of each item: the inverse of :func:`_by_patient`."""
+    of_patient = {patient: iter(own) for patient, own in outputs.items()}
+    return [next(of_patient[item["patient"]]) for item in items]

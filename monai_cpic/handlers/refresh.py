@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from monai_cpic.handlers.prepare_batch import PrepareRows
 from monai_cpic.networks import VolumeRegressor
 
 __all__ = ["RefreshHandler"]
+
+logger = logging.getLogger(__name__)
 
 
 class RefreshHandler:
@@ -52,7 +55,7 @@ class RefreshHandler:
     def __call__(self, engine: Engine) -> None:
         """Refresh the network."""
         for done in self.network.refresh(self._batches()):
-            engine.logger.info(done)
+            logger.info(done)
 
     def _after_the_last(self, engine: Engine) -> None:
         if engine.state.epoch % self.interval:

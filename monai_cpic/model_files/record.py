@@ -14,7 +14,7 @@ from monai_cpic.model_files.configuration import disagreements
 __all__ = ["ALL_FOLDS", "TrainingRecord", "check_patients", "hashed", "versions"]
 
 ALL_FOLDS = "all"  # the fold of a model that averages the networks of all folds
-LENGTH_OF_TRAINING = frozenset({"max_epochs", "val_interval"})  # may change when a training goes on
+LENGTH_OF_TRAINING = frozenset({"max_epochs", "val_interval", "patience"})  # may change when a training goes on
 
 
 def hashed(patients: Iterable[str]) -> list[str]:
@@ -74,7 +74,7 @@ class TrainingRecord:
     def differences(self, saved: TrainingRecord) -> list[str]:
         """Why a training with this record does not continue the one of ``saved``: one line for each difference.
 
-        Versions may differ, and so may the settings of how long to train and how often to validate.
+        Versions may differ, and so may the settings of how long to train, how often to validate, and when to stop.
         """
         ours, theirs = self._compared(), saved._compared()
         missing = {key: "nothing" for key in theirs if key not in ours}

@@ -78,7 +78,13 @@ class BundleTestCase:
 
 
 class FoldsTestCase(BundleTestCase):
-    """The tests of a bundle whose folds can be one model."""
+    """The tests of a bundle whose folds can be one model.
+
+    Attributes:
+        shared: settings that ``all_folds.yaml`` adds to the trainings of the folds.
+    """
+
+    shared: ClassVar[dict[str, object]] = {}
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -87,7 +93,7 @@ class FoldsTestCase(BundleTestCase):
         return cls.bundle.interrupt_and_resume_all_folds(cohort, tmp_path_factory.mktemp("all_folds"))
 
     def test_each_of_all_folds_ends_as_its_own_training(self, all_folds: Outputs, cohort: Path, tmp_path: Path) -> None:
-        self.bundle("train", dataset_dir=cohort, output_dir=tmp_path, fold=1, **ALL_FOLDS)
+        self.bundle("train", dataset_dir=cohort, output_dir=tmp_path, fold=1, **ALL_FOLDS, **self.shared)
         single, fold = Outputs(tmp_path), Outputs(all_folds.folder / "fold1")
         assert fold.metrics == single.metrics
         pd.testing.assert_frame_equal(fold.predictions, single.predictions)

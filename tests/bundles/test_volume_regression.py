@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from bundle_run import BundleRun, Outputs
-from bundle_tests import BundleTestCase
+from bundle_tests import FoldsTestCase
 
+from monai_cpic.handlers import checkpoints
 from monai_cpic.model_files import read_model
 from monai_cpic.phantoms.simulation import Simulation, generator
 
@@ -47,10 +49,11 @@ class Spheres(Simulation):
         np.save(cohort / "scans" / f"{number}.npy", ((distance < truth["radius"]) + noise)[None].astype(np.float32))
 
 
-class TestTable(BundleTestCase):
+class TestTable(FoldsTestCase):
     bundle = BundleRun("volume_regression", COLUMNS, {"n_dims": 4})
     simulation = Spheres(10)  # an epoch is one batch
     inference: ClassVar[dict[str, object]] = {}
+    shared: ClassVar[dict[str, object]] = {"fitted_to": "all"}
 
     def test_metrics_of_the_network_beside_those_of_the_baselines(self, trained: Outputs) -> None:
         metrics, table = trained.metrics, trained.predictions
@@ -65,6 +68,28 @@ class TestTable(BundleTestCase):
         settings = read_model(trained.model).record.settings
         assert settings["fingerprint"]["scans"] == 10 and settings["spatial_shape"] == [32, 32, 32]
         assert settings["cohort_settings"]["kind"] == "number" and "table" not in settings
+
+    def check_intervals(self, table: pd.DataFrame, calibration: dict[str, float]) -> None:
+        for end, quantile in (("low", "q20"), ("high", "q80")):
+            expected = table["score"] + calibration["factor"] * (table[quantile] - table["score"])
+            assert table[end].tolist() == pytest.approx(expected.tolist())
+
+    def test_the_epoch_is_chosen_by_patients_who_are_not_trained_on(self, cohort: Path, tmp_path: Path) -> None:
+        """A resumed training chooses as an uninterrupted one, and the choosers are among the patients of the training part."""
+        tuned: dict[str, Any] = {"tuning": 0.25, "patience": 1, "val_interval": 1, "tensorboard": True}
+        for folder, stops in (("whole", (2,)), ("resumed", (1, 2))):
+            for number, stop in enumerate(stops):
+                given = {"max_epochs": stop, "scheduler::total_steps": 2, "resume": number > 0}  # an epoch is one batch
+                self.bundle("train", dataset_dir=cohort, output_dir=tmp_path / folder, **tuned, **given)
+        whole, resumed = Outputs(tmp_path / "whole"), Outputs(tmp_path / "resumed")
+        assert whole.metrics == resumed.metrics and whole.metrics["training_patients"] == 8
+        pd.testing.assert_frame_equal(whole.predictions, resumed.predictions)
+        choice = torch.load(checkpoints(whole.folder)[2], weights_only=True)["choice"]
+        best = read_model(whole.model).weights
+        assert choice["epoch"] in (1, 2) and all(torch.equal(best[name], value) for name, value in choice["weights"].items())
+        assert list((whole.folder / "tensorboard" / "training").iterdir())
+        self.bundle("evaluate", dataset_dir=cohort, output_dir=tmp_path / "evaluation", model=whole.model)
+        assert Outputs(tmp_path / "evaluation").metrics == whole.metrics
 
     def test_inference_predicts_a_patient_as_the_evaluation_did(self, trained: Outputs, cohort: Path, tmp_path: Path) -> None:
         table = pd.read_csv(cohort / "table.csv").drop(columns=["score", "days", "died"])

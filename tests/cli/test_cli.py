@@ -80,6 +80,16 @@ def test_several_processes_train_together(runs: list[dict[str, Any]], tmp_path: 
     assert [Path(path).name for path in runs[0]["config_file"]] == ["train.yaml", "multi_gpu_train.yaml"]
 
 
+def test_all_folds(runs: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cohort.csv").touch()
+    words = ("train", tmp_path / "cohort.csv", "--image", "ct", "--target", "score", "--all-folds")
+    assert command(*words).exit_code == 0
+    assert [Path(path).name for path in runs[0]["config_file"]] == ["train.yaml", "all_folds.yaml"] and "fold" not in runs[0]
+    assert "leave --fold out" in command(*words, "--fold", 1).output
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "start it without torchrun" in command(*words).output and len(runs) == 1
+
+
 def test_evaluate_and_predict_take_the_bundle_from_the_model(runs: list[dict[str, Any]], tmp_path: Path) -> None:
     trained = model(tmp_path / "model.pt", "osic_fvc")
     for action in ("evaluate", "predict"):
@@ -176,6 +186,8 @@ def test_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_report(tmp_path: Path) -> None:
     metrics = {"network": "C-PIC", "c_pic": {"score": -6.5, "score_interval": [-7, -6]}, "mean": {"score": None}}
     (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    assert "write it anew by monai-cpic evaluate" in command("report", tmp_path).output
+    (tmp_path / "report.html").touch()
     said = command("report", tmp_path).output
     assert said.splitlines() == [
         str(tmp_path / "report.html"),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monai_cpic.cohorts import folds
+from monai_cpic.cohorts import folds, set_aside
 
 
 @given(patients=st.integers(2, 40), n_folds=st.integers(2, 8), seed=st.integers(0, 5))
@@ -47,3 +47,20 @@ def test_strata_of_few_items() -> None:
     for strata in ([0] * 8 + [1], [0, 1, 2, 3, 4], [0] * 6 + [1, 1, 2, 2, 3]):
         cohort = [{"patient": f"ID{number}", "stratum": stratum} for number, stratum in enumerate(strata)]
         assert sum(len(folds(cohort, 5, fold)[1]) for fold in range(5)) == len(cohort)
+
+
+@given(patients=st.integers(4, 40), share=st.sampled_from([0.1, 0.2, 0.25, 1 / 3, 0.5]))
+def test_patients_who_choose_the_epoch_are_set_aside(patients: int, share: float) -> None:
+    training = [{"patient": f"ID{number}", "stratum": number % 2, "scan": scan} for number in range(patients) for scan in (0, 1)]
+    assert set_aside(training, 0) == (training, [])
+    if patients * share < 1:
+        with pytest.raises(ValueError, match=f"of {patients} training patients is nobody"):
+            set_aside(training, share)
+        return
+    left, aside = set_aside(training, share)
+    names = {item["patient"] for item in aside}
+    assert names.isdisjoint(item["patient"] for item in left) and len(left) + len(aside) == len(training)
+    assert aside and abs(len(names) - share * patients) <= 2
+    for share in (-0.1, 0.6):
+        with pytest.raises(ValueError, match=r"lies between 0 and 0\.5"):
+            set_aside(training, share)

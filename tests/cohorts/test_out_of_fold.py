@@ -30,6 +30,16 @@ def test_the_folds_together_in_the_order_of_the_patients(tmp_path: Path) -> None
         torch.testing.assert_close(found[name].outputs, expected.outputs)
 
 
+def test_a_patient_with_several_items(tmp_path: Path) -> None:
+    first, second = of_patients("A", "B", "A"), of_patients("C")
+    first.outputs[2] = first.outputs[2] + 1
+    for number, given in enumerate((first, second)):
+        write_held_out(tmp_path / f"fold{number}", network=given)
+    patients = [{"patient": name} for name in "ABAC"]
+    found = read_held_out([tmp_path / "fold0", tmp_path / "fold1"], patients, lambda item: item)["network"]
+    torch.testing.assert_close(found.outputs, [*first.outputs, *second.outputs])
+
+
 def test_other_patients(tmp_path: Path) -> None:
     write_held_out(tmp_path / "fold0", network=of_patients("A", "B"))
     with pytest.raises(ValueError, match=r"holds folds of other patients \(A, C\): train without resume"):

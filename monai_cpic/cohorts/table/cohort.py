@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,7 @@ class TableCohort(Cohort):
         self.covariates = covariates.meanings
         self.exclude = exclude
         self.target_known = target_known
+        self.intervals = target.intervals
         self.title = f"{target.columns[0]} from {', '.join(images)}"
         self.higher_is_better = target.higher_is_better
         self.scores_caption = target.scores_caption
@@ -175,6 +177,14 @@ class TableCohort(Cohort):
 
     def scores(self, table: pd.DataFrame) -> dict[str, float]:
         return self.target.scores(table)
+
+    def by_patient(
+        self, patients: Sequence[Mapping[str, Any]], outputs: Sequence[Tensor]
+    ) -> tuple[Sequence[Mapping[str, Any]], Sequence[Tensor]]:
+        pairs = zip(patients, outputs, strict=True)
+        joined = [list(own) for _, own in groupby(pairs, key=lambda pair: pair[0]["patient"])]
+        items = [{"patient": own[0][0]["patient"], "values": torch.cat([item["values"] for item, _ in own])} for own in joined]
+        return items, [torch.cat([output for _, output in own]) for own in joined]
 
     def baselines(self) -> Sequence[Baseline]:
         return self.target.baselines(descriptions(bool(self.covariates)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from monai_cpic.cohorts.folds import folds
+from monai_cpic.cohorts.folds import training_part
 from monai_cpic.cohorts.table.cohort import TableCohort
 from monai_cpic.cohorts.table.covariates import Covariates
 from monai_cpic.cohorts.table.lines import cohort_lines, with_target
@@ -28,7 +28,7 @@ def fit_table(
     patient: str | None = None,
     exclude: Collection[str] = (),
     n_folds: int = 5,
-    fold: int = 0,
+    fold: int | str = 0,
     seed: int = 0,
 ) -> TableCohort:
     """The cohort of a table, with everything that predictions depend on found in the training patients of a fold.
@@ -43,7 +43,7 @@ def fit_table(
         patient: name of the column of patients; None: the first.
         exclude: patients to leave out.
         n_folds: see :func:`~monai_cpic.cohorts.folds`.
-        fold: likewise.
+        fold: likewise; ``"all"``: everything is found in all patients, so that the networks of all folds have the same units.
         seed: likewise.
 
     Raises:
@@ -67,7 +67,7 @@ def fit_table(
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     items = TableCohort(patient, images, 1, found, of_all, exclude).items(path, known)  # for the folds
-    training, _ = folds(items, n_folds, fold, seed)
+    training = training_part(items, n_folds, fold, seed)
     encoding = Covariates.fit(known, known.loc[[line for item in training for line in item["lines"]]], covariates)
     (first,) = checked_scans(path, [training[0]["patient"]], [training[0]["files"]], None)
     fitted = found.fitted(torch.cat([item["values"] for item in training]).numpy())

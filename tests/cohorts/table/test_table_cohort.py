@@ -50,6 +50,28 @@ def test_items_are_scaled_by_the_training_patients(table: Path) -> None:
     assert Path(items[3]["image"]) == table.parent / "scans" / "3.npy"
 
 
+def test_all_folds_share_what_is_found_in_all_patients(table: Path) -> None:
+    cohort = fitted(table, covariates=["age"], fold="all")
+    items = cohort.read(table)
+    for name in ("label", "covariates"):
+        values = torch.cat([item[name] for item in items])[:, 0]
+        assert values.mean().item() == pytest.approx(0, abs=1e-6) and values.std(correction=0).item() == pytest.approx(1)
+
+
+def test_intervals_count_each_patient_once(table: Path) -> None:
+    """A patient with two scans is one patient, whose scans are never calibrated on each other."""
+    frame = pd.read_csv(table, dtype=str)
+    frame["id"] = [f"P{row // 2:02}" for row in range(20)]
+    frame.to_csv(table, index=False)
+    cohort = fitted(table)
+    items = cohort.read(table)
+    outputs = [torch.tensor([[score - 2, score - 1, score]]).double() for score in SCORES]
+    patients, joined = cohort.by_patient(items, outputs)
+    assert [patient["patient"] for patient in patients] == [f"P{row:02}" for row in range(10)]
+    assert torch.equal(torch.cat(list(joined)), torch.cat(outputs))
+    assert cohort.calibrate(items, outputs) == {"factor": pytest.approx(1.0)}
+
+
 def test_a_cohort_survives_its_settings(table: Path) -> None:
     cohort = fitted(table, covariates=["age", "sex"])
     settings = plain(cohort.settings, "settings")  # as a model file holds them

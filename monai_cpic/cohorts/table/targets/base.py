@@ -15,6 +15,7 @@ from torch import Tensor
 
 from monai_cpic.cohorts.base import Explained
 from monai_cpic.cohorts.baselines import Baseline
+from monai_cpic.cohorts.intervals import Intervals
 from monai_cpic.cohorts.table.descriptions import Describe
 from monai_cpic.cohorts.tables import Problems
 from monai_cpic.reporting.report import Report
@@ -115,6 +116,11 @@ class Target(ABC):
     @abstractmethod
     def explained(self, covariates: Tensor) -> Explained:
         """The number that the report explains, for covariates ``[1, P]``."""
+
+    @property
+    def intervals(self) -> Intervals | None:
+        """The intervals of predictions; None: there are none."""
+        return None
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from monai_cpic.cohorts.base import Explained
 from monai_cpic.cohorts.baselines import Baseline
 from monai_cpic.cohorts.baselines.ridge import patient_wise_ridge, predictions_for_left_out
+from monai_cpic.cohorts.intervals import ScaledIntervals
 from monai_cpic.cohorts.table.baselines import Constant, Regression
 from monai_cpic.cohorts.table.descriptions import Describe
 from monai_cpic.cohorts.table.figures import predicted_against_true
@@ -77,6 +78,10 @@ class Number(Target):
 
     def fitted(self, values: Array) -> Number:
         return replace(self, centre=float(values.mean()), scale=float(values.std() or 1.0))
+
+    @property
+    def intervals(self) -> ScaledIntervals:
+        return ScaledIntervals(0.6, lambda item: item["values"].expand(-1, 2))  # between the quantiles 0.2 and 0.8
 
     @property
     def outputs(self) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from monai_cpic.cohorts.base import Explained
 from monai_cpic.cohorts.baselines import Baseline
 from monai_cpic.cohorts.baselines.cox import CoxRegression
+from monai_cpic.cohorts.intervals import OffsetIntervals
 from monai_cpic.cohorts.table.baselines import Constant, Regression
 from monai_cpic.cohorts.table.descriptions import Describe
 from monai_cpic.cohorts.table.figures import survival_by_risk
@@ -36,6 +37,7 @@ __all__ = ["Survival"]
 MOST_INTERVALS = 10
 EVENTS_PER_INTERVAL = 3
 PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)
+COVERAGE = 0.6  # of the intervals
 HAPPENED = {"1": 1.0, "1.0": 1.0, "true": 1.0, "0": 0.0, "0.0": 0.0, "false": 0.0}
 
 
@@ -92,6 +94,10 @@ class Survival(Target):
         count = int(np.clip(len(times) // EVENTS_PER_INTERVAL, 2, MOST_INTERVALS))
         ends = np.unique(np.quantile(times, np.arange(1, count + 1) / count))
         return replace(self, ends=tuple(ends[ends > 0].tolist()))
+
+    @property
+    def intervals(self) -> OffsetIntervals:
+        return OffsetIntervals(COVERAGE, _possible_times, 0.0, lambda output: torch.from_numpy(self._expected(output.numpy())))
 
     @property
     def outputs(self) -> list[Any]:
@@ -156,6 +162,12 @@ class Survival(Target):
         curve = SurvfuncRight(values[:, 0], values[:, 1])
         steps = np.searchsorted(curve.surv_times, self.ends, side="right")
         return np.concatenate([[1.0], curve.surv_prob])[steps]
+
+
+def _possible_times(item: Mapping[str, Any]) -> Tensor:
+    """The times between which those of an item's events lie, ``[V, 2]``: without a limit if they are censored."""
+    time, event = item["values"].unbind(1)
+    return torch.stack([time, torch.where(event == 0, torch.inf, time)], 1)
 
 
 class CoxTimes(Regression):

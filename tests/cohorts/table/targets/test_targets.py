@@ -14,6 +14,7 @@ from sklearn.metrics import balanced_accuracy_score, log_loss, roc_auc_score
 from statsmodels.duration.survfunc import SurvfuncRight
 
 from monai_cpic.cohorts.baselines import predictions_of_baselines
+from monai_cpic.cohorts.coverage import contains
 from monai_cpic.cohorts.table.descriptions import Describe, only_covariates
 from monai_cpic.cohorts.table.targets import Target, target_kind
 from monai_cpic.cohorts.tables import Problems
@@ -141,6 +142,21 @@ def test_what_the_report_explains(known: tuple[Target, list[dict[str, Any]]]) ->
         assert explained.name == "logit of yes" and high[1] > low[1]
     else:
         assert explained.name.startswith("logit of the hazard until ") and high[0] < low[0]
+
+
+def test_intervals_contain_the_truth_as_often_as_they_should(known: tuple[Target, list[dict[str, Any]]]) -> None:
+    """Calibrated on half of the patients, for the other half; censored times only widen them."""
+    target, items = known
+    if target.intervals is None:
+        assert target.kind == "classes"
+        return
+    torch.manual_seed(0)
+    outputs = [target.in_units(torch.randn(1, len(target.outputs))) for _ in items]
+    calibration = target.intervals.fit(items[::2], outputs[::2])
+    ends = torch.cat([target.intervals(output, calibration) for output in outputs[1::2]])
+    inside = contains(ends, torch.cat([target.intervals.truth(item) for item in items[1::2]]))
+    assert target.intervals.coverage == 0.6 and inside[~inside.isnan()].mean().item() > 0.4
+    assert target.kind == "number" or ends.min() >= 0
 
 
 def test_kinds_by_values() -> None:
