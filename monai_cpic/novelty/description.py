@@ -1,7 +1,8 @@
-"""What is known of a scan without reading all of it: modality, geometry, intensities and a coarse picture."""
+"""What is known of a scan, mostly without reading all of it: modality, geometry, intensities and a coarse picture."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -11,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from monai_cpic.data import LazyVolume
+from monai_cpic.data import LazyVolume, Source
+from monai_cpic.data.pyramid.averaging import slabs
+from monai_cpic.data.pyramid.levels import AVERAGED
 from monai_cpic.data.statistics import on_stored_grid
 
 __all__ = ["Quantity", "ScanDescription", "describe"]
@@ -41,6 +44,7 @@ class ScanDescription:
         intensities: lowest value, 1st and 99th percentile, highest value of each channel, ``C`` rows.
         picture: means over 4 blocks along each axis after the intensity steps of the preprocessing, as the network sees the scan,
             float64 ``[C * 4**D]``.
+        constant: whether each channel has the same value everywhere.
     """
 
     modality: str | None
@@ -49,11 +53,7 @@ class ScanDescription:
     shape: tuple[int, ...]
     intensities: tuple[tuple[float, float, float, float], ...]
     picture: Tensor
-
-    @property
-    def constant(self) -> bool:
-        """Whether each channel has the same value everywhere."""
-        return all(lowest == highest for lowest, *_, highest in self.intensities)
+    constant: bool
 
     def quantities(self, channels: Sequence[str]) -> dict[str, Quantity]:
         """Spacing, field of view and percentiles, by name.
@@ -75,6 +75,8 @@ class ScanDescription:
 def describe(volume: LazyVolume) -> ScanDescription:
     """Describe a scan from its header and the voxels of a coarse lattice, 16 along each axis.
 
+    Where these are all alike, the others are read until one differs: a lesion may lie between them.
+
     Args:
         volume: before or after the preprocessing, which changes the coarse picture only.
 
@@ -91,14 +93,26 @@ def describe(volume: LazyVolume) -> ScanDescription:
     affine, shape = seen.affine.numpy(), seen.shape[1:]
     lattice = torch.cartesian_prod(*(((torch.arange(POINTS) + 0.5) * edge / POINTS).long() for edge in shape))
     stored = _values(replace(seen, intensity=()), lattice)
+    intensities = tuple(map(tuple, np.percentile(stored.numpy(), PERCENTILES, axis=1).T.tolist()))
     return ScanDescription(
         volume.modality,
         "".join(nibabel.aff2axcodes(affine)),
         tuple(np.linalg.norm(affine[:-1, :-1], axis=0).tolist()),
         shape,
-        tuple(map(tuple, np.percentile(stored.numpy(), PERCENTILES, axis=1).T.tolist())),
+        intensities,
         _block_means(_values(seen, lattice), len(shape)),
+        all(lowest == highest for lowest, *_, highest in intensities) and _constant(volume.source),
     )
+
+
+def _constant(source: Source) -> bool:
+    """Whether each channel has the same value everywhere; a volume too large to be read whole is taken for constant."""
+    axes = len(source.shape) - 1
+    if math.prod(source.shape) > AVERAGED:
+        return True
+    first = source.scaled(source.points([np.zeros(1, np.int64)] * axes)).astype(np.float32).reshape(-1, *[1] * axes)
+    parts = slabs(source, [1] * axes, range(axes)[::-1])  # most files store the last axis with the largest distances
+    return all(bool((part == first).all()) for part in parts)
 
 
 def _values(volume: LazyVolume, points: Tensor) -> Tensor:

@@ -96,7 +96,7 @@ class CohortProfile:
         if len(scan.intensities) != len(self.channels):
             return f"it has {len(scan.intensities)} channels, the training scans have {len(self.channels)}"
         if scan.constant:
-            return f"it is empty: all voxels that were looked at have the value {scan.intensities[0][0]:g}"
+            return f"it is empty: all voxels have the value {scan.intensities[0][0]:g}"
         return ""
 
     def warnings(self, scan: ScanDescription, features: Tensor) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nibabel
 import numpy as np
 import pytest
@@ -82,3 +84,18 @@ def test_a_scan_of_one_value_is_constant(value: float) -> None:
     half = torch.full((2, 5, 6, 7), value)
     half[1, :2] += 1
     assert not describe(open_volume(half)).constant
+
+
+@pytest.mark.parametrize("place", [(0, 0, 0), (30, 39, 49), (30, 1, 26)])
+def test_a_scan_with_one_voxel_is_not_constant(tmp_path: Path, place: tuple[int, int, int]) -> None:
+    values = np.zeros((31, 40, 50), np.uint8)
+    values[place] = 1
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "lesion.nii")
+    assert not describe(open_volume(tmp_path / "lesion.nii")).constant
+
+
+def test_lesion_maps_of_real_patients_are_not_constant(real_data: Path, tmp_path: Path) -> None:
+    """Some have a single voxel."""
+    paths = sorted((real_data / "cohort_stroke_soop" / "images").glob("*.nii.gz"), key=lambda path: path.stat().st_size)
+    for path in paths[:20]:
+        assert not describe(open_volume(path, cache_dir=tmp_path)).constant
