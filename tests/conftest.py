@@ -25,3 +25,10 @@ def real_data() -> Path:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache folder."""
+    monkeypatch.setenv("MONAI_CPIC_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"

@@ -24,11 +24,7 @@ from monai_cpic.transforms import NormalizeIntensityLazyd
 SHAPE = (1, 6, 7, 8)
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MONAI_CPIC_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
+pytestmark = pytest.mark.usefixtures("cache")
 
 # ---- one writer for each kind of file, which overwrites it with another value -------------------------------------------------
 

@@ -143,12 +143,6 @@ def test_urls() -> None:
 # ---- the store's own levels -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MONAI_CPIC_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def means(factors: tuple[int, int, int]) -> torch.Tensor:
     return dense_means(torch.from_numpy(VALUES.transpose(0, 3, 2, 1).astype(np.float32)), factors).float()
 
@@ -378,6 +372,17 @@ def test_damaged_metadata_of_an_array_are_named_at_once(tmp_path: Path, monkeypa
     file.write_text(file.read_text().replace(old, '"x"', 1))
     with pytest.raises((ValueError, FileNotFoundError), match="scan"):
         whole(location)
+
+
+@pytest.mark.parametrize(("key", "value"), [("shape", 10**20), ("chunk_shape", 10**20), ("shape", 2**50)])
+def test_more_voxels_than_can_be_counted(tmp_path: Path, key: str, value: int) -> None:
+    location = write(str(tmp_path / "scan"), levels=1)
+    file = tmp_path / "scan" / "0" / "zarr.json"
+    metadata = json.loads(file.read_text())
+    (metadata if key == "shape" else metadata["chunk_grid"]["configuration"])[key][2] = value
+    file.write_text(json.dumps(metadata))
+    with pytest.raises(ValueError, match=r"scan: 0 has (the shape .*fetch it again|more chunks than the memory has room for)"):
+        open_volume(location).gather(torch.tensor([[5, 5, 5]]), 1)
 
 
 def test_refused_stores(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ GEOMETRY = {POSITION: 3, "0020|0037": 6, "0028|0030": 2}  # numbers of position,
 SLICE_THICKNESS, SPACING_BETWEEN_SLICES = "0018|0050", "0018|0088"
 PHOTOMETRIC, INTERCEPT, SLOPE = "0028|0004", "0028|1052", "0028|1053"
 STORED = {"0028|0100": "BitsAllocated", "0028|0101": "BitsStored", "0028|0102": "HighBit", "0028|0103": "PixelRepresentation"}
+UNDEFINED = 0xFFFFFFFF  # length of an element that ends with a mark
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def read_header(path: Path) -> Slice:
     Raises:
         ValueError: if the file is truncated or damaged, a number in it is none, or it is a colour image.
     """
+    found = _voxel_bytes(path)
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
     reader.LoadPrivateTagsOff()
@@ -92,7 +94,9 @@ def read_header(path: Path) -> Slice:
     for tag, count in GEOMETRY.items():
         numbers(tag, count)
     stored = tuple(int(number(tag) or 0) for tag in STORED)
-    _check_length(path, math.prod(reader.GetSize()) * stored[0] // 8)
+    needed = math.prod(reader.GetSize()) * stored[0] // 8
+    if found < needed:
+        raise ValueError(f"{path} is truncated: it has {found} bytes of voxels, its header announces {needed}; fetch it again")
     slope, intercept = number(SLOPE), number(INTERCEPT)
     if slope == 0:
         raise ValueError(f"{path}: the rescale slope is 0, so that all voxels are equal; correct the header")
@@ -116,13 +120,22 @@ def read_header(path: Path) -> Slice:
     )
 
 
-def _check_length(path: Path, needed: int) -> None:
-    """Check the length of uncompressed voxels: where they are too few, GDCM silently takes arbitrary memory."""
+def _voxel_bytes(path: Path) -> float:
+    """The number of bytes of voxels; infinite if they are compressed, since damage is noticed then when they are decoded.
+
+    GDCM silently takes arbitrary memory for voxels that are too few, and takes and never frees as much memory as an element
+    announces: all elements must be there before it sees the file.
+    """
     with damaged(str(path), "is truncated or not DICOM"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about values of other elements
-        dataset = pydicom.dcmread(path, force=True, specific_tags=["PixelData"])
-        syntax = dataset.file_meta.get("TransferSyntaxUID")
+        dataset = pydicom.dcmread(path, force=True)
+        meta = {element.keyword: element.value for element in dataset.file_meta}  # all of them are decoded
+        if dataset.preamble and "TransferSyntaxUID" not in meta:
+            raise ValueError("it has no transfer syntax")
+        for element in map(dataset.get_item, dataset.keys()):
+            if element.is_raw and element.length != UNDEFINED and len(element.value or b"") < element.length:
+                raise ValueError(f"the element {element.tag} is not complete")
         voxels = dataset.get_item("PixelData")
-        found = 0 if voxels is None or voxels.value is None else len(voxels.value)
-    if found < needed and not (found and syntax is not None and syntax.is_encapsulated):
-        raise ValueError(f"{path} is truncated: it has {found} bytes of voxels, its header announces {needed}; fetch it again")
+    found = 0 if voxels is None or voxels.value is None else len(voxels.value)
+    encapsulated = "TransferSyntaxUID" in meta and meta["TransferSyntaxUID"].is_encapsulated
+    return math.inf if found and encapsulated else found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ MILLIMETRES = {
     "meter": 1e3,
     "inch": 25.4,
 }
+MOST = 2**62  # voxels, of which int64 numbers all
 MISSING = ("fill", "error")
 GROUP_FILES = ("zarr.json", ".zgroup", ".zattrs")  # one of them is in every folder that is a Zarr group
 
@@ -84,6 +86,8 @@ def open_zarr(
         chosen = _level([scale[list(spatial)] for _, scale, _ in levels], spacing)
     path, scale, origin = levels[chosen]
     array: Any = with_retries(lambda: open_array(location, path, options), location, path)
+    if max(math.prod(array.shape), math.prod(array.chunks)) > MOST:
+        raise ValueError(f"{location}: {path} has the shape {array.shape} and chunks {array.chunks}; fetch it again")
     if len(array.shape) != len(axes) or 0 in array.shape:
         raise ValueError(f"{location}: {path} has the shape {array.shape} for the axes {axes}; fetch it again")
     others = [name for name in axes if name not in (*"xyz", "c") and array.shape[axes.index(name)] > 1]

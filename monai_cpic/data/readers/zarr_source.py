@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from monai_cpic.data.cache.chunks import ChunksDoNotFit, shared_chunk_cache
 from monai_cpic.data.pyramid.geometry import level_shape
 from monai_cpic.data.pyramid.levels import in_cache
-from monai_cpic.data.readers.base import is_url
+from monai_cpic.data.readers.base import damaged, is_url
 from monai_cpic.data.sources.base import Source
 
 __all__ = ["ZarrSource"]
@@ -141,7 +141,8 @@ class _Opened:
 
     def __init__(self, source: ZarrSource) -> None:
         self.source = source
-        self.table = np.zeros(math.prod(source.grid), np.int32)
+        with damaged(f"{source.location}: {source.path}", "has more chunks than the memory has room for"):
+            self.table = np.zeros(math.prod(source.grid), np.int32)
         from monai_cpic.data.readers.zarr_store import open_array, version, with_retries  # zarr is optional
 
         self.with_retries = with_retries
