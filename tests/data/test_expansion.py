@@ -91,13 +91,14 @@ def test_deflate_is_counted_where_it_can_become_large() -> None:
     assert unpacked_size("GzipCodec", packed[:1000], MIB) is None
 
 
-@pytest.mark.parametrize(("version", "chunk"), [("0.4", "0/0.1.2.1"), ("0.5", "0/c/0/1/2/1")])
-@pytest.mark.parametrize("codec", ["blosc", "zstd", "bz2"])
+@pytest.mark.parametrize(
+    ("version", "codec"),
+    [("0.4", "blosc"), ("0.4", "zstd"), ("0.4", "bz2"), ("0.5", "blosc"), ("0.5", "zstd")],  # 0.5 has no bz2
+)
 def test_a_chunk_of_another_size_is_not_decoded(
-    tmp_path: Path, version: str, chunk: str, codec: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, version: str, codec: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if version == "0.5" and codec == "bz2":
-        pytest.skip("version 3 of the format has no bz2")
+    chunk = {"0.4": "0/0.1.2.1", "0.5": "0/c/0/1/2/1"}[version]
     old = {"blosc": numcodecs.Blosc(), "zstd": numcodecs.Zstd(), "bz2": numcodecs.BZ2()}[codec]
     new = {"blosc": zarr.codecs.BloscCodec(), "zstd": zarr.codecs.ZstdCodec()}.get(codec)
     location = write(str(tmp_path / "scan"), version=version, compressors=old if version == "0.4" else new)

@@ -62,6 +62,13 @@ class Faulty(SimpleHTTPRequestHandler):
         """Nothing."""
 
 
+class Quiet(ThreadingHTTPServer):
+    """A server that says nothing of clients that went away."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing."""
+
+
 def reset(server: Faulty, content: bytes) -> None:
     server.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     server.close_connection = True
@@ -89,8 +96,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(zarr_store, "DELAYS", (0.0, 0.0, 0.0))
     monkeypatch.setattr(Faulty, "fault", None)
     Faulty.requests.clear()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Faulty, directory=str(tmp_path)))
-    server.handle_error = lambda *arguments: None  # type: ignore[method-assign]
+    server = Quiet(("127.0.0.1", 0), partial(Faulty, directory=str(tmp_path)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()

@@ -35,8 +35,8 @@ __all__ = ["FAILURES", "Outcome", "fuzz"]
 FAILURES = ("wrong", "unnamed", "crash", "hang")
 ORIGINALS = 20  # intact scans of each format
 MEMORY = 2**31  # bytes that a process may take on top of what it has when it begins
-BATCH = 200  # mutants for a process: libraries leak memory when they fail
-SILENCE = 120.0  # seconds without an answer, after which the process is ended
+BATCH = 1000  # mutants for a process: libraries leak memory when they fail
+SILENCE = 600.0  # seconds without an answer, also of a process that others keep waiting, after which it is ended
 MOST = 10**6  # voxels: of a larger volume, a few are read and none compared
 
 
