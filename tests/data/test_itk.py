@@ -162,7 +162,8 @@ def test_any_damage_to_compressed_voxels_is_noticed(tmp_path: Path, name: str) -
             open_volume(path, cache_dir=tmp_path / "cache")
 
 
-HEADERS = [
+# Entries of headers, and what they are replaced by.
+METAIMAGE = [
     ("NDims = 3", "NDims = 1e30"),
     ("NDims = 3", "NDims = 5"),
     ("NDims = 3", "NDims = 3\nNDims = 2"),
@@ -177,26 +178,12 @@ HEADERS = [
     ("ElementSpacing = 0.69999999999999996", "ElementSpacing = nan"),
     ("ElementSpacing = 0.69999999999999996", "ElementSpacing = 0"),
 ]
-COMPRESSED = [
+COMPRESSED_METAIMAGE = [
     ("CompressedDataSize = ", "CompressedDataSize = 9"),
     ("CompressedDataSize = ", "CompressedDataSize = -"),
     ("CompressedDataSize", "Size"),
 ]
-
-
-@pytest.mark.parametrize(
-    ("compressed", "entry", "other"), [(c, *entries) for c in (False, True) for entries in HEADERS + c * COMPRESSED]
-)
-def test_broken_headers_are_refused_before_simpleitk_sees_them(tmp_path: Path, compressed: bool, entry: str, other: str) -> None:
-    path = save(tmp_path / "scan.mha", image(), compressed)
-    content = path.read_bytes()
-    assert entry.encode() in content
-    path.write_bytes(content.replace(entry.encode(), other.encode(), 1))
-    with pytest.raises(ValueError, match=re.escape(str(path))):
-        open_volume(path, cache_dir=tmp_path / "cache")
-
-
-NRRD_HEADERS = [
+NRRD = [
     ("sizes: 7 6 5", "sizes: 7 6 1.5"),
     ("sizes: 7 6 5", "sizes: 7 1e300 5"),
     ("sizes: 7 6 5", "sizes: 7 6 4"),
@@ -206,13 +193,19 @@ NRRD_HEADERS = [
     ("type: short", "type: block"),
     ("type: short", "type: uchar"),
 ]
+BROKEN = [
+    *(("scan.mha", False, *change) for change in METAIMAGE),
+    *(("scan.mha", True, *change) for change in METAIMAGE + COMPRESSED_METAIMAGE),
+    *(("scan.nrrd", compressed, *change) for compressed in (False, True) for change in NRRD),
+]
 
 
-@pytest.mark.parametrize("compressed", [False, True])
-@pytest.mark.parametrize(("entry", "other"), NRRD_HEADERS)
-def test_broken_headers_of_nrrd(tmp_path: Path, compressed: bool, entry: str, other: str) -> None:
-    """SimpleITK reads some of them, as fewer voxels than there are."""
-    path = save(tmp_path / "scan.nrrd", image(), compressed)
+@pytest.mark.parametrize(("name", "compressed", "entry", "other"), BROKEN)
+def test_broken_headers_are_refused_before_simpleitk_sees_them(
+    tmp_path: Path, name: str, compressed: bool, entry: str, other: str
+) -> None:
+    """It crashes, or reads fewer voxels than there are."""
+    path = save(tmp_path / name, image(), compressed)
     content = path.read_bytes()
     assert entry.encode() in content
     path.write_bytes(content.replace(entry.encode(), other.encode(), 1))

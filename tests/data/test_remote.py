@@ -1,4 +1,4 @@
-"""OME-Zarr behind an HTTP server that fails, and behind an S3 server."""
+"""OME-Zarr behind HTTP and S3 servers that fail."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import socket
 import struct
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -86,7 +88,7 @@ def unavailable(server: Faulty, content: bytes) -> None:
 
 
 def slow(server: Faulty, content: bytes) -> None:
-    time.sleep(1)
+    time.sleep(2)
     server.answer(200, content, len(content))
 
 
@@ -119,7 +121,7 @@ def test_requests_are_repeated_a_few_times(
     tmp_path: Path, served: str, fault: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(str(tmp_path / "scan"), VALUES[:, :8, :8, :8].copy(), levels=1)
-    monkeypatch.setattr(zarr_store, "TIMEOUT", 0.5 if fault is slow else 60.0)
+    monkeypatch.setattr(zarr_store, "TIMEOUT", 1.0 if fault is slow else 60.0)
     monkeypatch.setattr(Faulty, "fault", fault)
     monkeypatch.setattr(Faulty, "failures", 2)
     np.testing.assert_array_equal(whole(f"{served}/scan"), EXPECTED[:, :8, :8, :8])
@@ -130,7 +132,7 @@ def test_then_the_chunk_is_named(
     tmp_path: Path, served: str, fault: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(str(tmp_path / "scan"), VALUES[:1, :8, :8, :8].copy(), levels=1)
-    monkeypatch.setattr(zarr_store, "TIMEOUT", 0.2 if fault is slow else 60.0)
+    monkeypatch.setattr(zarr_store, "TIMEOUT", 1.0 if fault is slow else 60.0)
     monkeypatch.setattr(Faulty, "fault", fault)
     monkeypatch.setattr(Faulty, "failures", 10**6)
     with pytest.raises(OSError, match=f"{served}/scan: chunk 0/c/0/0/0/0 cannot be read, after 4 attempts"):
@@ -145,20 +147,111 @@ def test_a_server_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         whole("http://127.0.0.1:9/scan")
 
 
-def test_an_s3_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    moto, s3fs = pytest.importorskip("moto.server"), pytest.importorskip("s3fs")
+# ---- S3 ------------------------------------------------------------------------------------------------------------------
+
+
+class FaultyProxy(Faulty):
+    """In front of an S3 server: the first answers for each chunk are broken."""
+
+    server_address = ""
+
+    def do_GET(self) -> None:
+        status, _, content = self.forwarded()
+        Faulty.requests[self.path] += 1
+        if status < 300 and "/c/" in self.path and Faulty.fault and Faulty.requests[self.path] <= Faulty.failures:
+            return Faulty.fault(self, content)
+        self.answer(status, content, len(content))
+
+    def do_HEAD(self) -> None:
+        status, length, _ = self.forwarded()
+        self.answer(status, b"", length)
+
+    def forwarded(self) -> tuple[int, int, bytes]:
+        """The server's status, content length and content."""
+        asked = {name: self.headers[name] for name in ("Authorization", "Range") if name in self.headers}
+        request = urllib.request.Request(self.server_address + self.path, headers=asked, method=self.command)
+        try:
+            found = urllib.request.urlopen(request)
+        except urllib.error.HTTPError as error:
+            found = error
+        with found:
+            return found.status, int(found.headers.get("Content-Length", 0)), found.read()
+
+
+def s3_options(address: str) -> dict[str, Any]:
+    """Without the client's own new attempts, which take long."""
+    client = {"endpoint_url": address}
+    return {"key": "name", "secret": "word", "client_kwargs": client, "config_kwargs": {"retries": {"max_attempts": 1}}}
+
+
+@pytest.fixture
+def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an empty S3 server."""
+    moto = pytest.importorskip("moto.server")
+    pytest.importorskip("s3fs")
+    monkeypatch.setattr(zarr_store, "DELAYS", (0.0, 0.0, 0.0))
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
-    try:
-        host, port = server.get_host_and_port()
-        options = {"key": "name", "secret": "word", "client_kwargs": {"endpoint_url": f"http://{host}:{port}"}}
-        write(str(tmp_path / "scan"))
-        files = s3fs.S3FileSystem(**options)
-        files.mkdir("bucket")
-        files.put(str(tmp_path / "scan"), "bucket/scan", recursive=True)
-        np.testing.assert_array_equal(whole("s3://bucket/scan", storage_options=options), EXPECTED)
-        files.rm("bucket/scan/0/c/0/0/1/1")
-        with pytest.raises(ValueError, match="s3://bucket/scan: chunk 0/c/0/0/1/1 is missing"):
-            whole("s3://bucket/scan", storage_options=options, missing_chunks="error")
-    finally:
-        server.stop()
+    host, port = server.get_host_and_port()
+    urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"").close()  # what other servers of the process hold
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def proxy(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a proxy in front of it."""
+    monkeypatch.setattr(Faulty, "fault", None)
+    monkeypatch.setattr(FaultyProxy, "server_address", s3_server)
+    Faulty.requests.clear()
+    server = Quiet(("127.0.0.1", 0), FaultyProxy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def upload(folder: Path, address: str) -> Any:
+    """Put a folder into a bucket, and return the file system."""
+    import s3fs
+
+    files = s3fs.S3FileSystem(**s3_options(address))
+    files.mkdir("bucket")
+    files.put(str(folder), "bucket/scan", recursive=True)
+    return files
+
+
+def test_an_s3_server(tmp_path: Path, s3_server: str) -> None:
+    write(str(tmp_path / "scan"))
+    files = upload(tmp_path / "scan", s3_server)
+    options = s3_options(s3_server)
+    np.testing.assert_array_equal(whole("s3://bucket/scan", storage_options=options), EXPECTED)
+    files.rm("bucket/scan/0/c/0/0/1/1")
+    with pytest.raises(ValueError, match="s3://bucket/scan: chunk 0/c/0/0/1/1 is missing"):
+        whole("s3://bucket/scan", storage_options=options, missing_chunks="error")
+
+
+@pytest.mark.parametrize("fault", [reset, truncated, unavailable, slow])
+def test_requests_to_s3_are_repeated_a_few_times(
+    tmp_path: Path, s3_server: str, proxy: str, fault: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(Path(write(str(tmp_path / "scan"), VALUES[:, :8, :8, :8].copy(), levels=1)), s3_server)
+    monkeypatch.setattr(zarr_store, "TIMEOUT", 1.0 if fault is slow else 60.0)
+    monkeypatch.setattr(Faulty, "fault", fault)
+    monkeypatch.setattr(Faulty, "failures", 2)
+    found = whole("s3://bucket/scan", storage_options=s3_options(proxy))
+    np.testing.assert_array_equal(found, EXPECTED[:, :8, :8, :8])
+
+
+@pytest.mark.parametrize("fault", [reset, truncated, unavailable, slow])
+def test_then_the_chunk_in_s3_is_named(
+    tmp_path: Path, s3_server: str, proxy: str, fault: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(Path(write(str(tmp_path / "scan"), VALUES[:1, :8, :8, :8].copy(), levels=1)), s3_server)
+    monkeypatch.setattr(zarr_store, "TIMEOUT", 1.0)
+    monkeypatch.setattr(Faulty, "fault", fault)
+    monkeypatch.setattr(Faulty, "failures", 10**6)
+    with pytest.raises(OSError, match="s3://bucket/scan: chunk 0/c/0/0/0/0 cannot be read, after 4 attempts"):
+        whole("s3://bucket/scan", storage_options=s3_options(proxy))
+    (requests,) = (count for path, count in Faulty.requests.items() if "/c/" in path)
+    assert 4 <= requests <= 40  # s3fs repeats requests of its own accord

@@ -26,6 +26,7 @@ from monai_cpic.model_files import TrainingRecord, read_model, write_model
 from monai_cpic.networks import IndexStore
 from monai_cpic.phantoms.simulation import Simulation
 from monai_cpic.reporting.metrics_file import write_metrics
+from monai_cpic.reporting.report import Report
 from monai_cpic.tensor_train import Sweep, qtt_modes
 from monai_cpic.tensor_train.indices import initial_indices
 
@@ -34,6 +35,7 @@ __all__ = ["SCENARIOS", "Scenario"]
 SCANS, EDGE = 8, 40
 KEYS = "abcdefgh"
 SIZE = 500  # of a layer, whose weights are 1 MB
+ROWS = 5000  # of a table in a report
 RECORD = TrainingRecord(settings={"rank": 6}, units={}, fold=0, seed=0, patients=[])
 
 
@@ -141,6 +143,29 @@ class Checkpoints(Scenario):
             trainer.run([0.0], max_epochs=self.epoch)
             resumed = torch.load(found[self.epoch], weights_only=True)["network"]["weight"]
             assert torch.equal(resumed, network.state_dict()["weight"]), "the resumed training differs from one at a stretch"
+
+
+class Results(Scenario):
+    """Weights, metrics and report of a run, which each turn replaces."""
+
+    def act(self, turn: int) -> None:
+        network = torch.nn.Linear(SIZE, SIZE)
+        torch.nn.init.constant_(network.weight, turn)
+        write_model(self.folder / "model.pt", network, RECORD)
+        write_metrics(self.folder / "metrics.json", {"turns": [turn] * ROWS})
+        report = Report("Results")
+        report.add_table("Turns", [{"turn": turn}] * ROWS)
+        report.write(self.folder / "report.html")
+
+    def check(self) -> None:
+        if (self.folder / "model.pt").exists():
+            assert len(read_model(self.folder / "model.pt").weights["weight"].unique()) == 1
+        if (self.folder / "metrics.json").exists():
+            turns = json.loads((self.folder / "metrics.json").read_text())["turns"]
+            assert turns == turns[:1] * ROWS
+        if (self.folder / "report.html").exists():
+            page = (self.folder / "report.html").read_text()
+            assert page.count("<tr>") == ROWS + 1 and page.rstrip().endswith("</html>"), "half a report"
 
 
 class Experiments(Scenario):
@@ -253,6 +278,7 @@ class Simulated(Scenario):
 SCENARIOS: dict[str, type[Scenario]] = {
     "cache": Cache,
     "checkpoints": Checkpoints,
+    "results": Results,
     "experiments": Experiments,
     "shared index store": SharedIndices,
     "simulation": Simulated,

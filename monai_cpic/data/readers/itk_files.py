@@ -7,13 +7,14 @@ import re
 import zlib
 from pathlib import Path
 
-__all__ = ["HEADER", "data_files", "unpacked_size"]
+__all__ = ["HEADER", "check_bytes", "data_files", "positive_numbers", "unpacked_size"]
 
 HEADER = 2**20  # bytes: more than any header has
 DATA_FILE = re.compile(r"^(?:ElementDataFile\s*=|(?i:data ?file)\s*:)[ \t]*(.*?)\s*$", re.MULTILINE)
 MOST = 100_000  # slices
 CHUNK = 2**16  # bytes that are unpacked at a time, to a thousand times as many at most
 GZIP_OR_ZLIB = 47  # zlib's windowBits
+POSITIVE = re.compile(r"[1-9]\d{0,11}(\s+[1-9]\d{0,11})*")
 
 
 def data_files(path: Path, outside: bool = False) -> list[Path]:
@@ -60,6 +61,43 @@ def _names(path: Path, value: str, rest: str) -> list[str]:
         return [words[0] % number for number in numbers]
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {value!r} does not name data files: {error}; correct the header") from error
+
+
+def positive_numbers(path: Path, entry: str, value: str | None) -> list[int]:
+    """The whole numbers, all above 0, in an entry of a header.
+
+    Args:
+        path: of the header, for messages.
+        entry: its name, for messages.
+        value: None if there is none.
+
+    Raises:
+        ValueError: if the value is anything else.
+    """
+    if value is None or not POSITIVE.fullmatch(value):
+        raise ValueError(
+            f"{path} is truncated or damaged: {entry} is {value}, where positive numbers are expected; fetch it again"
+        )
+    return [int(word) for word in value.split()]
+
+
+def check_bytes(path: Path, found: int, needed: int, shortest: float | None = None, longest: float | None = None) -> None:
+    """Check the number of bytes of voxels.
+
+    Args:
+        path: of the header, for messages.
+        found: in the files, after unpacking.
+        needed: by the sizes and the type in the header.
+        shortest: what is accepted; default: what is needed.
+        longest: likewise.
+
+    Raises:
+        ValueError: if there are fewer or more.
+    """
+    shortest, longest = needed if shortest is None else shortest, needed if longest is None else longest
+    if not shortest <= found <= longest:
+        fault = "truncated" if found < shortest else "damaged"
+        raise ValueError(f"{path} is {fault}: it has {found} bytes of voxels, its header announces {needed}; fetch it again")
 
 
 def unpacked_size(path: Path, file: Path, begin: int, length: int | None = None, limit: float = math.inf) -> int:

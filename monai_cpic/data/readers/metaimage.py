@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_cpic.data.readers.itk_files import HEADER, unpacked_size
+from monai_cpic.data.readers.itk_files import HEADER, check_bytes, positive_numbers, unpacked_size
 
 __all__ = ["check_metaimage"]
 
@@ -30,10 +30,7 @@ class _Header:
 
     def whole(self, key: str, default: str | None = None) -> list[int]:
         """The positive whole numbers of an entry."""
-        value = self.entries.get(key, default)
-        if value is None or not re.fullmatch(r"[1-9]\d{0,11}(\s+[1-9]\d{0,11})*", value):
-            raise ValueError(f"{self.path} is damaged: {key} is {value}, where positive numbers are expected; fetch it again")
-        return [int(word) for word in value.split()]
+        return positive_numbers(self.path, key, self.entries.get(key, default))
 
     def true(self, key: str) -> bool:
         return self.entries.get(key, "False").startswith(("T", "t", "1"))
@@ -66,9 +63,7 @@ def check_metaimage(path: Path, data: Sequence[Path]) -> None:
     found = sum(file.stat().st_size for file in data) if data else path.stat().st_size - header.size
     shortest = needed if header.true("BinaryData") else min(needed, 2 * voxels - 1)  # text: a digit and a space
     longest = needed if header.true("BinaryData") and "HeaderSize" not in header.entries else math.inf
-    if not shortest <= found <= longest:
-        fault = "truncated" if found < shortest else "damaged"
-        raise ValueError(f"{path} is {fault}: it has {found} bytes of voxels, its header announces {needed}; fetch it again")
+    check_bytes(path, found, needed, shortest, longest)
 
 
 def _read(path: Path) -> _Header:
@@ -93,9 +88,4 @@ def _check_stream(header: _Header, data: Sequence[Path], needed: int) -> None:
         raise ValueError(f"{header.path} has compressed voxels in several files or after a header of theirs: save it anew")
     length = header.whole("CompressedDataSize")[0]  # without it, SimpleITK fails as silently
     file, begin = (data[0], 0) if data else (header.path, header.size)
-    found = unpacked_size(header.path, file, begin, length, limit=needed)
-    if found != needed:
-        raise ValueError(
-            f"{header.path} is damaged: its compressed voxels have {found} bytes or more, its header announces {needed}; fetch "
-            "it again"
-        )
+    check_bytes(header.path, unpacked_size(header.path, file, begin, length, limit=needed), needed)

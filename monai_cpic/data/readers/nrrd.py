@@ -7,13 +7,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai_cpic.data.readers.itk_files import HEADER, unpacked_size
+from monai_cpic.data.readers.itk_files import HEADER, check_bytes, positive_numbers, unpacked_size
 
 __all__ = ["check_nrrd"]
 
 END = re.compile(r"\n\r?\n")  # of a header, after which the voxels begin
 FIELD = re.compile(r"^(sizes|type|encoding|(?:line|byte) ?skip)\s*:\s*(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
-SIZES = re.compile(r"[1-9]\d{0,11}( +[1-9]\d{0,11})*")
 ITEM_SIZES = {
     **dict.fromkeys(("signed char", "int8", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"), 1),
     **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), 2),
@@ -43,12 +42,13 @@ def check_nrrd(path: Path, data: Sequence[Path]) -> None:
     end = END.search(content)
     found = FIELD.findall(content[: end.start() + 1] if end else content)
     fields = {key.lower(): value for key, value in found}
-    sizes, kind, encoding = (fields.get(key, "") for key in ("sizes", "type", "encoding"))
-    if len(fields) < len(found) or not SIZES.fullmatch(sizes):
-        raise ValueError(f"{path} is truncated or damaged: its sizes are {sizes!r}, or fields are there twice; fetch it again")
+    kind, encoding = fields.get("type", ""), fields.get("encoding", "")
+    if len(fields) < len(found):
+        raise ValueError(f"{path} is damaged: fields of its header are there twice; fetch it again")
+    sizes = positive_numbers(path, "sizes", fields.get("sizes"))
     if kind.lower() not in ITEM_SIZES:
         raise ValueError(f"{path} has the type {kind!r}; a volume has real numbers")
-    needed = math.prod(map(int, sizes.split())) * ITEM_SIZES[kind.lower()]
+    needed = math.prod(sizes) * ITEM_SIZES[kind.lower()]
     begin = 0 if data or end is None else end.end()
     if encoding.lower() not in ("raw", "gz", "gzip") or any("skip" in key for key in fields):
         return
@@ -56,8 +56,4 @@ def check_nrrd(path: Path, data: Sequence[Path]) -> None:
         bytes_of_voxels = sum(file.stat().st_size for file in data or [path]) - begin
     else:
         bytes_of_voxels = sum(unpacked_size(path, file, begin, limit=needed) for file in data or [path])
-    if bytes_of_voxels != needed:
-        fault = "truncated" if bytes_of_voxels < needed else "damaged"
-        raise ValueError(
-            f"{path} is {fault}: it has {bytes_of_voxels} bytes of voxels, its header announces {needed}; fetch it again"
-        )
+    check_bytes(path, bytes_of_voxels, needed)
