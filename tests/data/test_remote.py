@@ -188,7 +188,6 @@ def s3_options(address: str) -> dict[str, Any]:
 def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of an empty S3 server."""
     moto = pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
     monkeypatch.setattr(zarr_store, "DELAYS", (0.0, 0.0, 0.0))
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
@@ -213,9 +212,7 @@ def proxy(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def upload(folder: Path, address: str) -> Any:
     """Put a folder into a bucket, and return the file system."""
-    import s3fs
-
-    files = s3fs.S3FileSystem(**s3_options(address))
+    files = pytest.importorskip("s3fs").S3FileSystem(**s3_options(address))
     files.mkdir("bucket")
     files.put(str(folder), "bucket/scan", recursive=True)
     return files

@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import SimpleITK
 from numpy.typing import NDArray
+from pydicom.dataelem import RawDataElement
 
 from monai_cpic.data.readers.base import damaged
 
@@ -133,7 +134,7 @@ def _voxel_bytes(path: Path) -> float:
         if dataset.preamble and "TransferSyntaxUID" not in meta:
             raise ValueError("it has no transfer syntax")
         for element in map(dataset.get_item, dataset.keys()):
-            if element.is_raw and element.length != UNDEFINED and len(element.value or b"") < element.length:
+            if isinstance(element, RawDataElement) and len(element.value or b"") < element.length != UNDEFINED:
                 raise ValueError(f"the element {element.tag} is not complete")
         voxels = dataset.get_item("PixelData")
     found = 0 if voxels is None or voxels.value is None else len(voxels.value)
