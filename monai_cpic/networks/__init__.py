@@ -19,9 +19,11 @@ from monai_cpic.networks.latent_field import LatentField
 from monai_cpic.networks.nets import (
     CovariatesOnlyNet,
     CPICNet,
+    DenseNetRegressor,
     Ensemble,
     ResNetRegressor,
     VolumeRegressor,
+    WholeGridRegressor,
     paper_net,
     random_cells_net,
 )
@@ -59,6 +61,7 @@ __all__ = [
     "CrossApproximation",
     "Curriculum",
     "Decomposition",
+    "DenseNetRegressor",
     "Encoder",
     "Ensemble",
     "Family",
@@ -90,6 +93,7 @@ __all__ = [
     "TwoBranchHead",
     "VolumeRegressor",
     "VoxelEncoder",
+    "WholeGridRegressor",
     "attribute",
     "coarse_scan",
     "coarse_size",
