@@ -26,7 +26,6 @@ REDUCED = {
             "prob": 0.8,
             "rotate_range": [0.17, 0.17, 0.17],
             "translate_range": [4, 4, 4],
-            "padding_mode": "border",
         }
     ],
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,15 +10,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from monai_cpic.cohorts.bootstrap import Estimate, bootstrap_by_patient
-from monai_cpic.cohorts.table.targets.number import Number
+from monai_cpic.cohorts.table.targets.number import correlation, determination
 from monai_cpic.experiments.real.cohorts import RealCohort
 from monai_cpic.experiments.real.methods import OURS
 from monai_cpic.experiments.real.trials import VALUE
 
 __all__ = ["Score", "scores"]
 
+Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+SCORES: Mapping[str, Callable[[Array, Array], float]] = {"r": correlation, "r2": determination}
 PLACE = ["target", "fold", "seed", "patient"]  # of a prediction
-COLUMNS = [VALUE, "q20", "q80", f"{VALUE}_true"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Score:
     method: str
     patients: int
     pooled: Estimate
-    folds: NDArray[np.float64]
+    folds: Array
     difference: Estimate | None
     seconds: float
 
@@ -68,25 +71,30 @@ def scores(found: pd.DataFrame, cohorts: Sequence[RealCohort]) -> list[Score]:
 
 
 def _score(cohort: RealCohort, target: str, method: str, own: pd.DataFrame, ours: pd.DataFrame | None) -> Score:
-    parts = own.groupby(["fold", "seed"])
-    folds = np.array([_mean_score(part, cohort.score) for _, part in parts])
+    folds = np.array([_mean_score(cohort, part)(np.arange(len(part))) for _, part in own.groupby(["fold", "seed"])])
     seconds = float(own.drop_duplicates(["target", "fold", "seed"])["seconds"].mean())
     both = own.iloc[:0] if ours is None or method == OURS else own.merge(ours, on=PLACE, suffixes=("", "_ours"))
     compared = not both.empty
     table = (both if compared else own).sort_values("patient")
+    score_of_this = _mean_score(cohort, table)
+    score_of_ours = _mean_score(cohort, table, f"{VALUE}_ours") if compared else None
 
-    def statistics(rows: NDArray[np.int64]) -> list[float]:
-        chosen = table.iloc[rows]
-        score = _mean_score(chosen, cohort.score)
-        return [score, score - _mean_score(chosen, cohort.score, "_ours")] if compared else [score]
+    def statistics(rows: Rows) -> list[float]:
+        score = score_of_this(rows)
+        return [score] if score_of_ours is None else [score, score - score_of_ours(rows)]
 
     rows = table.groupby("patient").size().tolist()
     pooled, *difference = bootstrap_by_patient(statistics, rows)
     return Score(cohort, target, method, len(rows), pooled, folds, difference[0] if compared else None, seconds)
 
 
-def _mean_score(table: pd.DataFrame, score: str, suffix: str = "") -> float:
-    """The mean over targets and seeds; the columns of the predictions end with ``suffix``."""
-    of_number, groups = Number((VALUE,)), ["target", "seed"]
-    named = table[[*groups, *(name + suffix for name in COLUMNS)]].set_axis([*groups, *COLUMNS], axis=1)
-    return float(np.mean([of_number.scores(part)[score] for _, part in named.groupby(groups)]))
+def _mean_score(cohort: RealCohort, table: pd.DataFrame, predicted: str = VALUE) -> Callable[[Rows], float]:
+    """The mean over targets and seeds of the score of some rows, given by their numbers; rows may repeat."""
+    score, values, true = SCORES[cohort.score], table[predicted].to_numpy(), table[f"{VALUE}_true"].to_numpy()
+    group = table.groupby(["target", "seed"]).ngroup().to_numpy()
+
+    def of_rows(rows: Rows) -> float:
+        parts = [rows[group[rows] == number] for number in np.unique(group[rows])]
+        return float(np.mean([score(values[part], true[part]) for part in parts]))
+
+    return of_rows

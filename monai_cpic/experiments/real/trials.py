@@ -86,7 +86,7 @@ def predictions(of: Sequence[Trial]) -> pd.DataFrame:
 
     Returns:
         For each prediction ``cohort``, ``target``, ``method``, ``fold``, ``seed``, ``seconds`` (of processor time of the
-        training; NaN for baselines), ``patient``, ``value`` (the median), ``q20``, ``q80`` and ``value_true``.
+        training; NaN for baselines), ``patient``, ``value`` (the median) and ``value_true``.
     """
     tables, known = [], set()
     for trial in of:
@@ -112,7 +112,7 @@ def _told(trial: Trial, method: str, seconds: float, table: pd.DataFrame) -> pd.
             "fold": trial.fold,
             "seed": trial.seed,
             "seconds": seconds,
-            **table.rename(columns=names)[["patient", VALUE, "q20", "q80", f"{VALUE}_true"]],
+            **table.rename(columns=names)[["patient", VALUE, f"{VALUE}_true"]],
         }
     )
 
