@@ -20,21 +20,21 @@ def scores_figure(lines: Sequence[Score]) -> Figure:
     Args:
         lines: of :func:`~monai_cpic.experiments.real.scores.scores`.
     """
-    last = {(line.cohort.name, line.method): line for line in lines}  # of several targets, the mean comes last
-    cohorts = list(dict.fromkeys(line.cohort for line in lines))
-    if not cohorts:
+    if not lines:
         return only_text("No training has finished.")
+    last = {(line.cohort.name, line.method): line for line in lines}  # of several targets, the mean comes last
+    cohorts = {line.cohort.name: line for line in lines}
     methods = list(dict.fromkeys(line.method for line in lines))
     figure, panels = grid(len(cohorts), len(cohorts), 4.2, 0.9 + 0.32 * len(methods), sharey=True)
-    for axes, cohort in zip(panels, cohorts, strict=True):
+    for axes, (cohort, shown) in zip(panels, cohorts.items(), strict=True):
         for height, method in enumerate(methods):
-            if line := last.get((cohort.name, method)):
+            if line := last.get((cohort, method)):
                 colour = BLUE if method == OURS else GREY
                 axes.plot([line.pooled.value], [height], "o", color=colour)
                 axes.plot(line.pooled.interval, [height, height], color=colour)
         axes.axvline(0, color=GREY, linewidth=0.5)
-        axes.set_title(f"{cohort.name}: {[line.target for line in lines if line.cohort is cohort][-1]}", fontsize=9)
-        axes.set_xlabel(f"{LABELS[cohort.score]}, out of fold")
+        axes.set_title(f"{cohort}: {shown.target}", fontsize=9)
+        axes.set_xlabel(f"{LABELS[shown.cohort.score]}, out of fold")
         axes.set_yticks(range(len(methods)), methods)
     panels[0].invert_yaxis()
     return figure
