@@ -1,12 +1,16 @@
 """One training of a table, in a process of its own: ``python -m monai_cpic.experiments.job JOB.json``.
 
-JOB.json contains ``bundle_root``, ``configs``, ``overrides`` and ``result``, the file to write.
+JOB.json contains ``bundle_root``, ``configs``, ``overrides`` and ``result``, the file to write.  The process ends when its
+standard input does.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +35,8 @@ def run_job(bundle_root: str | Path, configs: Sequence[str], overrides: dict[str
 
     Returns:
         ``metrics`` as in metrics.json, ``epoch`` (seconds of training per epoch, without validation), ``prediction`` (seconds
-        per patient), ``memory`` (peak above the imports, GiB; of the GPU where there is one) and ``parameters``.
+        per patient), ``processor`` (seconds of processor time of this process until now), ``memory`` (peak above the imports,
+        GiB; of the GPU where there is one) and ``parameters``.
     """
     before = _resident("VmRSS")
     files = [str(Path(bundle_root) / "configs" / name) for name in configs]
@@ -49,6 +54,7 @@ def run_job(bundle_root: str | Path, configs: Sequence[str], overrides: dict[str
         "metrics": json.loads((Path(overrides["output_dir"]) / "metrics.json").read_text()),
         "epoch": epoch.value(),
         "prediction": prediction.value() / len(parsed("validate#data")),
+        "processor": time.process_time(),
         "memory": torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else _resident("VmHWM") - before,
         "parameters": sum(parameter.numel() for parameter in parsed("network_def").parameters()),
     }
@@ -68,5 +74,13 @@ def main() -> None:
         result.write_text(json.dumps({"overrides": job["overrides"], **found}, indent=2))
 
 
+def _end_with_parent() -> None:
+    """Wait for the end of the standard input, which comes when the process that holds the other end of the pipe is gone."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     main()

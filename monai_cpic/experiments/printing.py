@@ -9,7 +9,7 @@ from typing import Any
 from monai_cpic.experiments.tables import Figures, Row, Table
 from monai_cpic.reporting.metrics_file import model_key
 
-__all__ = ["markdown"]
+__all__ = ["markdown", "spread"]
 
 BASELINE = "ResNet-34"
 
@@ -37,7 +37,7 @@ def markdown(table: Table, found: Mapping[str, Sequence[Mapping[str, Any]]], gri
     for name in table.references:
         values = [result["metrics"][name][table.metric] for result in last]
         if values:
-            lines.append([name.replace("_", " "), "", _spread(values), *[""] * (len(headings) - 3)])
+            lines.append([name.replace("_", " "), "", spread(values), *[""] * (len(headings) - 3)])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -49,7 +49,7 @@ def _line(
     return [
         row.name,
         sizes,
-        _spread([_score(result["metrics"], table.metric) for result in results]) + _paper(paper.metric, ".2f"),
+        spread([_score(result["metrics"], table.metric) for result in results]) + _paper(paper.metric, ".2f"),
         _text(ours.epoch, ".1f") + _paper(paper.epoch, ".0f"),
         _ratio(ours.epoch, baseline.epoch) + _paper_ratio(paper.epoch, paper_baseline.epoch),
         _text(ours.prediction, ".2f") + _paper(paper.prediction, ".1f"),
@@ -70,7 +70,7 @@ def _mean(results: Sequence[Mapping[str, Any]]) -> Figures:
     return Figures(**{key: mean(result[key] for result in results) for key in keys})
 
 
-def _spread(values: Sequence[float | None]) -> str:
+def spread(values: Sequence[float | None]) -> str:
     """Mean ± standard deviation of the runs in which the metric is defined."""
     defined = [value for value in values if value is not None]
     if not defined:

@@ -1,4 +1,4 @@
-"""Running the jobs of a table, each in a process of its own; each finished job has a file, so that a killed run can resume."""
+"""Running jobs, each in a process of its own; each finished job has a file, so that a killed run can resume."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from monai_cpic.experiments.tables import Row, Table
 from monai_cpic.staging import remove_unfinished
 
-__all__ = ["Job", "jobs", "results", "run_jobs"]
+__all__ = ["Job", "file_name", "jobs", "results", "run_alone", "run_jobs"]
 
 
 @dataclass(frozen=True)
@@ -75,18 +76,19 @@ def jobs(
     for seed in range(seeds):
         for fold in range(folds):
             for row in chosen:
-                folder = Path(output_dir).absolute() / _file_name(row.name) / f"fold{fold}_seed{seed}"
+                folder = Path(output_dir).absolute() / file_name(row.name) / f"fold{fold}_seed{seed}"
                 settings = _overrides(table, row, folder, dataset_dir, folds, fold, seed, grid, overrides)
                 made.append(Job(row.name, folder, row.configs, settings))
     return made
 
 
-def run_jobs(todo: Sequence[Job], bundle_root: str | Path, resume: bool = False) -> list[Job]:
-    """Run jobs one after the other.
+def run_jobs(todo: Sequence[Job], bundle_root: str | Path, executor: Executor, resume: bool = False) -> list[Job]:
+    """Run jobs.
 
     Args:
         todo: the jobs.
         bundle_root: folder of their bundle.
+        executor: what runs them, in the order given (:func:`~monai_cpic.experiments.engine.started_engine`).
         resume: skip jobs that have finished.
 
     Returns:
@@ -102,23 +104,32 @@ def run_jobs(todo: Sequence[Job], bundle_root: str | Path, resume: bool = False)
                 raise FileExistsError(f"{job.result} exists: add --resume to keep it, or choose another --output-dir")
             if json.loads(job.result.read_text())["overrides"] != json.loads(json.dumps(job.overrides)):
                 raise FileExistsError(f"{job.result} is the result of other settings: choose another --output-dir")
+    running = {executor.submit(run_alone, job, str(bundle_root)): job for job in todo if not job.result.exists()}
     failed = []
-    for job in tqdm([job for job in todo if not job.result.exists()], desc="trainings"):
-        job.folder.mkdir(parents=True, exist_ok=True)
-        description = {
-            "bundle_root": str(bundle_root),
-            "configs": job.configs,
-            "overrides": job.overrides,
-            "result": str(job.result),
-        }
-        (job.folder / "job.json").write_text(json.dumps(description, indent=2))
-        with (job.folder / "log.txt").open("w") as log:
-            command = [sys.executable, "-m", "monai_cpic.experiments.job", str(job.folder / "job.json")]
-            finished = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
-        if finished.returncode:
-            tqdm.write(f"{job.row}: failed with {finished.returncode} (-9: killed, often for lack of memory), see {log.name}")
+    for ended in tqdm(as_completed(running), "trainings", len(running)):
+        job, status = running[ended], ended.result()
+        if status:
+            log = job.folder / "log.txt"
+            tqdm.write(f"{job.row}: failed with {status} (-9: killed, often for lack of memory), see {log}")
             failed.append(job)
     return failed
+
+
+def run_alone(job: Job, bundle_root: str) -> int:
+    """Run a job in a process of its own, and return its exit status.
+
+    The process ends with this one, in whatever way this one ends: it waits for the end of its standard input, a pipe that nobody
+    writes to, which the system closes.
+    """
+    job.folder.mkdir(parents=True, exist_ok=True)
+    description = {"bundle_root": bundle_root, "configs": job.configs, "overrides": job.overrides, "result": str(job.result)}
+    (job.folder / "job.json").write_text(json.dumps(description, indent=2))
+    command = [sys.executable, "-m", "monai_cpic.experiments.job", str(job.folder / "job.json")]
+    with (
+        (job.folder / "log.txt").open("w") as log,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT) as process,
+    ):
+        return process.wait()
 
 
 def results(of: Sequence[Job]) -> dict[str, list[dict[str, Any]]]:
@@ -155,5 +166,6 @@ def _overrides(
     }
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
+    """A name as that of a folder: lower case, without spaces and signs."""
     return re.sub(r"[^a-z0-9.]+", "_", name.lower()).strip("_")

@@ -27,9 +27,11 @@ from monai_cpic.networks.latent_field import LatentField
 from monai_cpic.networks.nets import (
     CovariatesOnlyNet,
     CPICNet,
+    DenseNetRegressor,
     Ensemble,
     ResNetRegressor,
     VolumeRegressor,
+    WholeGridRegressor,
     paper_net,
     random_cells_net,
 )
@@ -67,6 +69,7 @@ __all__ = [
     "CrossApproximation",
     "Curriculum",
     "Decomposition",
+    "DenseNetRegressor",
     "Encoder",
     "Ensemble",
     "Family",
@@ -100,6 +103,7 @@ __all__ = [
     "TwoBranchHead",
     "VolumeRegressor",
     "VoxelEncoder",
+    "WholeGridRegressor",
     "attribute",
     "coarse_scan",
     "coarse_size",

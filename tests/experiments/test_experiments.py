@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from monai_cpic.experiments.__main__ import main
+from monai_cpic.experiments.command import main
 from monai_cpic.experiments.figure1 import truncated
 from monai_cpic.experiments.printing import markdown
 from monai_cpic.experiments.runs import jobs
@@ -78,10 +78,9 @@ def test_a_table_from_start_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "16",
         "8",
     ]
-    command += ["--bundle-root", str(REPOSITORY / "bundles" / "osic_fvc")]
+    command += ["--bundle-root", str(REPOSITORY / "bundles" / "osic_fvc"), "--processes", "1"]
     few = ["--rows", "our default", "--override", simulated, "val_interval=1"]
-    assert main([*command, *few, "max_epochs=1", "--job", "0", "--jobs", "2"]) == 0
-    assert main([*command, *few, "max_epochs=1", "--job", "1", "--jobs", "2"]) == 0
+    assert main([*command, *few, "max_epochs=1"]) == 0
     lines = capsys.readouterr().out.strip().splitlines()
     assert "16×16×8" in lines[-5] and " ± " in lines[-5], "two folds"
     assert lines[-4].startswith("| covariates only |") and lines[-1].startswith("| constant |")
@@ -98,8 +97,6 @@ def test_a_table_from_start_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     assert main([*command, "--rows", "C-PIC", "--override", simulated, "rank=0"]) == 1, "both folds fail, and it says so"
     assert "rank" in next((tmp_path / "runs" / "c_pic").glob("*/log.txt")).read_text()
-    with pytest.raises(SystemExit):
-        main([*command, "--job", "2", "--jobs", "2"])
 
 
 def test_truncation_is_that_of_the_svd() -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -181,8 +182,12 @@ class Experiments(Scenario):
 
     def act(self, turn: int) -> None:
         finished = all(job.result.exists() for job in self.jobs)
-        with mock.patch("subprocess.run", self._run), mock.patch.object(experiment, "run_job", self._train):
-            run_jobs(self.jobs, self.folder, resume=True)
+        with (
+            mock.patch("subprocess.Popen", self._run),
+            mock.patch.object(experiment, "run_job", self._train),
+            ThreadPoolExecutor(1) as executor,
+        ):
+            run_jobs(self.jobs, self.folder, executor, resume=True)
         if finished:
             (self.folder / "runs").rename(self.folder / f"finished {turn}")
             self.act(turn)
@@ -192,7 +197,7 @@ class Experiments(Scenario):
         """The job in this process, which is the one that is killed."""
         with mock.patch("sys.argv", command[2:]):
             experiment.main()
-        return mock.Mock(returncode=0)
+        return mock.MagicMock(**{"__enter__.return_value.wait.return_value": 0})
 
     @staticmethod
     def _train(bundle_root: str, configs: Sequence[str], overrides: dict[str, Any]) -> dict[str, Any]:

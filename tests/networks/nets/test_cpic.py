@@ -132,7 +132,7 @@ def test_resnet_sees_small_volumes_padded_by_their_border_and_each_once() -> Non
     a, b = (open_volume(v) for v in x)
     with torch.no_grad():
         found = module([a, b, a], covariates)
-        torch.testing.assert_close(found, module.head(module.resnet(padded)[[0, 1, 0]], covariates))
+        torch.testing.assert_close(found, module.head(module.backbone(padded)[[0, 1, 0]], covariates))
         torch.testing.assert_close(found, module(x[[0, 1, 0]], covariates))
 
 

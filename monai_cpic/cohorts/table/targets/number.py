@@ -24,7 +24,7 @@ from monai_cpic.cohorts.table.targets.base import Array, Target
 from monai_cpic.cohorts.tables import Problems
 from monai_cpic.reporting.report import Report
 
-__all__ = ["Number"]
+__all__ = ["Number", "correlation", "determination"]
 
 QUANTILES = (0.2, 0.5, 0.8)
 MOST_STRATA, SMALLEST_STRATUM = 5, 10  # of folds: ranges of the target with equally many patients
@@ -113,12 +113,12 @@ class Number(Target):
         predicted, low, high, true = predicted[known], low[known], high[known], true[known]
         if not len(true):
             return dict.fromkeys(("mae", "rmse", "r", "r2", "coverage"), np.nan)
-        error, varies = predicted - true, np.ptp(true) > 0
+        error = predicted - true
         return {
             "mae": float(np.abs(error).mean()),
             "rmse": float(np.sqrt(np.square(error).mean())),
-            "r": float(np.corrcoef(predicted, true)[0, 1]) if varies and np.ptp(predicted) > 0 else np.nan,
-            "r2": float(1 - np.square(error).mean() / true.var()) if varies else np.nan,
+            "r": correlation(predicted, true),
+            "r2": determination(predicted, true),
             "coverage": float(((low <= true) & (true <= high)).mean()),
         }
 
@@ -135,6 +135,16 @@ class Number(Target):
     def _medians(self, output: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Medians and true values of an engine's output."""
         return output["pred"][:, 1], output["label"][:, 0] * self.scale + self.centre
+
+
+def correlation(predicted: Array, true: Array) -> float:
+    """The correlation of predictions ``[N]`` and true values ``[N]``; NaN if either are all equal."""
+    return float(np.corrcoef(predicted, true)[0, 1]) if np.ptp(true) > 0 and np.ptp(predicted) > 0 else np.nan
+
+
+def determination(predicted: Array, true: Array) -> float:
+    """R² of predictions ``[N]`` of true values ``[N]``, negative if worse than their mean; NaN if these are all equal."""
+    return float(1 - np.square(predicted - true).mean() / true.var()) if np.ptp(true) > 0 else np.nan
 
 
 class RidgeNumber(Regression):

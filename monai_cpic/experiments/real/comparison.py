@@ -1,0 +1,65 @@
+"""The comparison from start to end: tables of the cohorts, trainings, table and figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+from monai_cpic.experiments.real.cohorts import RealCohort
+from monai_cpic.experiments.real.figure import scores_figure
+from monai_cpic.experiments.real.printing import scores_table
+from monai_cpic.experiments.real.scores import scores
+from monai_cpic.experiments.real.trials import predictions, table_of, trials
+from monai_cpic.experiments.runs import Job, run_jobs
+from monai_cpic.experiments.tables import Row
+from monai_cpic.staging import write_whole
+
+__all__ = ["compare_methods"]
+
+
+def compare_methods(
+    data_dir: str | Path,
+    output_dir: str | Path,
+    bundle_root: str | Path,
+    executor: Executor,
+    cohorts: Sequence[RealCohort],
+    methods: Sequence[Row],
+    folds: Sequence[int],
+    seeds: int = 1,
+    patients: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    resume: bool = False,
+) -> tuple[str, list[Job]]:
+    """Train all methods on all folds of all cohorts, and write ``table.md`` and ``figure.png``.
+
+    Args:
+        data_dir: the folder of the cohorts.
+        output_dir: a new folder, or that of a killed run.
+        bundle_root: folder of the bundle ``volume_regression``.
+        executor: what runs the trainings.
+        cohorts: the cohorts.
+        methods: the methods.
+        folds: which of the five folds are held out, one after the other.
+        seeds: number of trainings of each method, target and fold.
+        patients: of each target, the first so many; None: all.
+        overrides: settings of the bundle for all trainings; those of a method take precedence.
+        resume: keep results that are there.
+
+    Returns:
+        The table as Markdown, and the trainings that failed.
+    """
+    output = Path(output_dir).absolute()
+    for cohort in cohorts:
+        for target in cohort.targets:
+            cohort.write_table(data_dir, target, table_of(cohort, target, output), patients)
+    every = trials(cohorts, methods, output, folds, seeds, overrides)
+    failed = run_jobs([trial.job for trial in every], bundle_root, executor, resume)
+    lines = scores(predictions(every), cohorts)
+    text = scores_table(lines)
+    with write_whole(output / "table.md") as unfinished:
+        unfinished.write_text(text + "\n", encoding="utf-8")
+    with write_whole(output / "figure.png") as unfinished:
+        scores_figure(lines).savefig(unfinished, dpi=150)
+    return text, failed

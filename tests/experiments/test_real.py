@@ -1,0 +1,165 @@
+"""Methods on cohorts of real scans: tables, trainings and scores, and a small run from start to end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import r2_score
+from stand_ins import write_cohorts
+
+from monai_cpic.experiments.command import main
+from monai_cpic.experiments.real.cohorts import COHORTS
+from monai_cpic.experiments.real.comparison import compare_methods
+from monai_cpic.experiments.real.figure import scores_figure
+from monai_cpic.experiments.real.methods import BASELINES, METHODS, OURS
+from monai_cpic.experiments.real.printing import scores_table
+from monai_cpic.experiments.real.scores import scores
+from monai_cpic.experiments.real.trials import predictions, trials
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "volume_regression"
+HIPPOCAMPUS, STROKE, HEAD_AND_NECK = COHORTS
+COARSE = [method for method in METHODS if method.name == "ridge on the coarse scan"]
+
+
+def test_the_table_of_a_target_has_patients_with_it_and_paths_of_their_scans(tmp_path: Path) -> None:
+    data, path = write_cohorts(tmp_path / "data", patients=4), tmp_path / "runs" / "larynx.csv"
+    HEAD_AND_NECK.write_table(data, "mean_Larynx", path)
+    table = pd.read_csv(path)
+    assert list(table.columns) == ["id", "ct", "ptv", "mean_Larynx"]
+    assert list(table["id"]) == ["P01", "P02", "P03", "P04"], "the first has no dose"
+    assert all(Path(scan).is_file() for scan in table[["ct", "ptv"]].to_numpy().ravel())
+    HEAD_AND_NECK.write_table(data, "mean_Larynx", path)
+    with pytest.raises(FileExistsError, match=r"larynx.csv is of other patients"):
+        HEAD_AND_NECK.write_table(data, "mean_Larynx", path, patients=3)
+    with pytest.raises(FileNotFoundError, match=r"participants.csv does not exist: name the folder of cohort_stroke_soop"):
+        STROKE.write_table(tmp_path, "nihss", path)
+
+
+def test_trainings_are_all_methods_of_each_target_fold_and_seed(tmp_path: Path) -> None:
+    made = trials(COHORTS, METHODS, tmp_path, folds=[0, 3], seeds=3, overrides={"max_epochs": 7, "rank": 4})
+    assert len(made) == len({trial.job.folder for trial in made}) == 7 * len(METHODS) * 2 * 3
+    splits = {trial.job.overrides["split"] for trial in made} | {trial.job.overrides["cohort::seed"] for trial in made}
+    assert splits == {"$folds(@patients, @n_folds, @fold, 0)", 0}, "folds are those of every seed"
+    epochs = {trial.method: trial.job.overrides["max_epochs"] for trial in made}
+    assert epochs.pop(COARSE[0].name) == 1 and set(epochs.values()) == {7}
+    for method in METHODS:
+        assert all((BUNDLE / "configs" / name).is_file() for name in method.configs)
+    assert predictions(made).empty and scores(predictions(made), COHORTS) == []
+
+
+def simulated(method: str, noise: float, folds: Sequence[int] = (0, 1), targets: Sequence[str] = ("a", "b")) -> pd.DataFrame:
+    """Predictions of 20 patients in two folds, for each target."""
+    tables = []
+    for target in targets:
+        random = np.random.default_rng(len(target) + ord(target))
+        true = random.normal(size=20)
+        value = true + noise * np.random.default_rng(1).normal(size=20)
+        given = {"value": value, "value_true": true}
+        place = {"cohort": HEAD_AND_NECK.name, "target": target, "method": method, "fold": np.arange(20) % 2, "seed": 0}
+        tables.append(pd.DataFrame({**place, "seconds": 10.0, "patient": [f"P{k:02}" for k in range(20)], **given}))
+    found = pd.concat(tables, ignore_index=True)
+    return found[found["fold"].isin(folds)]
+
+
+def test_scores_are_pooled_over_folds_and_averaged_over_targets() -> None:
+    ours, rival = simulated(OURS, 0.5), simulated("rival", 0.8)
+    lines = {(line.target, line.method): line for line in scores(pd.concat([ours, rival]), COHORTS)}
+    assert list(lines) == [(target, method) for target in ("a", "b", "mean of 2") for method in (OURS, "rival")]
+    r2 = [r2_score(part["value_true"], part["value"]) for _, part in rival.groupby("target")]
+    assert lines["a", "rival"].pooled.value == pytest.approx(r2[0])
+    mean = lines["mean of 2", "rival"]
+    assert mean.pooled.value == pytest.approx(np.mean(r2)) and mean.pooled.low < mean.pooled.value < mean.pooled.high
+    own = np.mean([r2_score(part["value_true"], part["value"]) for _, part in ours.groupby("target")])
+    assert mean.difference is not None and mean.difference.value == pytest.approx(np.mean(r2) - own)
+    assert mean.difference.high < 0, "the rival is worse beyond chance"
+    folds = [[r2_score(p["value_true"], p["value"]) for _, p in part.groupby("target")] for _, part in rival.groupby("fold")]
+    np.testing.assert_allclose(mean.folds, np.mean(folds, axis=1))
+    assert lines["a", OURS].difference is None
+    assert (mean.patients, mean.seconds) == (20, 10)
+
+
+def test_a_rival_is_compared_on_the_patients_that_ours_predicted_too() -> None:
+    found = pd.concat([simulated(OURS, 0.5, folds=[0]), simulated("rival", 0.8), simulated("other", 0.8, folds=[1])])
+    lines = {(line.target, line.method): line for line in scores(found, COHORTS)}
+    assert [lines["a", method].patients for method in (OURS, "rival", "other")] == [10, 10, 10]
+    first = found[(found["method"] == "rival") & (found["target"] == "a") & (found["fold"] == 0)]
+    assert lines["a", "rival"].pooled.value == pytest.approx(r2_score(first["value_true"], first["value"]))
+    assert len(lines["a", "rival"].folds) == 2
+    assert lines["a", "other"].difference is None
+
+
+def test_the_table_and_the_figure_show_each_score() -> None:
+    lines = scores(pd.concat([simulated(OURS, 0.5), simulated("rival", 0.8)]), COHORTS)
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in scores_table(lines).splitlines()]
+    assert len(rows) == 2 + 6 and len({len(row) for row in rows}) == 1
+    line, row = lines[-1], rows[-1]
+    assert line.difference is not None
+    assert row[:5] == ["head and neck", "mean of 2", "rival", "20", "R²"]
+    assert row[5] == f"{line.pooled.value:.3f} ({line.pooled.low:.3f} to {line.pooled.high:.3f})"
+    assert " ± " in row[6] and row[7].startswith("-0.") and row[8] == "10"
+    (panel,) = scores_figure(lines).axes
+    assert [text.get_text() for text in panel.get_yticklabels()] == [OURS, "rival"]
+    assert len(scores_figure([]).axes) == 0
+
+
+@pytest.fixture
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONAI_CPIC_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.usefixtures("_cache")
+def test_all_methods_from_start_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_cohorts(tmp_path / "data", patients=10)
+    command = ["real", "--data-dir", str(data), "--output-dir", str(tmp_path / "runs"), "--bundle-root", str(BUNDLE)]
+    command += ["--cohorts", "hippocampus", "--folds", "0", "--processes", "1"]
+    command += ["--override", "max_epochs=1", "val_interval=1", "n_dims=4", "rank=2", "batch_size=4"]
+    assert main(command) == 0
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| hippocampus")]
+    assert {row[2] for row in rows} == {method.name for method in METHODS} | set(BASELINES)
+    assert {row[3] for row in rows} == {"2"}, "patients of one fold"
+    assert (tmp_path / "runs" / "figure.png").stat().st_size > 0
+    assert (tmp_path / "runs" / "table.md").read_text().count("\n") == 2 + len(rows)
+    results = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("result.json")}
+    assert len(results) == len(METHODS)
+    networks = {path.parent.parent.name: json.loads(path.read_text())["metrics"]["network"] for path in results}
+    assert (networks["resnet_34"], networks["densenet_121"], networks["ours"]) == ("ResNet-34", "DenseNet-121", "C-PIC")
+    assert main([*command, "--resume"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in results} == results
+    with pytest.raises(FileExistsError, match="add --resume"):
+        main(command)
+
+
+@pytest.mark.usefixtures("_cache")
+def test_several_seeds_and_channels(tmp_path: Path) -> None:
+    data, cohort = write_cohorts(tmp_path / "data", patients=10), replace(HEAD_AND_NECK, targets=["mean_Larynx"])
+    with ThreadPoolExecutor(1) as executor:
+        text, failed = compare_methods(
+            data, tmp_path / "runs", BUNDLE, executor, [cohort], COARSE, [1], 2, overrides={"n_dims": 4}
+        )
+    assert not failed and f"| {COARSE[0].name} | 2 | R² |" in text
+    one, other = (pd.read_csv(path) for path in sorted((tmp_path / "runs").rglob("predictions.csv")))
+    assert list(one["patient"]) == list(other["patient"]), "the folds are those of every seed"
+
+
+@pytest.mark.usefixtures("_cache")
+def test_the_real_cohorts(tmp_path: Path, real_data: Path) -> None:
+    if missing := [cohort.folder for cohort in COHORTS if not (real_data / cohort.folder).is_dir()]:
+        pytest.skip(f"{real_data} lacks {', '.join(missing)}")
+    for cohort, patients in zip(COHORTS, ([260], [944], [120, 63, 114, 114, 80]), strict=True):
+        for target, count in zip(cohort.targets, patients, strict=True):
+            path = tmp_path / f"{target}.csv"
+            cohort.write_table(real_data, target, path)
+            table = pd.read_csv(path)
+            assert len(table) == count and all(Path(scan).is_file() for scan in table[list(cohort.images)].to_numpy().ravel())
+    with ThreadPoolExecutor(1) as executor:
+        text, failed = compare_methods(
+            real_data, tmp_path / "runs", BUNDLE, executor, [HIPPOCAMPUS], COARSE, [0], patients=20, overrides={"n_dims": 4}
+        )
+    assert not failed and f"| {COARSE[0].name} | 4 | R² |" in text
