@@ -20,7 +20,7 @@ def test_densenet_is_that_of_monai_with_the_head_in_place_of_its_last_layer() ->
     assert missing == ["class_layers.out.weight", "class_layers.out.bias"]
     x = torch.rand(2, 2, *SHAPE)
     with torch.no_grad():
-        torch.testing.assert_close(whole(x), whole.class_layers.out(module.backbone(x)))
+        torch.testing.assert_close(whole(x), whole.get_submodule("class_layers.out")(module.backbone(x)))
         torch.testing.assert_close(module(x), module.head(module.backbone(x), None))
 
 
