@@ -98,7 +98,8 @@ def attribute(network: CPICNet, volume: Volume, covariates: Tensor | None = None
     network.eval()
     with _encoded(network.encoder) as calls, torch.enable_grad():
         predicted = network([volume], covariates if network.head.covariates else None)[0, output]
-        predicted.backward()
+        if predicted.requires_grad:  # not if the readout uses nothing that is encoded
+            predicted.backward()
     network.zero_grad(set_to_none=True)
     prediction = float(predicted.detach())
     used = [(latent.grad.abs().amax(1) > 0, positions, latent.grad) for positions, latent in calls if latent.grad is not None]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from monai_cpic.data import LazyVolume, open_volume
 from monai_cpic.networks import (
+    CoarseReadout,
     CPICNet,
     Encoder,
     Ensemble,
@@ -144,6 +145,13 @@ def test_other_networks_are_explained_to_first_order_or_not_at_all(volumes: list
     assert not attribute(voxels, volumes[0]).values.any()  # a single voxel has no structure
     assert ResNetRegressor(SHAPE, in_channels=2).attributed(volumes[0]) is None
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_a_readout_of_the_coarse_scan_alone_is_a_constant(volumes: list[LazyVolume]) -> None:
+    coarse = CoarseReadout(1, 2, SHAPE, in_channels=2)
+    network = CPICNet(encoder=encoder(), decomposition=RandomCells(SHAPE, n_dims=4, cells=8), covariates=2, readout=coarse)
+    found = attribute(fitted(network, volumes, 1), volumes[0], COVARIATES)
+    assert len(found.points) == 0 and found.constant == found.prediction
 
 
 def test_an_ensemble_is_explained_by_its_members(volumes: list[LazyVolume]) -> None:
