@@ -21,5 +21,8 @@ setup(
     long_description_content_type="text/markdown",
     packages=[*find_packages(include=["monai_cpic*"]), *bundles],
     package_dir=bundles,
-    package_data={"monai_cpic": ["py.typed", "reporting/*.j2"], **{name: ["LICENSE", "configs/*", "docs/*"] for name in bundles}},
+    package_data={
+        "monai_cpic": ["py.typed", "reporting/*.j2"],
+        **{name: ["LICENSE", "configs/*", "docs/*", "models/*"] for name in bundles},
+    },
 )
