@@ -84,6 +84,7 @@ class PatientInference:
         known = self.written.read()
         missing = [number for number, item in enumerate(items) if "pred" not in known.get(_name(item), {})]
         share = missing[rank :: idist.get_world_size()]
+        idist.barrier()  # until all have read: a prediction of one process would change the shares of the others
         with self.written.appending(rank) as append:
             for number in tqdm(share, "predicting", disable=True if rank else None):
                 append(_name(items[number]), self._predicted(number))

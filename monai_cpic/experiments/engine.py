@@ -23,6 +23,6 @@ def started_engine(scheduler: str | None = None, processes: int | None = None) -
         processes: of this machine; None: one for each processor.
     """
     # a worker's own memory says nothing: each job is a process of its own
-    local = {"n_workers": processes, "threads_per_worker": 1, "memory_limit": None, "dashboard_address": None}
+    local = {"n_workers": processes, "threads_per_worker": 1, "memory_limit": None, "dashboard_address": ":0"}
     with Client(scheduler) if scheduler else Client(**local) as client:
         yield client.get_executor(pure=False)

@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 
 CONFIG = """
+imports:
+- $import os
+- $import time
 initialize:
-- $open(@output_dir + '/begun', 'w').write(str(__import__('os').getpid()))
-- $__import__('time').sleep(3600)
+- $open(@output_dir + '/begun', 'w').write(str(os.getpid()))
+- $time.sleep(3600)
 """
 PARENT = """
 import sys

@@ -28,6 +28,7 @@ from monai_cpic.networks import IndexStore
 from monai_cpic.phantoms.simulation import Simulation
 from monai_cpic.reporting.metrics_file import write_metrics
 from monai_cpic.reporting.report import Report
+from monai_cpic.staging import remove_unfinished
 from monai_cpic.tensor_train import Sweep, qtt_modes
 from monai_cpic.tensor_train.indices import initial_indices
 
@@ -150,6 +151,7 @@ class Results(Scenario):
     """Weights, metrics and report of a run, which each turn replaces."""
 
     def act(self, turn: int) -> None:
+        remove_unfinished(self.folder)  # as a run begins
         network = torch.nn.Linear(SIZE, SIZE)
         torch.nn.init.constant_(network.weight, turn)
         write_model(self.folder / "model.pt", network, RECORD)

@@ -137,6 +137,6 @@ def _voxel_bytes(path: Path) -> float:
             if isinstance(element, RawDataElement) and len(element.value or b"") < element.length != UNDEFINED:
                 raise ValueError(f"the element {element.tag} is not complete")
         voxels = dataset.get_item("PixelData")
+        encapsulated = "TransferSyntaxUID" in meta and meta["TransferSyntaxUID"].is_encapsulated
     found = 0 if voxels is None or voxels.value is None else len(voxels.value)
-    encapsulated = "TransferSyntaxUID" in meta and meta["TransferSyntaxUID"].is_encapsulated
     return math.inf if found and encapsulated else found
