@@ -34,6 +34,10 @@ def test_damaged_scans_are_refused_by_name_or_read_as_by_another_program() -> No
     assert kinds["refused"] > MUTANTS and kinds["equal"] > MUTANTS
 
 
+def test_a_sequence_without_an_end_is_refused_before_gdcm_divides_by_zero() -> None:
+    assert [outcome.kind for outcome in fuzz(["dicom"], 1, first=6938, hang=60)] == ["refused"]
+
+
 def test_what_a_bad_reader_does_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = FORMATS["npy"].write(tmp_path, 0)
 

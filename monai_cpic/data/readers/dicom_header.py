@@ -129,6 +129,7 @@ def _voxel_bytes(path: Path) -> float:
     """
     with damaged(str(path), "is truncated or not DICOM"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about values of other elements
+        warnings.filterwarnings("error", "End of file reached before delimiter")  # what follows is lost, and GDCM may crash
         dataset = pydicom.dcmread(path, force=True)
         meta = {element.keyword: element.value for element in dataset.file_meta}  # all of them are decoded
         if dataset.preamble and "TransferSyntaxUID" not in meta:
