@@ -86,7 +86,8 @@ class ChooseEpoch:
             self.trainer.terminate()
 
     def _score(self, evaluator: Engine) -> float:
-        score = float(evaluator.state.metrics[evaluator.state.key_metric_name])  # type: ignore[attr-defined]
+        key = evaluator.state.key_metric_name  # type: ignore[attr-defined]  # MONAI's engines add it to the state of ignite's
+        score = float(evaluator.state.metrics[key])
         return self.worst if math.isnan(score) else score
 
     def _choose(self, engine: Engine) -> None:

@@ -56,11 +56,10 @@ def _cells(spatial_shape: Sequence[int], channels: int) -> list[int]:
 def _of_volume(volume: Volume, spatial_shape: Sequence[int]) -> Tensor:
     channels, *shape = volume.shape
     counts = _cells(spatial_shape, channels)
-    axes = [
-        ((2 * torch.arange(count, device="cpu") + 1) * edge) // (2 * count) for edge, count in zip(shape, counts, strict=True)
-    ]
-    centres = torch.cartesian_prod(*axes).reshape(-1, len(shape))
+    cells = torch.cartesian_prod(*(torch.arange(count, device="cpu") for count in counts)).reshape(-1, len(counts))
+    centres = (2 * cells + 1) * constant(shape, cells) // (2 * constant(counts, cells))
     smallest = min(size // count for size, count in zip(spatial_shape, counts, strict=True))
-    means = finite_patches(volume, centres, 1, (2 ** int(math.log2(smallest)),)).double()  # [cells, C, 1, …]
+    step = 1 << (smallest.bit_length() - 1)  # the largest power of two that is no longer
+    means = finite_patches(volume, centres, 1, (step,)).double()  # [cells, C, 1, …]
     filled = constant(shape, means) / constant(spatial_shape, means)
     return torch.cat([means.flatten(1).mT.flatten(), filled.log()])

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from monai_cpic.devices import move
 from monai_cpic.networks.coarse_scan import coarse_size
-from monai_cpic.networks.readouts.kernel_ridge import SHARES, best_fit, centred, check_finite, members_of, unit_kernel
-from monai_cpic.networks.readouts.score import ScoreReadout, places_of
+from monai_cpic.networks.readouts.kernel_ridge import best_fit, centred, check_finite, members_of, unit_kernel, weights_of_three
+from monai_cpic.networks.readouts.score import ScoreReadout, places_of, with_covariates
 from monai_cpic.networks.sampled_field import SampledField
 
 __all__ = ["CoarseReadout"]
@@ -92,7 +91,7 @@ class CoarseReadout(ScoreReadout):
         for name, part in zip(("coarse scan", "extents", "covariates"), parts, strict=True):
             check_finite(name, part)
         kernels, units = zip(*(unit_kernel(centred(part @ part.mT)) for part in parts), strict=True)
-        found = best_fit(kernels, _weights(*(bool(kernel.any()) for kernel in kernels[1:])), target, members_of(places))
+        found = best_fit(kernels, weights_of_three(*(bool(kernel.any()) for kernel in kernels[1:])), target, members_of(places))
         self.weights.copy_(self.weights.new_tensor(found.weights))
         self.penalty.fill_(found.penalty)
         strengths = (self.weights / torch.stack(units)).unbind()
@@ -109,17 +108,4 @@ class CoarseReadout(ScoreReadout):
 
     def _known(self, field: SampledField, covariates: Tensor | None, rows: Tensor | None) -> Tensor:
         """The centred coarse scan and extents, then the covariates, of each row."""
-        coarse = self._coarse(field) - self.centre
-        coarse = coarse if rows is None else coarse[move(rows, coarse)]
-        number = self.sizes[-1]
-        if covariates is not None and covariates.shape[1] != number:
-            raise ValueError(f"the readout takes {number} covariates, got {covariates.shape[1]}")
-        others = coarse.new_zeros(len(coarse), number) if covariates is None else covariates.to(coarse)
-        return torch.cat([coarse, others], 1)
-
-
-def _weights(extents: bool, covariates: bool) -> list[tuple[float, float, float]]:
-    """Candidates for the weights of the coarse scan, of the extents if they differ, and of covariates if there are any."""
-    scans = SHARES if extents else (1.0,)
-    images = SHARES if covariates else (1.0,)
-    return [(image * scan, image * (1 - scan), 1 - image) for image in images for scan in (scans if image else (1.0,))]
+        return with_covariates(self._coarse(field) - self.centre, covariates, rows, self.sizes[-1])

@@ -6,7 +6,7 @@ Technometrics 16(1), 1974.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +22,7 @@ __all__ = [
     "left_out_errors",
     "members_of",
     "unit_kernel",
+    "weights_of_three",
 ]
 
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # weights of a kernel against another
@@ -113,9 +114,17 @@ def best_fit(kernels: Sequence[Tensor], candidates: Iterable[tuple[float, ...]],
         target: ``[R, O]``.
         members: the rows that are left out together, see :func:`members_of`.
     """
-    fits = []
-    for weights in candidates:
-        kernel = torch.stack([weight * each for weight, each in zip(weights, kernels, strict=True)]).sum(0)
-        for penalty, residual, dual in left_out_errors(kernel, target - target.mean(0), members):
-            fits.append((residual.square().mean().item(), KernelFit(weights, penalty, dual, target - residual)))
-    return min(fits, key=lambda fit: fit[0])[1]
+
+    def fits() -> Iterator[tuple[float, KernelFit]]:
+        for weights in candidates:
+            kernel = torch.stack([weight * each for weight, each in zip(weights, kernels, strict=True)]).sum(0)
+            for penalty, residual, dual in left_out_errors(kernel, target - target.mean(0), members):
+                yield residual.square().mean().item(), KernelFit(weights, penalty, dual, target - residual)
+
+    return min(fits(), key=lambda fit: fit[0])[1]
+
+
+def weights_of_three(second: bool, third: bool) -> list[tuple[float, float, float]]:
+    """Candidates for the weights of three kernels, whose sum is 1; 0 for the second or the third one if it has none."""
+    outer, inner = SHARES if third else (1.0,), SHARES if second else (1.0,)
+    return [(share * first, share * (1 - first), 1 - share) for share in outer for first in (inner if share else (1.0,))]

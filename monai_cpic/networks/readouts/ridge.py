@@ -9,8 +9,8 @@ from torch import Tensor
 
 from monai_cpic.devices import move
 from monai_cpic.networks.kept_trains import KeptTrains
-from monai_cpic.networks.readouts.kernel_ridge import SHARES, best_fit, centred, check_finite, members_of, unit_kernel
-from monai_cpic.networks.readouts.score import ScoreReadout, places_of
+from monai_cpic.networks.readouts.kernel_ridge import best_fit, centred, check_finite, members_of, unit_kernel, weights_of_three
+from monai_cpic.networks.readouts.score import ScoreReadout, places_of, with_covariates
 from monai_cpic.networks.sampled_field import SampledField
 from monai_cpic.tensor_train import TensorTrain, bond_ranks
 
@@ -105,7 +105,7 @@ class RidgeReadout(ScoreReadout):
             unit_kernel(centred(others @ others.mT)),
             strict=True,
         )
-        found = best_fit(kernels, _weights(others.shape[1] > 0), target, members_of(places))
+        found = best_fit(kernels, weights_of_three(True, others.shape[1] > 0), target, members_of(places))
         self.weights.copy_(self.weights.new_tensor(found.weights))
         self.penalty.fill_(found.penalty)
         scanned, featured, known = (self.weights / torch.stack(units)).unbind()
@@ -127,18 +127,7 @@ class RidgeReadout(ScoreReadout):
     def _known(self, field: SampledField, covariates: Tensor | None, rows: Tensor | None) -> Tensor:
         """Normalised means and maxima, then the covariates, of each row."""
         features = (torch.cat([field.means, field.maxima], 1).to(self.centre) - self.centre) / self.scale
-        features = features if rows is None else features[move(rows, features)]
-        number = len(self.slope) - len(self.centre)
-        if covariates is not None and covariates.shape[1] != number:
-            raise ValueError(f"the readout takes {number} covariates, got {covariates.shape[1]}")
-        others = features.new_zeros(len(features), number) if covariates is None else covariates.to(features)
-        return torch.cat([features, others], 1)
-
-
-def _weights(covariates: bool) -> list[tuple[float, float, float]]:
-    """Candidates for the weights of the scan, of means and maxima, and of covariates."""
-    shares = SHARES if covariates else (1.0,)
-    return [(image * scan, image * (1 - scan), 1 - image) for image in shares for scan in (SHARES if image else (1.0,))]
+        return with_covariates(features, covariates, rows, len(self.slope) - len(self.centre))
 
 
 def _combination(trains: TensorTrain, weights: Tensor, rank: int) -> TensorTrain:

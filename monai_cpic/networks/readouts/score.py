@@ -7,11 +7,12 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
+from monai_cpic.devices import move
 from monai_cpic.networks.readouts.base import Readout
 from monai_cpic.networks.readouts.kernel_ridge import check_finite
 from monai_cpic.networks.sampled_field import SampledField
 
-__all__ = ["ScoreReadout", "places_of"]
+__all__ = ["ScoreReadout", "places_of", "with_covariates"]
 
 
 class ScoreReadout(Readout):
@@ -57,3 +58,22 @@ def places_of(field: SampledField, rows: Tensor | None, target: Tensor, fewest: 
         raise ValueError(f"ridge regression needs {fewest} scans or more, got {len(places.unique())}")
     check_finite("target", target)
     return places
+
+
+def with_covariates(features: Tensor, covariates: Tensor | None, rows: Tensor | None, number: int) -> Tensor:
+    """The features of each row's field, then its covariates, ``[R, F + number]``.
+
+    Args:
+        features: of ``B`` fields, ``[B, F]``.
+        covariates: ``[R, number]``; default: zeros.
+        rows: index of each row's field, int64 ``[R]``; default: one row for each.
+        number: of covariates that the readout takes.
+
+    Raises:
+        ValueError: if there is another number of covariates.
+    """
+    features = features if rows is None else features[move(rows, features)]
+    if covariates is not None and covariates.shape[1] != number:
+        raise ValueError(f"the readout takes {number} covariates, got {covariates.shape[1]}")
+    others = features.new_zeros(len(features), number) if covariates is None else covariates.to(features)
+    return torch.cat([features, others], 1)

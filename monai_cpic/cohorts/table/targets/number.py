@@ -27,6 +27,7 @@ from monai_cpic.reporting.report import Report
 __all__ = ["Number", "correlation", "determination"]
 
 QUANTILES = (0.2, 0.5, 0.8)
+COVERAGE = 0.6  # of the interval between the first and the last
 MOST_STRATA, SMALLEST_STRATUM = 5, 10  # of folds: ranges of the target with equally many patients
 
 
@@ -81,7 +82,7 @@ class Number(Target):
 
     @property
     def intervals(self) -> ScaledIntervals:
-        return ScaledIntervals(0.6, lambda item: item["values"].expand(-1, 2))  # between the quantiles 0.2 and 0.8
+        return ScaledIntervals(COVERAGE, lambda item: item["values"].expand(-1, 2))
 
     @property
     def outputs(self) -> list[Any]:
