@@ -11,10 +11,14 @@ import nibabel
 import numcodecs
 import numpy as np
 import pytest
+import SimpleITK
 import torch
 import zarr.codecs
+from dicom_slices import write_series
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.dataset import FileDataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 from test_zarr import VALUES, whole, write
 
 from monai_cpic.data import open_volume
@@ -44,6 +48,40 @@ def test_a_small_nifti_file_does_not_fill_the_disk(tmp_path: Path, monkeypatch: 
     assert not list((tmp_path / "cache").iterdir())
     monkeypatch.setenv("MONAI_CPIC_EXPANSION_LIMIT", "1")
     assert open_volume(path, cache_dir=tmp_path / "cache").shape == (1, 1024, 1024, 32)
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nrrd"])
+def test_a_small_file_of_itk_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    path = tmp_path / f"scan{suffix}"
+    SimpleITK.WriteImage(SimpleITK.Image(256, 256, 64, SimpleITK.sitkUInt8), str(path), useCompression=True)
+    monkeypatch.setenv("MONAI_CPIC_EXPANSION_LIMIT", str(1 / 1024))
+    with pytest.raises(ValueError, match=rf"scan\{suffix} unpacks to more than 0\.0009765625 GiB and 200 times its size"):
+        open_volume(path, cache_dir=tmp_path / "cache")
+    monkeypatch.delenv("MONAI_CPIC_EXPANSION_LIMIT")
+    assert open_volume(path, cache_dir=tmp_path / "cache").shape == (1, 256, 256, 64)
+
+
+def test_a_small_deflated_slice_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deflate(dataset: FileDataset, number: int) -> None:
+        dataset.Rows, dataset.Columns, dataset.PixelData = 1500, 1500, bytes(2 * 1500**2)
+        dataset.file_meta.TransferSyntaxUID, dataset["PixelData"].VR = DeflatedExplicitVRLittleEndian, "OW"
+
+    folder = write_series(tmp_path / "scan", 2, deflate)
+    monkeypatch.setenv("MONAI_CPIC_EXPANSION_LIMIT", str(1 / 1024))
+    with pytest.raises(ValueError, match=r"1\.dcm unpacks to more than 0\.0009765625 GiB and 200 times its size"):
+        open_volume(folder, cache_dir=tmp_path / "cache")
+    monkeypatch.delenv("MONAI_CPIC_EXPANSION_LIMIT")
+    assert open_volume(folder, cache_dir=tmp_path / "cache").shape == (1, 1500, 1500, 2)
+
+
+def test_a_compressed_slice_that_announces_more_than_it_can_hold(tmp_path: Path) -> None:
+    def announce(dataset: FileDataset, number: int) -> None:
+        dataset.compress(RLELossless, np.zeros((6, 5), np.int16))
+        dataset.Rows, dataset.Columns = 30_000, 30_000
+
+    folder = write_series(tmp_path / "scan", 2, announce)
+    with pytest.raises(ValueError, match=r"1\.dcm unpacks to more than 0\.5 GiB and 200 times its size"):
+        open_volume(folder, cache_dir=tmp_path / "cache")
 
 
 def test_both_bounds_must_be_exceeded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,13 +110,18 @@ def read_metaimage(path: Path) -> NDArray[Any]:
     name, _, data = rest.partition(b"\n")
     if name.strip(b" =\r") != b"LOCAL":
         data = (path.parent / name.strip(b" =\r").decode()).read_bytes()
-    if entries.get("CompressedData", "F").startswith("T"):
+    if _true(entries, "CompressedData"):
         data = zlib.decompress(data[: int(entries.get("CompressedDataSize", len(data)))])
-    order = ">" if entries.get("BinaryDataByteOrderMSB", "F").startswith("T") else "<"
+    order = ">" if _true(entries, "BinaryDataByteOrderMSB") else "<"
     shape = [int(word) for word in entries["DimSize"].split()]
     channels = int(entries.get("ElementNumberOfChannels", 1))
     stored = np.frombuffer(data, order + MET[entries["ElementType"].removeprefix("MET_").strip()], np.prod(shape) * channels)
     return stored.reshape(*shape[::-1], channels).T
+
+
+def _true(entries: dict[str, str], name: str) -> bool:
+    """Whether an entry of a MetaImage header is true, as MetaIO has it."""
+    return entries.get(name, "F").strip().startswith(("T", "t", "1"))
 
 
 def read_nrrd(path: Path) -> NDArray[Any]:

@@ -13,8 +13,12 @@ import pydicom
 import SimpleITK
 from numpy.typing import NDArray
 from pydicom.dataelem import RawDataElement
+from pydicom.filereader import read_dataset, read_preamble
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from monai_cpic.data.cache.expansion import check_expansion
 from monai_cpic.data.readers.base import damaged
+from monai_cpic.data.readers.inflated import NEITHER, inflated_size
 
 __all__ = ["STORED", "Slice", "read_header"]
 
@@ -62,8 +66,10 @@ def read_header(path: Path) -> Slice:
     """Read the header of a slice, and check that its voxels are there.
 
     Raises:
-        ValueError: if the file is truncated or damaged, a number in it is none, or it is a colour image.
+        ValueError: if the file is truncated or damaged, a number in it is none, it is a colour image, or it unpacks to far more
+            than its size.
     """
+    _check_inflated(path)
     found = _voxel_bytes(path)
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
@@ -98,6 +104,7 @@ def read_header(path: Path) -> Slice:
     needed = math.prod(reader.GetSize()) * stored[0] // 8
     if found < needed:
         raise ValueError(f"{path} is truncated: it has {found} bytes of voxels, its header announces {needed}; fetch it again")
+    check_expansion(str(path), path.stat().st_size, needed)
     slope, intercept = number(SLOPE), number(INTERCEPT)
     if slope == 0:
         raise ValueError(f"{path}: the rescale slope is 0, so that all voxels are equal; correct the header")
@@ -119,6 +126,16 @@ def read_header(path: Path) -> Slice:
         (1.0 if slope is None else slope, intercept or 0.0),
         tuple(tag.replace("|", ",") for tag in (*GEOMETRY, SLOPE, INTERCEPT) if text(tag)),
     )
+
+
+def _check_inflated(path: Path) -> None:
+    """Refuse a slice that becomes far larger than it looks, before pydicom and GDCM inflate all of it."""
+    with path.open("rb") as file, damaged(str(path), "is truncated or not DICOM"):
+        read_preamble(file, force=True)
+        meta = read_dataset(file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, _, __: tag >> 16 != 2)
+        deflated, begin = meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian, file.tell()
+    if deflated:
+        inflated_size(path, path, begin, window=NEITHER)
 
 
 def _voxel_bytes(path: Path) -> float:

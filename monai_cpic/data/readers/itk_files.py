@@ -1,19 +1,15 @@
-"""The data files that the header of a MetaImage or NRRD file names, and whether what is compressed in them is complete."""
+"""The data files that the header of a MetaImage or NRRD file names, and whether they have as many bytes as it announces."""
 
 from __future__ import annotations
 
-import math
 import re
-import zlib
 from pathlib import Path
 
-__all__ = ["HEADER", "check_bytes", "data_files", "positive_numbers", "unpacked_size"]
+__all__ = ["HEADER", "check_bytes", "data_files", "positive_numbers"]
 
 HEADER = 2**20  # bytes: more than any header has
 DATA_FILE = re.compile(r"^(?:ElementDataFile\s*=|(?i:data ?file)\s*:)[ \t]*(.*?)\s*$", re.MULTILINE)
 MOST = 100_000  # slices
-CHUNK = 2**16  # bytes that are unpacked at a time, to a thousand times as many at most
-GZIP_OR_ZLIB = 47  # zlib's windowBits
 POSITIVE = re.compile(r"[1-9]\d{0,11}(\s+[1-9]\d{0,11})*")
 
 
@@ -98,36 +94,3 @@ def check_bytes(path: Path, found: int, needed: int, shortest: float | None = No
     if not shortest <= found <= longest:
         fault = "truncated" if found < shortest else "damaged"
         raise ValueError(f"{path} is {fault}: it has {found} bytes of voxels, its header announces {needed}; fetch it again")
-
-
-def unpacked_size(path: Path, file: Path, begin: int, length: int | None = None, limit: float = math.inf) -> int:
-    """Unpack a stream of gzip or zlib, of which SimpleITK ignores damage, and forget it.
-
-    Args:
-        path: of the header, for messages.
-        file: where the stream is.
-        begin: its first byte.
-        length: its bytes; default: up to the end of the file.
-        limit: stop when more bytes than this have been unpacked.
-
-    Returns:
-        the number of bytes that are unpacked.
-
-    Raises:
-        ValueError: if the stream is truncated, or its checksum is not that of the content.
-    """
-    left = file.stat().st_size if length is None else length
-    unpacking, found = zlib.decompressobj(GZIP_OR_ZLIB), 0
-    with file.open("rb") as packed:
-        packed.seek(begin)
-        try:
-            while not unpacking.eof and (chunk := packed.read(min(left, CHUNK))):
-                left -= len(chunk)
-                found += len(unpacking.decompress(chunk))
-                if found > limit:
-                    return found
-        except zlib.error as error:
-            raise ValueError(f"{path} is damaged: {error}; fetch it again") from error
-    if not unpacking.eof:
-        raise ValueError(f"{path} is truncated or damaged: its compressed voxels have no end; fetch it again")
-    return found

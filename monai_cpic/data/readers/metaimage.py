@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from monai_cpic.data.readers.itk_files import HEADER, check_bytes, positive_numbers, unpacked_size
+from monai_cpic.data.readers.inflated import inflated_size
+from monai_cpic.data.readers.itk_files import HEADER, check_bytes, positive_numbers
 
 __all__ = ["check_metaimage"]
 
@@ -88,4 +89,4 @@ def _check_stream(header: _Header, data: Sequence[Path], needed: int) -> None:
         raise ValueError(f"{header.path} has compressed voxels in several files or after a header of theirs: save it anew")
     length = header.whole("CompressedDataSize")[0]  # without it, SimpleITK fails as silently
     file, begin = (data[0], 0) if data else (header.path, header.size)
-    check_bytes(header.path, unpacked_size(header.path, file, begin, length, limit=needed), needed)
+    check_bytes(header.path, inflated_size(header.path, file, begin, length, limit=needed), needed)

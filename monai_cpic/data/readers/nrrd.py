@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from monai_cpic.data.readers.itk_files import HEADER, check_bytes, positive_numbers, unpacked_size
+from monai_cpic.data.readers.inflated import inflated_size
+from monai_cpic.data.readers.itk_files import HEADER, check_bytes, positive_numbers
 
 __all__ = ["check_nrrd"]
 
@@ -55,5 +56,5 @@ def check_nrrd(path: Path, data: Sequence[Path]) -> None:
     if encoding.lower() == "raw":
         bytes_of_voxels = sum(file.stat().st_size for file in data or [path]) - begin
     else:
-        bytes_of_voxels = sum(unpacked_size(path, file, begin, limit=needed) for file in data or [path])
+        bytes_of_voxels = sum(inflated_size(path, file, begin, limit=needed) for file in data or [path])
     check_bytes(path, bytes_of_voxels, needed)
