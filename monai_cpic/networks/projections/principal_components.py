@@ -83,9 +83,16 @@ class TTProjection(Projection):
         In evaluation before the first training step there is no basis: the features are 0, and a warning is issued.
 
         Raises:
-            ValueError: in training, if the batch is larger than the bank, or the tensor trains have no gradient while means have.
+            ValueError: if the tensor trains have other modes; in training, if the batch is larger than the bank, or the tensor
+                trains have no gradient while means have.
         """
         trains, joint = field.trains.to(self.coefficients.device), 0
+        sizes, own = ([core.shape[2] for core in every] for every in (trains, self.bank()))
+        if sizes != own:
+            raise ValueError(
+                f"tensor trains of the mode sizes {sizes} do not fit the projection, which is for {own}: mode sizes are those "
+                "of the decomposition, and of both decompositions of a Curriculum"
+            )
         if self.training:
             if field.means.requires_grad and not trains.cores[0].requires_grad:
                 raise ValueError(

@@ -38,6 +38,13 @@ def projection(rank: int = 3, **kwargs: Any) -> TTProjection:
     return TTProjection(rank, SIZES, bond_ranks(SIZES, 12), **kwargs)
 
 
+def test_tensor_trains_of_other_modes_are_refused() -> None:
+    """As those of the random cells with which a curriculum begins."""
+    others = TensorTrain([torch.ones(2, 1, 48, 1, dtype=torch.double)])
+    with pytest.raises(ValueError, match=r"mode sizes \[48\] do not fit the projection, which is for \[4, 3, 4\].*Curriculum"):
+        projection()(sampled(others))
+
+
 def test_refreshed_features_are_principal_component_scores() -> None:
     trains, module = low_rank_trains(20), projection().eval()
     module.refresh(sampled(trains))
