@@ -151,7 +151,7 @@ def test_a_chunk_of_another_size_is_not_decoded(
 def test_a_chunk_that_is_announced_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MONAI_CPIC_CHUNK_CACHE", "1")
     location = write(str(tmp_path / "scan"), np.zeros((1, 128, 128, 128), "<i2"), chunks=(1, 128, 128, 128), levels=1)
-    with pytest.raises(ValueError, match="raise MONAI_CPIC_CHUNK_CACHE"):
+    with pytest.raises(ValueError, match=r"\(one takes 4194304 bytes\); raise MONAI_CPIC_CHUNK_CACHE"):
         open_volume(location).gather(torch.tensor([[5, 5, 5]]), 1)
 
 

@@ -350,7 +350,8 @@ def test_network_errors(impatient: None) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [('"axes"', '"axed"'), ('"name"', '"nama"'), ('"path"', '"pat"'), ('"scale"', '"sca'), ('"scale"', '"scall"'), ("2.0", "0.0"),
-     ('"path": "0"', '"path": "7"'), ("[", "{"), ("2.0", "NaN"), ('"path": "0"', '"path": 3'), ("2.0", '"x"')],
+     ('"path": "0"', '"path": "7"'), ("[", "{"), ("2.0", "NaN"), ('"path": "0"', '"path": 3'), ("2.0", '"x"'),
+     ("2.0", "9" * 400)],
 )  # fmt: skip
 def test_damaged_metadata_of_a_folder_are_named_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, old: str, new: str
@@ -374,7 +375,7 @@ def test_damaged_metadata_of_an_array_are_named_at_once(tmp_path: Path, monkeypa
         whole(location)
 
 
-@pytest.mark.parametrize(("key", "value"), [("shape", 10**20), ("chunk_shape", 10**20), ("shape", 2**50)])
+@pytest.mark.parametrize(("key", "value"), [("shape", 10**20), ("chunk_shape", 10**20), ("chunk_shape", 0), ("shape", 2**50)])
 def test_more_voxels_than_can_be_counted(tmp_path: Path, key: str, value: int) -> None:
     location = write(str(tmp_path / "scan"), levels=1)
     file = tmp_path / "scan" / "0" / "zarr.json"
@@ -383,6 +384,14 @@ def test_more_voxels_than_can_be_counted(tmp_path: Path, key: str, value: int) -
     file.write_text(json.dumps(metadata))
     with pytest.raises(ValueError, match=r"scan: 0 has (the shape .*fetch it again|more chunks than the memory has room for)"):
         open_volume(location).gather(torch.tensor([[5, 5, 5]]), 1)
+
+
+def test_a_spacing_beyond_64_bits(tmp_path: Path) -> None:
+    """A whole number of the metadata, which numpy would keep as an object."""
+    location = write(str(tmp_path / "scan"), levels=1)
+    file = tmp_path / "scan" / "zarr.json"
+    file.write_text(file.read_text().replace("2.0", str(10**30), 1))
+    assert open_volume(location).affine[2, 2] == 1e30
 
 
 def test_refused_stores(tmp_path: Path) -> None:

@@ -31,9 +31,14 @@ class ChunkCache:
     Args:
         slot_bytes: size of a slot.
         limit: size of all slots, in bytes.
+
+    Raises:
+        ChunksDoNotFit: if not even one slot is within the limit.
     """
 
     def __init__(self, slot_bytes: int, limit: int) -> None:
+        if slot_bytes > limit:
+            raise ChunksDoNotFit(f"one takes {slot_bytes} bytes")
         slots = limit // slot_bytes + 1  # slot 0 stays empty
         self.slot_bytes = slot_bytes
         self._buffer = np.empty(slots * slot_bytes, np.uint8)

@@ -88,8 +88,10 @@ def open_zarr(
     array: Any = with_retries(lambda: open_array(location, path, options), location, path)
     if max(math.prod(array.shape), math.prod(array.chunks)) > MOST:
         raise ValueError(f"{location}: {path} has the shape {array.shape} and chunks {array.chunks}; fetch it again")
-    if len(array.shape) != len(axes) or 0 in array.shape:
-        raise ValueError(f"{location}: {path} has the shape {array.shape} for the axes {axes}; fetch it again")
+    if len(array.shape) != len(axes) or 0 in (*array.shape, *array.chunks):
+        raise ValueError(
+            f"{location}: {path} has the shape {array.shape} and chunks {array.chunks} for the axes {axes}; fetch it again"
+        )
     others = [name for name in axes if name not in (*"xyz", "c") and array.shape[axes.index(name)] > 1]
     if others or len(spatial) < 2:
         raise ValueError(f"{location}: axes {axes}, shape {array.shape}; a volume has x, y, perhaps z and c: save one apart")
@@ -118,9 +120,10 @@ def _geometry(image: Mapping[str, Any], level: Mapping[str, Any]) -> tuple[NDArr
     scale, origin = np.ones(len(image["axes"])), np.zeros(len(image["axes"]))
     for step in (*level.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())):
         if step["type"] == "scale":
-            scale, origin = scale * step["scale"], origin * step["scale"]
+            factors = np.asarray(step["scale"], np.float64)
+            scale, origin = scale * factors, origin * factors
         elif step["type"] == "translation":
-            origin = origin + step["translation"]
+            origin = origin + np.asarray(step["translation"], np.float64)
         elif step["type"] != "identity":
             raise ValueError(f"coordinate transformation {step['type']!r}; scale and translation are supported")
     units = np.ones(len(scale))
