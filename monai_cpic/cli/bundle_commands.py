@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,16 @@ def _settings(context: click.Context, parameter: click.Parameter, given: Sequenc
     return {key: bundles.value(text) for key, _, text in pairs}
 
 
+def _column(context: click.Context, parameter: click.Parameter, given: str | Sequence[str] | None) -> str | Sequence[str] | None:
+    """Names of columns, which a configuration must not take for something else."""
+    for name in [given] if isinstance(given, str) else given or ():
+        if name.startswith(("$", "%", "@")):
+            raise click.BadParameter(
+                f"{name!r} begins as expressions of a configuration do: rename the column", context, parameter
+            )
+    return given
+
+
 overrides = click.option(
     "--set",
     "overrides",
@@ -35,16 +46,18 @@ overrides = click.option(
     callback=_settings,
     help="A setting of the bundle's configuration; may be repeated.",
 )
+column = partial(click.option, metavar="COLUMN", callback=_column)
 model = click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 
 
 @click.command(cls=Command, short_help="Train on a table of scans and targets.")
 @click.argument("table", type=EXISTING)
-@click.option("--image", "images", multiple=True, required=True, metavar="COLUMN", help="Column of the scans; several: channels.")
-@click.option("--target", required=True, metavar="COLUMN", help="Column of what is predicted.")
+@column("--image", "images", multiple=True, required=True, help="Column of the scans; several: channels.")
+@column("--target", required=True, help="Column of what is predicted.")
 @click.option("-o", "--output", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder of the results.")
-@click.option("--event", metavar="COLUMN", help="Of a survival, whose time is the target: whether it ended with the event.")
-@click.option("--covariate", "covariates", multiple=True, metavar="COLUMN", help="Column of numbers or text; may be repeated.")
+@column("--event", help="Of a survival, whose time is the target: whether it ended with the event.")
+@column("--covariate", "covariates", multiple=True, help="Column of numbers or text; may be repeated.")
+@column("--patient", help="Column that names the patient; default: the first.")
 @click.option("--fold", type=int, help="Which part of the patients is left out for validation.")
 @click.option("--all-folds", is_flag=True, help="Train the networks of all folds, and predict by their mean.")
 @click.option("--epochs", type=int, help="How often the training sees each scan.")
@@ -57,6 +70,7 @@ def train(
     output: Path,
     event: str | None,
     covariates: Sequence[str],
+    patient: str | None,
     fold: int | None,
     all_folds: bool,
     epochs: int | None,
@@ -75,6 +89,7 @@ def train(
     given = {
         "event": event,
         "covariate_columns": list(covariates) or None,
+        "patient_column": patient,
         "fold": fold,
         "max_epochs": epochs,
         "resume": resume or None,
@@ -109,7 +124,7 @@ def predict(model: Path, scans: Sequence[Path], output: Path | None, resume: boo
     """Predict SCANS by a trained MODEL (model.pt).
 
     SCANS are files, DICOM folders, folders of these, or one table with the columns of the training.  A model of OSIC or BraTS
-    takes the folder of a cohort.  Each prediction is written to predictions.jsonl as it is there, and all of them to
+    takes the folder of a cohort.  Each prediction is written to predictions.jsonl as soon as it is made, and all of them to
     predictions.csv at the end; scans that cannot be predicted are listed in failures.csv, and the exit status is 1.  Several
     processes share the scans: "torchrun --nproc_per_node=4 -m monai_cpic.cli predict ...", or srun.
     """

@@ -15,6 +15,7 @@ with extra("bundles"):
     from monai_cpic.cohorts.out_of_fold import read_held_out, write_held_out, write_out_of_fold_evaluation
     from monai_cpic.cohorts.predictions import PatientPredictions
     from monai_cpic.cohorts.provenance import Provenance, is_simulated
+    from monai_cpic.cohorts.results import remove_results
     from monai_cpic.cohorts.table.cohort import TableCohort
     from monai_cpic.cohorts.table.fingerprint import Fingerprint
     from monai_cpic.cohorts.table.fitting import fit_table
@@ -36,6 +37,7 @@ __all__ = [
     "folds",
     "is_simulated",
     "read_held_out",
+    "remove_results",
     "set_aside",
     "train_folds",
     "training_part",

@@ -131,7 +131,7 @@ def compare(
         model=model,
         key_score=next(iter(cohort.key_metric())),
         higher_is_better=cohort.higher_is_better,
-        patients=len(patients),
+        patients=len(rows),
         tables=tables,
         scores=dict(zip(names, named[: len(names)], strict=True)),
         differences=dict(zip(others, named[len(names) :], strict=True)),

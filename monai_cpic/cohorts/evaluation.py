@@ -18,7 +18,7 @@ from monai_cpic.cohorts.comparison import compare, scores_by_group
 from monai_cpic.cohorts.csv_files import write_table
 from monai_cpic.cohorts.explanations import add_scans, write_maps
 from monai_cpic.cohorts.interval_report import report_coverage, report_intervals
-from monai_cpic.cohorts.predictions import PatientPredictions
+from monai_cpic.cohorts.predictions import PatientPredictions, number_of_patients
 from monai_cpic.cohorts.provenance import Provenance
 from monai_cpic.handlers import History, ScreenScans
 from monai_cpic.networks import VolumeRegressor
@@ -63,7 +63,7 @@ def write_evaluation(
         much the network is better or worse.
     """
     baselines = predictions_of_baselines(cohort.baselines(), training, predictions.items, cohort.targets)
-    counts = {"training_patients": len(training)}
+    counts = {"training_patients": number_of_patients(training)}
     return write_comparison(output_dir, cohort, predictions, covariates_only, baselines, network, history, provenance, counts)
 
 
@@ -103,7 +103,7 @@ def write_comparison(
         raise ValueError(f"a baseline has the name of another model: {', '.join(taken)}; give it a name of its own.")
     comparison = compare(cohort, patients, {**outputs, **baselines}, network.name)
     table = comparison.tables[network.name]
-    numbers = {**counts, "evaluated_patients": len(patients)}
+    numbers = {**counts, "evaluated_patients": number_of_patients(patients)}
     metrics = {
         "network": network.name,
         **numbers,
@@ -165,21 +165,25 @@ def write_inference(
         ValueError: if maps are asked for of a network of which they are not known.
     """
     patients = predictions.items
-    warnings = ["; ".join(screening.warnings[item["patient"]]) for item in patients]
     table = cohort.table(patients, predictions.outputs)
-    table["warning"] = np.repeat(warnings, [len(rows) for rows in predictions.outputs])
-    odd = {item["patient"]: warning for item, warning in zip(patients, warnings, strict=True) if warning}
+    table["warning"] = np.repeat([*map("; ".join, screening.warnings)], [len(rows) for rows in predictions.outputs])
+    rows = [
+        {"patient": item["patient"], "warning": clause}
+        for item, clauses in zip(patients, screening.warnings, strict=True)
+        for clause in clauses
+    ]
+    odd = list(dict.fromkeys(row["patient"] for row in rows))
+    count = number_of_patients(patients)
     metrics = {
         "network": network.name,
-        "predicted_patients": len(patients),
+        "predicted_patients": count,
         f"predicted_{cohort.rows}": len(table),
         "patients_with_a_warning": len(odd),
     }
-    report = _report(cohort, network, provenance, f"{len(patients)} predicted")
+    report = _report(cohort, network, provenance, f"{count} predicted")
     if odd:
-        rows = [{"patient": patient, "warning": clause} for patient in odd for clause in screening.warnings[patient]]
         report.add_table("Scans unlike those of the training", rows, "Do not rely on predictions from these scans.")
-        logger.warning("scans of %d of %d patients are unlike those of the training: %s", len(odd), len(patients), ", ".join(odd))
+        logger.warning("scans of %d of %d patients are unlike those of the training: %s", len(odd), count, ", ".join(odd))
     else:
         report.add_text("Scans", "All scans are like those of the training in geometry, intensities and features.")
     report_intervals(report, cohort, predictions.outputs, table, calibration)

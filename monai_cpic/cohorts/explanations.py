@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def add_scans(report: Report, cohort: Cohort, network: VolumeRegressor, patients
 
 def write_maps(folder: Path, cohort: Cohort, network: VolumeRegressor, patients: Sequence[Mapping[str, Any]]) -> None:
     """Write what places contribute to each patient's prediction to ``<patient>.nii.gz``; characters that a file name cannot have
-    are written as in a URL.
+    are written as in a URL.  Several scans of a patient are ``<patient>_1.nii.gz`` and so on, in the order of the predictions.
 
     Args:
         folder: an existing or new folder.
@@ -49,11 +50,15 @@ def write_maps(folder: Path, cohort: Cohort, network: VolumeRegressor, patients:
     Raises:
         ValueError: if this is not known of the network.
     """
+    scans, seen = Counter(item["patient"] for item in patients), Counter[str]()
     for item in patients:
+        name = quote(item["patient"], safe=" ")
+        seen[name] += 1
         found = _attributed(cohort, network, item)
         if found is None:
             raise ValueError(f"maps: what places contribute to a prediction is not known of {network.name}: set maps to false.")
-        write_contribution_map(folder / f"{quote(item['patient'], safe=' ')}.nii.gz", item["image"], found)
+        number = f"_{seen[name]}" if scans[item["patient"]] > 1 else ""
+        write_contribution_map(folder / f"{name}{number}.nii.gz", item["image"], found)
 
 
 def _attributed(cohort: Cohort, network: VolumeRegressor, item: Mapping[str, Any]) -> Attribution | None:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from monai_cpic.cohorts.csv_files import write_table
 from monai_cpic.cohorts.predictions import PatientPredictions
+from monai_cpic.cohorts.results import remove_results
 from monai_cpic.cohorts.written import WrittenPredictions
 from monai_cpic.data import list_collate
 from monai_cpic.errors import reason
@@ -80,6 +81,7 @@ class PatientInference:
         rank, items = idist.get_rank(), self.dataset.data
         if rank == 0:
             self.written.start(self.resume)
+            remove_results(self.output_dir)
         idist.barrier()
         known = self.written.read()
         missing = [number for number, item in enumerate(items) if "pred" not in known.get(_name(item), {})]
@@ -115,8 +117,7 @@ class PatientInference:
         if self._error is not None:
             found = reason(self._error)
             return {"error": f"{type(found).__name__}: {found}"}
-        item = self.predictions.items[0]
-        return {"pred": self.predictions.outputs[0].tolist(), "warnings": self.screening.warnings[item["patient"]]}
+        return {"pred": self.predictions.outputs[0].tolist(), "warnings": self.screening.warnings[-1]}
 
     def _note(self, engine: Engine, error: BaseException) -> None:
         """What the engine, which does not raise it, came upon."""
@@ -141,12 +142,10 @@ class PatientInference:
             self.check()
         shown = done[: self.opened]
         self.predictions.items = [self.dataset[number] if number in shown else items[number] for number in done]
-        self.screening.warnings = {items[number]["patient"]: [] for number in done}
-        for number in done:  # a patient may have several scans
-            self.screening.warnings[items[number]["patient"]] += results[number]["warnings"]
+        self.screening.warnings = [results[number]["warnings"] for number in done]
         self.predictions.outputs = [torch.tensor(results[number]["pred"]) for number in done]
 
 
 def _name(item: Mapping[str, Any]) -> str:
-    """A patient may have several scans."""
-    return json.dumps([item["patient"], item["image"]], default=str)
+    """What the prediction of an item depends on: a patient may have several scans, and a scan other covariates than before."""
+    return json.dumps([item["patient"], item["image"], item["covariates"].tolist()], default=str)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ignite.engine import Engine, Events
 from torch import Tensor
 
-__all__ = ["PatientPredictions"]
+__all__ = ["PatientPredictions", "number_of_patients"]
+
+
+def number_of_patients(items: Iterable[Mapping[str, Any]]) -> int:
+    """The number of different patients; one may have several scans."""
+    return len({item["patient"] for item in items})
 
 
 class PatientPredictions:

@@ -37,7 +37,7 @@ def read_lines(
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: dataset_dir must hold the cohort's tables and scans.")
-    reader = csv.DictReader(io.StringIO(_text(path), newline=""), restkey="surplus", skipinitialspace=True)
+    reader = csv.DictReader(io.StringIO(utf8_text(path), newline=""), restkey="surplus", skipinitialspace=True)
     lines: list[int] = []
     rows: list[list[str]] = []
     try:
@@ -62,7 +62,12 @@ def read_lines(
     return pd.DataFrame(rows, columns=list(columns), index=lines, dtype=str)
 
 
-def _text(path: Path) -> str:
+def utf8_text(path: Path) -> str:
+    """The content of a file.
+
+    Raises:
+        ValueError: if it is not text in UTF-8.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -24,15 +24,14 @@ class ScreenScans:
         network: the evaluator's network.
 
     Attributes:
-        warnings: what is odd about the scan of each patient of all runs
-            (:meth:`~monai_cpic.novelty.CohortProfile.warnings`), by the patient's name, in the order of the runs.
+        warnings: what is odd about each scan of all runs (:meth:`~monai_cpic.novelty.CohortProfile.warnings`), in their order.
     """
 
     def __init__(self, profile: CohortProfile, network: VolumeRegressor) -> None:
         self.profile = profile
         self.network = network
-        self.warnings: dict[str, list[str]] = {}
-        self._scans: dict[str, ScanDescription] = {}
+        self.warnings: list[list[str]] = []
+        self._scans: list[ScanDescription] = []
         self._features: Tensor | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -43,10 +42,8 @@ class ScreenScans:
 
     def __call__(self, engine: Engine) -> None:
         """Compare the scans of one batch."""
-        batch: Any = engine.state.batch
         assert self._features is not None
-        for patient, features in zip(batch["patient"], self._features, strict=True):
-            self.warnings[patient] = self.profile.warnings(self._scans[patient], features)
+        self.warnings += [self.profile.warnings(scan, own) for scan, own in zip(self._scans, self._features, strict=True)]
 
     def _describe(self, engine: Engine) -> None:
         """Describe the scans of one batch.
@@ -55,8 +52,8 @@ class ScreenScans:
             ValueError: if one cannot be right.
         """
         batch: Any = engine.state.batch
-        for patient, image in zip(batch["patient"], batch["image"], strict=True):
-            scan = self._scans[patient] = describe(image)
+        self._scans = [describe(image) for image in batch["image"]]
+        for patient, image, scan in zip(batch["patient"], batch["image"], self._scans, strict=True):
             if refusal := self.profile.refusal(scan):
                 raise ValueError(
                     f"patient {patient}: {image.key}: {refusal}: replace the scan, or leave the patient out with exclude=[...]"

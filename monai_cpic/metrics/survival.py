@@ -106,8 +106,9 @@ def integrated_brier_score(survival: ArrayLike, times: ArrayLike, days_true: Arr
 
     At a time, the error of a patient is the difference between the predicted probability of surviving it and what happened (1 or
     0).  Patients who were censored before are left out; the others are weighted by the inverse of their probability of not being
-    censored (Kaplan and Meier's estimate for these patients).  Between the times the score is linear.  0 is the best, and 0.25
-    that of a constant probability of 1/2.
+    censored (Kaplan and Meier's estimate for these patients).  Times after the last
+    patient was censored say nothing and are left out.  Between the times the score is linear.  0 is the best, and 0.25 that of a
+    constant probability of 1/2.
 
     Reference: E. Graf et al., "Assessment and comparison of prognostic classification schemes for survival data", Statistics in
     Medicine 18, 1999.
@@ -119,7 +120,7 @@ def integrated_brier_score(survival: ArrayLike, times: ArrayLike, days_true: Arr
         died: bool ``[N]``; False: alive when last seen.
 
     Returns:
-        The score; NaN without patients.
+        The score; NaN without patients, or if all times are beyond those that are known.
 
     Example:
         >>> integrated_brier_score([[1.0, 0.0], [0.5, 0.5]], [1.0, 3.0], [2.0, 4.0], [True, True])
@@ -133,13 +134,17 @@ def integrated_brier_score(survival: ArrayLike, times: ArrayLike, days_true: Arr
     )
     if not len(days):
         return math.nan
-    lived = days[:, None] > times
-    known = lived | (events[:, None] & ~lived)
     distinct, place = np.unique(days, return_inverse=True)
     at_risk = np.bincount(place)[::-1].cumsum()[::-1] - np.bincount(place, events)  # those who died that day are not censored
     censored = np.bincount(place, ~events)
     factors = 1 - censored / np.maximum(at_risk, 1)
     uncensored = np.concatenate([[1.0], factors.cumprod()])  # until before the first day, and after each
+    defined = uncensored[np.searchsorted(distinct, times, side="right")] > 0
+    predicted, times = predicted[:, defined], times[defined]
+    if not len(times):
+        return math.nan
+    lived = days[:, None] > times
+    known = lived | (events[:, None] & ~lived)
     weight = np.where(lived, uncensored[np.searchsorted(distinct, times, side="right")], uncensored[place][:, None])
     errors = np.where(known, np.square(predicted - lived) / np.where(known, weight, 1), 0).mean(0)
     if len(times) == 1:

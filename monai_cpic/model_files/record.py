@@ -18,7 +18,7 @@ LENGTH_OF_TRAINING = frozenset({"max_epochs", "val_interval", "patience"})  # ma
 
 
 def hashed(patients: Iterable[str]) -> list[str]:
-    """Hashes of patients' names, sorted: enough to recognise the same patients, and their names are not in the file.
+    """Hashes of the different names of patients, sorted: enough to recognise them, and the names are not in the file.
 
     Whoever has a list of names can still find out which of them are among the patients.
 
@@ -26,7 +26,7 @@ def hashed(patients: Iterable[str]) -> list[str]:
         >>> hashed(["ID2", "ID1"]) == hashed(["ID1", "ID2"])
         True
     """
-    return sorted(hashlib.blake2b(name.encode(), digest_size=8).hexdigest() for name in patients)
+    return sorted(hashlib.blake2b(name.encode(), digest_size=8).hexdigest() for name in set(patients))
 
 
 def versions() -> dict[str, str]:

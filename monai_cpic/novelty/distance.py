@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from sklearn.covariance import LedoitWolf
-from sklearn.model_selection import KFold
 from torch import Tensor
+
+from monai_cpic.extras import extra
 
 __all__ = ["TypicalDistance"]
 
@@ -57,13 +56,18 @@ class TypicalDistance:
 
         Raises:
             ValueError: if there are fewer than ``fewest``.
+            ImportError: without scikit-learn.
         """
+        with extra("bundles"):  # here, since a distance that has been fitted does without
+            from sklearn.covariance import LedoitWolf
+            from sklearn.model_selection import KFold
+
         if len(vectors) < cls.fewest:
             raise ValueError(f"a usual distance needs at least {cls.fewest} vectors, got {len(vectors)}")
         known = vectors.double().cpu().numpy()
         left_out = np.concatenate(
             [
-                _distances(LedoitWolf().fit(known[others]), known[own])
+                np.sqrt(LedoitWolf().fit(known[others]).mahalanobis(known[own]) / known.shape[1])
                 for others, own in KFold(min(FOLDS, len(known))).split(known)
             ]
         )
@@ -87,7 +91,3 @@ class TypicalDistance:
     def from_state_dict(cls, state: Mapping[str, Any]) -> TypicalDistance:
         """The inverse of :meth:`state_dict`; tensors may be on any device."""
         return cls(state["mean"].cpu(), state["precision"].cpu(), state["limit"])
-
-
-def _distances(fitted: LedoitWolf, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.sqrt(fitted.mahalanobis(vectors) / vectors.shape[1])

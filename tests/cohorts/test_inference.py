@@ -42,14 +42,14 @@ class Named(ScreenScans):
     """Every scan is odd, for its patient."""
 
     def __init__(self) -> None:
-        self.warnings = {}
+        self.warnings = []
 
     def attach(self, engine: Engine) -> None:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
         batch: Any = engine.state.batch
-        self.warnings |= {patient: [f"odd {patient}"] for patient in batch["patient"]}
+        self.warnings += [[f"odd {patient}"] for patient in batch["patient"]]
 
 
 def items(folder: Path) -> list[dict[str, Any]]:
@@ -111,7 +111,24 @@ def test_broken_scans_are_listed_and_tried_again_once_they_are_mended(scans: Pat
     again.check()
     assert Mean.calls == 2 and [output[0].item() for output in again.predictions.outputs] == [0, 7, 2, 8, 4]
     assert not (scans / "out" / "failures.csv").exists()
-    assert again.screening.warnings == {f"P{k}": [f"odd P{k}"] for k in range(PATIENTS)}
+    assert again.screening.warnings == [[f"odd P{k}"] for k in range(PATIENTS)]
+
+
+def test_a_corrected_covariate_is_predicted_anew(scans: Path) -> None:
+    inference(scans).run()
+    Mean.calls = 0
+    again = inference(scans, resume=True)
+    again.dataset.data[2]["covariates"] = torch.ones(2, 1)
+    again.run()
+    assert Mean.calls == 1 and [output[0].item() for output in again.predictions.outputs] == [0, 1, 3, 3, 4]
+
+
+def test_results_of_an_earlier_model_do_not_stay(scans: Path) -> None:
+    (scans / "out").mkdir()
+    for name in ("predictions.csv", "metrics.json", "report.html"):
+        (scans / "out" / name).touch()
+    inference(scans).run()
+    assert {path.name for path in (scans / "out").iterdir()} == {"predictions.jsonl"}
 
 
 def test_a_killed_run_goes_on(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:

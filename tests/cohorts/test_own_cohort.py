@@ -207,7 +207,7 @@ def test_intervals_are_calibrated_on_other_patients(ages: list[dict[str, Any]], 
 def test_new_patients_get_the_intervals_of_the_model_file(ages: list[dict[str, Any]], tmp_path: Path) -> None:
     cohort, predictions, network = AgesWithIntervals(), predicted(ages, 3.0), Sees("C-PIC", None)
     screening = ScreenScans(CohortProfile((), (), (), {}, {}), network)
-    screening.warnings = {item["patient"]: [] for item in ages}
+    screening.warnings = [[] for _ in ages]
     write_inference(tmp_path, cohort, predictions, network, screening, PROVENANCE, cohort.calibrate(ages, predictions.outputs))
     table = pd.read_csv(tmp_path / "predictions.csv")
     assert table["low"].tolist() == table["high"].tolist() == pytest.approx(table["true"].tolist()), "all errors are 3"
@@ -229,7 +229,7 @@ def test_a_run_names_the_network_that_it_ran(ages: list[dict[str, Any]], tmp_pat
 def test_inference_says_what_is_odd(ages: list[dict[str, Any]], tmp_path: Path) -> None:
     predictions, network = predicted(ages[3:], 3.0), Sees("ResNet-34", None)
     screening = ScreenScans(CohortProfile((), (), (), {}, {}), network)
-    screening.warnings = {"D": ["voxel spacing is 9 (training: 1 to 2)", "the features are unlike"], "E": []}
+    screening.warnings = [["voxel spacing is 9 (training: 1 to 2)", "the features are unlike"], []]
     metrics = write_inference(tmp_path, Ages(), predictions, network, screening, PROVENANCE)
     assert metrics == {"network": "ResNet-34", "predicted_patients": 2, "patients_with_a_warning": 1}
     assert metrics == json.loads((tmp_path / "metrics.json").read_text())
@@ -237,7 +237,7 @@ def test_inference_says_what_is_odd(ages: list[dict[str, Any]], tmp_path: Path) 
     assert warnings == ["voxel spacing is 9 (training: 1 to 2); the features are unlike", ""]
     page = (tmp_path / "report.html").read_text()
     assert "2 predicted; none left out" in page and "Scans unlike those of the training" in page
-    screening.warnings = {"D": [], "E": []}
+    screening.warnings = [[], []]
     write_inference(tmp_path, Ages(), predictions, network, screening, PROVENANCE)
     assert "All scans are like those of the training" in (tmp_path / "report.html").read_text()
 
@@ -248,7 +248,7 @@ def test_contributions_are_figures_and_maps(ages: list[dict[str, Any]], tmp_path
     network([item["image"] for item in ages], torch.ones(5, 1))
     patients = [{**item, "patient": f"../{item['patient']}"} for item in ages]
     screening = ScreenScans(CohortProfile((), (), (), {}, {}), network)
-    screening.warnings = {item["patient"]: [] for item in patients}
+    screening.warnings = [[] for _ in patients]
     write_inference(tmp_path / "run", Ages(), predicted(patients, 1.0), network, screening, PROVENANCE, maps=True)
     page = (tmp_path / "run" / "report.html").read_text()
     assert page.count("Why this prediction: ../") == 4 and page.count("Where it was sampled: ../") == 4  # headings, descriptions
@@ -257,6 +257,9 @@ def test_contributions_are_figures_and_maps(ages: list[dict[str, Any]], tmp_path
     image = nibabel.load(maps[0])
     assert isinstance(image, nibabel.Nifti1Image)
     assert image.shape == (6, 5, 4) and np.any(image.get_fdata())
+    several = [{**item, "patient": "A"} for item in ages]
+    write_inference(tmp_path / "one", Ages(), predicted(several, 1.0), network, screening, PROVENANCE, maps=True)
+    assert sorted(path.name for path in (tmp_path / "one" / "maps").iterdir()) == [f"A_{k}.nii.gz" for k in range(1, 6)]
     with pytest.raises(ValueError, match="not known of ResNet-34: set maps to false"):
         write_inference(tmp_path, Ages(), predicted(patients, 1.0), Sees("ResNet-34", None), screening, PROVENANCE, maps=True)
 

@@ -86,6 +86,13 @@ def test_the_brier_score_without_censoring_is_a_mean_of_squares() -> None:
     assert math.isnan(integrated_brier_score(np.empty((0, 3)), times, np.empty(0), np.empty(0, bool)))
 
 
+def test_the_brier_score_ends_where_nobody_is_known() -> None:
+    """After the last patient was censored, only those who died before would count."""
+    survival, days, died = np.full((2, 2), 0.5), [2.0, 2.5], [True, False]
+    assert integrated_brier_score(survival, [1.0, 3.0], days, died) == pytest.approx(0.25)
+    assert math.isnan(integrated_brier_score(survival[:, 1:], [3.0], days, died))
+
+
 def test_the_brier_score_weights_by_the_curve_of_those_who_were_censored() -> None:
     rng = np.random.default_rng(1)
     days, died = rng.permutation(40) + 1.0, rng.random(40) < 0.6  # without ties

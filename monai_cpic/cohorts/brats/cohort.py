@@ -112,7 +112,7 @@ class BraTSCohort(Cohort):
         excluded = known_exclusions(self.exclude, set(lines["Brats20ID"]), table)
         survival = check_survival(table, lines[~lines["Brats20ID"].isin(excluded)], self.alive, self.survival_known)
         count_unlisted(folder, table, lines["Brats20ID"])
-        scans = checked_scans(folder, table, survival["Brats20ID"].tolist(), self.channels)
+        scans = checked_scans(folder, table, survival["Brats20ID"].tolist(), self.channels, self.survival_known)
         items = [patient_item(row, scan) for row, scan in zip(survival.to_dict("records"), scans, strict=True)]
         return [{**item, "segmentation": item["image"][-1]} for item in items] if self.segmentation else items
 

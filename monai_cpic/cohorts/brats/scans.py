@@ -32,14 +32,20 @@ def find_scan(case: Path, name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def checked_scans(folder: Path, table: Path, patients: Sequence[str], names: Sequence[str]) -> list[list[str]]:
-    """Open the channels of each patient and return their paths; opening unpacks ``.nii.gz`` files into the cache.
+def checked_scans(
+    folder: Path, table: Path, patients: Sequence[str], names: Sequence[str], opened: bool = True
+) -> list[list[str]]:
+    """Find the channels of each patient and open them; opening unpacks ``.nii.gz`` files into the cache.
 
     Args:
         folder: contains a folder for each patient.
         table: path of the table, for messages.
         patients: names in the table.
         names: names of the channels, as for :func:`find_scan`.
+        opened: open them; those of new patients are opened one by one, so that a broken one does not stop the others.
+
+    Returns:
+        the paths of the channels of each patient.
 
     Raises:
         ValueError: when a patient has no folder, a channel is missing, broken, or of another shape or affine; the message names
@@ -59,7 +65,8 @@ def checked_scans(folder: Path, table: Path, patients: Sequence[str], names: Seq
         else:
             scans.append([str(path) for path in found.values()])
             try:
-                open_volume(scans[-1])
+                if opened:
+                    open_volume(scans[-1])
             except ValueError as error:
                 problems.append(f"patient {patient}: {error}")
     if problems:

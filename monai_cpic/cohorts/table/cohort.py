@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -21,12 +22,14 @@ from monai_cpic.cohorts.table.descriptions import descriptions
 from monai_cpic.cohorts.table.lines import cohort_lines, with_target
 from monai_cpic.cohorts.table.scans import checked_scans, scan_paths
 from monai_cpic.cohorts.table.targets import Target, target_kind
-from monai_cpic.cohorts.tables import Problems
+from monai_cpic.cohorts.tables import Problems, listed
 from monai_cpic.data import LazyVolume
 from monai_cpic.reporting.report import Report
 from monai_cpic.reporting.sampling_figures import channel_positions
 
 __all__ = ["TableCohort"]
+
+logger = logging.getLogger(__name__)
 
 
 class TableCohort(Cohort):
@@ -128,7 +131,7 @@ class TableCohort(Cohort):
         return items
 
     def items(self, path: Path, lines: pd.DataFrame) -> list[dict[str, Any]]:
-        """The items of :meth:`read`, whose scans exist but have not been opened.
+        """The items of :meth:`read`, whose scans have not been opened; they exist if their targets are known.
 
         Args:
             path: of the table.
@@ -136,9 +139,13 @@ class TableCohort(Cohort):
         """
         problems = Problems(path, lines)
         self.encoding.check(lines, problems)
-        values = self.target.values(lines, problems)
+        of_target = problems if self.target_known else Problems(path, lines)
+        values = self.target.values(lines, of_target)
         problems.raise_if_any()
-        scans = pd.Series(scan_paths(path, lines, self.images), lines.index)
+        if not self.target_known and of_target.found:
+            found = len(of_target.found), listed(of_target.found)
+            logger.warning("%s: %d targets cannot be read and are taken for unknown:\n  %s", path, *found)
+        scans = pd.Series(scan_paths(path, lines, self.images, self.target_known), lines.index)
         by_scan = lines.groupby([lines.iloc[:, 0], scans], sort=False).indices.items()
         parts = sorted(((patient, scan, rows) for (patient, scan), rows in by_scan), key=lambda part: part[0])
         means = np.stack([values[rows].mean(0) for _, _, rows in parts])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import pandas as pd
 
-from monai_cpic.cohorts.tables import Problems, known_exclusions
+from monai_cpic.cohorts.tables import Problems, known_exclusions, utf8_text
 
-__all__ = ["SUFFIXES", "are_numbers", "cohort_lines", "numbers", "read_table", "with_target"]
+__all__ = ["SUFFIXES", "are_numbers", "check_unmixed", "cohort_lines", "numbers", "read_table", "with_target"]
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +22,10 @@ EXCEL = (".xlsx", ".xls", ".ods")
 SUFFIXES = (*SEPARATORS, *EXCEL)
 """Of the names of tables, in lower case."""
 
+MISSING = ("#N/A", "#NA", "<NA>", "N/A", "NA", "NULL", "NaN", "n/a", "nan", "null")  # not None, which may be a class
 MOSTLY = 0.9  # a column is one of numbers if so many of its entries are: the others are then mistakes
+MIXED = 0.5  # from this share of numbers on a column is neither one of numbers nor one of texts
+DECIMAL_COMMA = r"[-+]?\d+,\d+"
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -34,29 +40,51 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: when the file does not exist.
-        ValueError: when it cannot be read, or has no lines.
+        ValueError: when it cannot be read, a line has more or fewer fields than the header, or there are no lines.
         ImportError: when pandas lacks the package that reads this kind of file; the message names it.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: name the table of your cohort (table), with one row for each scan.")
     suffix = path.suffix.lower()
-    try:
-        if suffix in EXCEL:
-            table = pd.read_excel(path, header=None, dtype=str)
-        elif suffix in SEPARATORS:
-            separator = SEPARATORS[suffix]
-            table = pd.read_csv(path, sep=separator, header=None, dtype=str, encoding="utf-8-sig", skip_blank_lines=False)
-        else:
-            raise ValueError(f"its name must end with one of {', '.join(SUFFIXES)}")
-    except ValueError as error:  # pandas' errors of parsing and of decoding are such
-        raise ValueError(f"{path} cannot be read as a table: {error}") from error
-    table.index += 1
-    table = table.fillna("").apply(lambda column: column.str.strip())
+    if suffix in EXCEL:
+        try:
+            table = pd.read_excel(path, header=None, dtype=str, keep_default_na=False).fillna("")
+        except (BadZipFile, ValueError) as error:
+            raise ValueError(f"{path} cannot be read as a table: {error}") from error
+        table.index += 1
+    elif suffix in SEPARATORS:
+        table = _read_text(path, SEPARATORS[suffix])
+    else:
+        raise ValueError(f"{path} cannot be read as a table: its name must end with one of {', '.join(SUFFIXES)}")
+    table = table.apply(lambda column: column.str.strip()).replace(list(MISSING), "")
     table = table[(table != "").any(axis=1)]
     if len(table) < 2:
         raise ValueError(f"{path}: there is no line below the header.")
     return table.iloc[1:].set_axis(table.iloc[0].tolist(), axis=1)  # pandas' own headers rename columns that are there twice
+
+
+def _read_text(path: Path, separator: str) -> pd.DataFrame:
+    """All fields, indexed by the line number in the file; pandas would pad a line that is too short."""
+    reader = csv.reader(io.StringIO(utf8_text(path), newline=""), delimiter=separator, skipinitialspace=True)
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    try:
+        for row in reader:
+            if not any(field.strip() for field in row):
+                continue
+            if rows and len(row) != len(rows[0]):
+                raise ValueError(
+                    f"{path} cannot be read as a table: line {reader.line_num} has {len(row)} fields, the header has "
+                    f"{len(rows[0])}; texts with {separator!r} need quotation marks."
+                )
+            rows.append(row)
+            lines.append(reader.line_num)
+    except csv.Error as error:
+        raise ValueError(
+            f"{path} cannot be read as a table: line {reader.line_num}: {error}; a quotation mark may be open there or before."
+        ) from error
+    return pd.DataFrame(rows, index=lines, dtype=str)
 
 
 def cohort_lines(
@@ -80,6 +108,11 @@ def cohort_lines(
     """
     table = read_table(path)
     first = patient or str(table.columns[0])
+    if not first:
+        raise ValueError(
+            f"{path}: the first column has no name, as if pandas had written its index: say which column names the patients "
+            "(--patient, or patient_column)."
+        )
     table = table.assign(**{name: "" for name in optional if name not in table})
     wanted = list(dict.fromkeys([first, *columns, *optional]))
     _check_columns(path, table, wanted)
@@ -116,6 +149,30 @@ def are_numbers(column: pd.Series) -> bool:
     """Whether a column of text is meant to be one of numbers, some of which may be missing or mistyped."""
     known = column[column != ""]
     return len(known) > 0 and pd.to_numeric(known, errors="coerce").notna().mean() >= MOSTLY
+
+
+def check_unmixed(path: Path, column: pd.Series) -> None:
+    """Refuse a column of which it is not clear whether it is one of numbers or one of texts.
+
+    Args:
+        path: of the table, for the message.
+        column: of text.
+
+    Raises:
+        ValueError: if it has decimal commas, or numbers in half of its entries and more, but not in nearly all.
+    """
+    known = column[column != ""]
+    texts = known[pd.to_numeric(known, errors="coerce").isna()]
+    commas = texts[texts.str.fullmatch(DECIMAL_COMMA)]
+    if len(commas):
+        raise ValueError(
+            f"{path}, line {commas.index[0]}: {column.name} is {commas.iloc[0]!r}: write numbers with a point, not a comma."
+        )
+    if MIXED <= 1 - len(texts) / max(len(known), 1) < MOSTLY:
+        raise ValueError(
+            f"{path}: the column {column.name!r} mixes numbers with {len(texts)} texts, such as {texts.iloc[0]!r} in line "
+            f"{texts.index[0]}: leave empty what is missing, and write numbers alone, or texts alone (such as 'grade 1')."
+        )
 
 
 def numbers(column: pd.Series, problems: Problems) -> pd.Series:

@@ -15,16 +15,18 @@ from monai_cpic.data.readers.base import is_url
 __all__ = ["checked_scans", "scan_paths"]
 
 
-def scan_paths(path: Path, lines: pd.DataFrame, columns: Sequence[str]) -> list[tuple[str, ...]]:
+def scan_paths(path: Path, lines: pd.DataFrame, columns: Sequence[str], known: bool = True) -> list[tuple[str, ...]]:
     """The scans of each line, one for each column, as paths or URLs.
 
     Args:
         path: of the table; paths in it are relative to its folder.
         lines: of the table.
         columns: that name the scans.
+        known: whether all of them must exist, and be those of one patient each; those of new patients are opened one by one.
 
     Raises:
-        FileNotFoundError: when one does not exist or is not named; the message counts all of them and shows the first ten.
+        FileNotFoundError: when one is not named, or does not exist; the message counts all of them and shows the first ten.
+        ValueError: when two patients have the same scan.
     """
     scans, problems = [], []
     for line, row in lines.iterrows():
@@ -32,12 +34,21 @@ def scan_paths(path: Path, lines: pd.DataFrame, columns: Sequence[str]) -> list[
         scans.append(tuple(named))
         where = f"line {line}, patient {row.iloc[0]}: {{}}"
         problems += [where.format(f"{column} is empty") for column, name in zip(columns, named, strict=True) if not name]
-        problems += [where.format(name) for name in named if name and not is_url(name) and not Path(name).exists()]
+        problems += [where.format(name) for name in named if known and name and not is_url(name) and not Path(name).exists()]
     if problems:
         raise FileNotFoundError(
             f"{path} names {len(problems)} scans that do not exist; paths are relative to its folder. Correct them, or leave the "
             f"patients out with exclude=[...]:\n  {listed(problems)}"
         )
+    owners: dict[tuple[str, ...], str] = {}
+    for (line, row), scan in zip(lines.iterrows(), scans, strict=True):
+        owner = owners.setdefault(scan, row.iloc[0])
+        if known and owner != row.iloc[0]:
+            raise ValueError(
+                f"{path}, line {line}: {scan[0]} is a scan of {owner} and {row.iloc[0]} by the column {lines.columns[0]!r}, so "
+                "that a model would be tested on scans that it knows: name the column of the patients (--patient, or "
+                "patient_column)"
+            )
     return scans
 
 

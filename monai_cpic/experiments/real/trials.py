@@ -130,6 +130,7 @@ def _job(cohort: RealCohort, target: str, method: Row, fold: int, seed: int, out
         "seed": seed,
         "cohort::seed": 0,
         "split": "$folds(@patients, @n_folds, @fold, 0)",
+        "fitting": "$training_part(@patients, @n_folds, @fitted_to, 0)",
         **overrides,
         **method.overrides,
     }

@@ -177,6 +177,18 @@ def test_the_table_of_predictions(table: Path) -> None:
         ("age", [], {"kind": "colour"}, "kind must be one of survival, classes, number"),
         ("age", [], {"images": "image"}, "images and covariates are lists of columns"),
         ("age", [], {"exclude": ["P99"]}, "exclude names unknown patients: P99"),
+        ("age", ["61,5"], {"covariates": ["age"]}, "line 2: age is '61,5': write numbers with a point"),
+        ("age", ["unknown"] * 5, {"covariates": ["age"]}, "'age' mixes numbers with 5 texts, such as 'unknown' in line 2"),
+        ("score", ["?"] * 9, {}, "'score' mixes numbers with 9 texts"),
+        (
+            "score",
+            ["unknown", *[0, 1] * 9, 0],
+            {},
+            "line 2, patient P00: score is 'unknown', expected a number, as in other lines",
+        ),
+        ("died", [1, 0] * 10, {"event": "died", "kind": "number"}, "'number' has no event: leave one of the two out"),
+        ("pay", ["$50k+", "less"] * 10, {"covariates": ["pay"]}, "'\\$50k\\+' begins with '\\$'"),
+        ("image", ["scans/7.npy"], {}, "line 9: .*7.npy is a scan of P00 and P07 by the column 'id'.*--patient"),
     ],
 )
 def test_tables_that_are_refused(
@@ -185,6 +197,40 @@ def test_tables_that_are_refused(
     changed(table, column, values)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         fitted(table, **options)
+
+
+def test_none_may_be_a_class(table: Path) -> None:
+    changed(table, "score", ["None", " NA", "mild", "severe"] * 5)
+    cohort = fitted(table)
+    assert cohort.target.settings["classes"] == ("None", "mild", "severe") and len(cohort.read(table)) == 15
+
+
+def test_an_empty_covariate_does_not_equal_the_target(table: Path) -> None:
+    changed(table, "empty", [])
+    assert len(fitted(table, covariates=["empty"]).read(table)) == 20
+
+
+def test_what_a_table_is_taken_for_is_logged(table: Path, caplog: pytest.LogCaptureFixture) -> None:
+    frame = pd.read_csv(table, dtype=str)
+    pd.concat([frame, frame.iloc[[3]], frame.iloc[[4]].assign(score="9")]).to_csv(table, index=False)
+    with caplog.at_level(logging.INFO):
+        fitted(table, covariates=["age", "sex"])
+    assert "22 lines of 20 patients by the column 'id'; the target 'score': number; covariates of numbers: age" in caplog.text
+    assert "covariates of texts: sex" in caplog.text
+    assert "1 lines equal earlier ones in patient, scans and covariates, also in the target, the first is line 22" in caplog.text
+    assert "but not in the target, the first is line 23; each counts" in caplog.text
+
+
+def test_one_bad_entry_does_not_stop_the_others(table: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A missing scan of a new patient is noticed when it is opened, a target that is not needed is not."""
+    cohort = fitted(table)
+    changed(table, "score", ["pending"])
+    changed(table, "image", ["gone.npy"])
+    new = TableCohort.from_settings(cohort.settings, target_known=False)
+    with caplog.at_level(logging.WARNING):
+        items = new.read(table)
+    assert len(items) == 20 and items[0]["values"].isnan().all() and not items[1]["values"].isnan().any()
+    assert "1 targets cannot be read and are taken for unknown:\n  line 2, patient P00: score is 'pending'" in caplog.text
 
 
 def test_missing_scans_are_counted_and_the_first_ten_are_shown(table: Path) -> None:
@@ -213,7 +259,11 @@ def test_tables_that_cannot_be_read(tmp_path: Path) -> None:
         ("empty.csv", "id,image,score\n", "no line below the header"),
         ("table.doc", "id\n", "must end with one of .csv, .tsv"),
         ("broken.csv", "id,image\na,b,c,d\n", "cannot be read as a table"),
-        ("latin.csv", "id,image\nJosé,b\n", "cannot be read as a table"),
+        ("short.csv", "id,image,score,age\nA,b,61\n", "line 2 has 3 fields, the header has 4"),
+        ("open.csv", 'id,image\n"a,b\n', "cannot be read as a table|no line below"),
+        ("latin.csv", "id,image\nJosé,b\n", "is not UTF-8 text"),
+        ("broken.xlsx", "id,image\na,b\n", "cannot be read as a table"),
+        ("index.csv", ",id,image,score\n0,A,b,1\n", "the first column has no name"),
         ("blank.csv", "id,image,score\n\n", "no line below"),
         ("twice.csv", "id,image,score,score\nA,b,1,2\n", "more than one column score"),
     ):

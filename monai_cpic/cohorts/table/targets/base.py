@@ -139,6 +139,8 @@ class Target(ABC):
 
 def _same(one: pd.Series, other: pd.Series) -> bool:
     known = (one != "") & (other != "")
+    if not known.any():
+        return False
     if (one[known] == other[known]).all():
         return True
     numbers = [pd.to_numeric(column[known], errors="coerce") for column in (one, other)]

@@ -60,8 +60,12 @@ class Classes(Target):
     @classmethod
     def of(cls, lines: pd.DataFrame, columns: Sequence[str], problems: Problems) -> Classes:
         (name,) = columns
-        texts = _names(lines[name])
-        patients = lines.iloc[:, 0].groupby(texts.array).nunique()
+        texts, are_all_numbers = _names(lines[name]), are_numbers(lines[name])
+        if are_all_numbers:
+            broken = pd.to_numeric(texts, errors="coerce").isna()
+            problems.add(broken, name, "expected a number, as in other lines")
+            texts = texts[~broken]
+        patients = lines.iloc[:, 0][texts.index].groupby(texts.array).nunique()
         if len(patients) < 2:
             raise ValueError(f"{problems.path}: the target {name!r} is constant, {texts.iloc[0]!r}: there is nothing to learn.")
         if alone := patients.index[patients < 2].tolist():
@@ -69,7 +73,7 @@ class Classes(Target):
                 f"{problems.path}: the target {name!r} has {len(alone)} classes with a single patient, such as {alone[0]!r}: "
                 "join them with others, leave these patients out with exclude=[...], or set kind to 'number' if it is one."
             )
-        known = sorted(patients.index, key=float if are_numbers(lines[name]) else str)
+        known = sorted(patients.index, key=float if are_all_numbers else str)
         return cls((name,), tuple(known))
 
     def values(self, lines: pd.DataFrame, problems: Problems) -> Array:
@@ -191,4 +195,5 @@ class LogisticClasses(Regression):
 
 def _names(column: pd.Series) -> pd.Series:
     """Names of classes: texts as they are, numbers in their shortest form, so that 1 and 1.0 are one class."""
-    return column.map(lambda text: f"{float(text):g}" if text else "") if are_numbers(column) else column
+    values = pd.to_numeric(column, errors="coerce")
+    return column.where(values.isna(), values.map("{:g}".format)) if are_numbers(column) else column
