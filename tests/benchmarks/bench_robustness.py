@@ -1,6 +1,6 @@
 """Does a training ever meet a number that is not finite?  2 000 steps on random, constant and adversarial scans.
 
-    python tests/benchmarks/bench_robustness.py [--steps 2000] [--json FILE]
+    python tests/benchmarks/bench_robustness.py [--steps 2000] [--networks ...] [--json FILE]
 
 Batches of four scans of 16×16×8, each batch of one kind of :data:`KINDS`; every tenth is the one of eight random batches whose
 gradient is largest, at that step's weights.  No exception is caught, no step left out, no gradient clipped.  After each step
@@ -103,14 +103,17 @@ def main() -> None:
     """Train each network and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    results = {name: train(name, arguments.steps) for name in NETWORKS}
-    text = json.dumps(results, indent=2, ensure_ascii=False)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text)
+    results: dict[str, Any] = {}
+    for name in arguments.networks:
+        results[name] = train(name, arguments.steps)
+        text = json.dumps(results, indent=2, ensure_ascii=False)
+        print(text, flush=True)
+        if arguments.json:
+            arguments.json.write_text(text)
 
 
 if __name__ == "__main__":
