@@ -41,13 +41,14 @@ def on_host(values: Tensor) -> bool:
 
 
 def move(values: Tensor, to: Tensor | torch.device) -> Tensor:
-    """The values on the device of another tensor; the host does not wait for the copy.
+    """The values on the device of another tensor; the host does not wait for a copy to an accelerator.
 
     Args:
         values: not to be changed on the host until the accelerator has computed; or on the device already.
         to: the device, or a tensor there.
     """
-    return values.to(to.device if isinstance(to, Tensor) else to, non_blocking=True)
+    device = to.device if isinstance(to, Tensor) else torch.device(to)
+    return values.to(device, non_blocking=device.type != "cpu")  # the host would read a copy that is not there yet
 
 
 def constant(values: Sequence[Any], to: Tensor | torch.device) -> Tensor:

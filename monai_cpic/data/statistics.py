@@ -38,7 +38,7 @@ def voxel_sample(volume: LazyVolume, count: int, seed: int = 0) -> Tensor:
         seed: of the random choice.
 
     Returns:
-        values, float32 ``[C, n]``.
+        values, float32 ``[C, n]``, on the host.
     """
     volume = on_stored_grid(volume)
     shape = volume.shape[1:]
@@ -48,7 +48,7 @@ def voxel_sample(volume: LazyVolume, count: int, seed: int = 0) -> Tensor:
     else:
         generator = torch.Generator().manual_seed(seed)
         chosen = torch.randint(total, (count,), generator=generator, device="cpu").sort().values  # read in order
-    return volume.gather(torch.stack(torch.unravel_index(chosen, shape), 1), 1).flatten(1).T
+    return volume.gather(torch.stack(torch.unravel_index(chosen, shape), 1), 1).flatten(1).T.cpu()
 
 
 def estimated(
@@ -95,14 +95,21 @@ def _with_masks(volume: LazyVolume) -> list[LazyVolume]:
     return [volume, *(each for step in volume.intensity if isinstance(step, LazyVolume) for each in _with_masks(step))]
 
 
-def _identity(volume: LazyVolume, onto: NDArray[Any] | None = None) -> str:
+def _identity(volume: LazyVolume, onto: NDArray[Any] | None = None, padding: str | None = None) -> str:
     """Everything that the values of a sample depend on.
 
     Args:
         volume: the scan, or a mask.
         onto: if the volume is a mask, the matrix of the scan that it masks.
+        padding: likewise, what the mask has outside, which is that of the scan.
     """
     matrix = np.eye(len(volume.affine)) if volume.sampling is None else volume.sampling.matrix
     relative = None if onto is None else (np.round(matrix @ np.linalg.inv(onto), 6) + 0.0).tolist()
-    steps = [_identity(step, matrix) if isinstance(step, LazyVolume) else pickle.dumps(step).hex() for step in volume.intensity]
-    return repr((volume.key, repr(volume.source), relative, steps))
+    if onto is None:
+        padding = None if volume.sampling is None else volume.sampling.padding_mode
+    steps = [
+        _identity(step, matrix, padding) if isinstance(step, LazyVolume) else pickle.dumps(step).hex()
+        for step in volume.intensity
+    ]
+    outside = None if onto is None else padding
+    return repr((volume.key, repr(volume.source), relative, outside, steps))

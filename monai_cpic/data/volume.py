@@ -103,7 +103,8 @@ class LazyVolume:
     def identity(self) -> bytes | None:
         """What identifies the values that :meth:`gather` reads: equal for two handles only if their values are.
 
-        It is made of the key, the files as they were when they were opened, the grid, and the functions and masks of intensities.
+        It is made of the key, the files as they were when they were opened (of an OME-Zarr store, which may have very many, the
+        metadata alone), the grid, and the functions and masks of intensities.
         A scan that a random transform has flipped or moved therefore has another.  None if the scan or a mask has no key.
         """
         if self.key is None:

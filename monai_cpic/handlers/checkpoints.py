@@ -43,7 +43,7 @@ class TrainingSaver:
     def attach(self, engine: Engine) -> None:
         """Register with a trainer."""
         save = Checkpoint(
-            {**self.state, "record": self.record},
+            {**_with_scaler(engine, self.state), "record": self.record},
             self._write,
             filename_pattern="checkpoint_epoch={global_step}.{ext}",
             global_step_transform=lambda engine, event: engine.state.epoch,
@@ -101,12 +101,18 @@ def resume_training(
 
     def load(engine: Engine) -> None:
         epochs = engine.state.max_epochs
-        Checkpoint.load_objects(to_load=dict(state), checkpoint=checkpoint)
+        Checkpoint.load_objects(to_load=_with_scaler(engine, state), checkpoint=checkpoint)
         if epochs is not None and engine.state.epoch > epochs:
             raise ValueError(f"{path} has {engine.state.epoch} epochs already, more than max_epochs={epochs}: ask for more")
         engine.state.max_epochs = epochs
 
     trainer.add_event_handler(Events.STARTED, load)
+
+
+def _with_scaler(trainer: Engine, state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state, and what scales the gradients of MONAI's trainer in mixed precision."""
+    scaler = getattr(trainer, "scaler", None)
+    return dict(state) if scaler is None else {**state, "scaler": scaler}
 
 
 def _latest_readable(folder: Path, device: str | torch.device) -> tuple[Path, dict[str, Any]]:

@@ -50,4 +50,5 @@ class History:
 
     def _metrics(self, engine: Engine) -> None:
         if self.rows:
-            self.rows[-1].update({name: float(value) for name, value in engine.state.metrics.items()})
+            for name, value in engine.state.metrics.items():  # the first of an epoch: later ones may be of chosen weights
+                self.rows[-1].setdefault(name, float(value))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ignite.engine import Engine, Events
 from monai.engines import PrepareBatch
 from torch import Tensor
 
-from monai_cpic.data import Volume
 from monai_cpic.handlers.prepare_batch import PrepareRows
 from monai_cpic.networks import VolumeRegressor
+from monai_cpic.networks.nets.volume_regressor import RefreshBatch
 
 __all__ = ["RefreshHandler"]
 
@@ -26,7 +26,8 @@ class RefreshHandler:
 
     Args:
         network: the network.
-        data_loader: batches of the training data, in a fixed order.
+        data_loader: batches of the training data, in a fixed order; those of one ``patient``, if they have the key, are left out
+            together where a readout leaves some out.
         interval: number of epochs between two calls.
         prepare_batch: from a batch to volumes (as a list), targets and covariates, as in the trainer; default:
             :class:`~monai_cpic.handlers.PrepareRows`.
@@ -61,7 +62,16 @@ class RefreshHandler:
         if engine.state.epoch % self.interval:
             self(engine)
 
-    def _batches(self) -> Iterator[tuple[Sequence[Volume], Tensor, Tensor | None]]:
+    def _batches(self) -> Iterator[RefreshBatch]:
         for batch in self.data_loader:
             volumes, target, given, _ = self.prepare_batch(batch)
-            yield volumes, self.target(target), given[0] if given else None
+            rows = volumes, self.target(target), given[0] if given else None
+            yield rows if "patient" not in batch else (*rows, _patients(batch, len(volumes)))
+
+
+def _patients(batch: Mapping[str, Any], rows: int) -> list[str]:
+    """The patient of each row."""
+    names = list(batch["patient"])
+    if len(names) == rows:
+        return names
+    return [name for name, own in zip(names, batch["covariates"], strict=True) for _ in range(len(own))]

@@ -107,8 +107,13 @@ class TTBottleneck(nn.Module):
     def _encode(self, read: Tensor, positions: Tensor) -> Tensor:
         """Standardised latent vectors."""
         running = self.standardise
+        assert running.running_mean is not None and running.running_var is not None
         latent = self.latent(read, positions)
-        latent = nn.functional.batch_norm(latent, running.running_mean, running.running_var, eps=running.eps)
+        mean, variance = (
+            running.running_mean.clone(),
+            running.running_var.clone(),
+        )  # the backward pass reads them, a step changes them
+        latent = nn.functional.batch_norm(latent, mean, variance, eps=running.eps)
         return backward_in_one_thread(latent)
 
     @property

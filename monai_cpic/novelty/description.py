@@ -75,7 +75,8 @@ class ScanDescription:
 def describe(volume: LazyVolume) -> ScanDescription:
     """Describe a scan from its header and the voxels of a coarse lattice, 16 along each axis.
 
-    Where these are all alike, the others are read until one differs: a lesion may lie between them.
+    Where these are all alike, the others are read until one differs: a lesion may lie between them.  A volume too large to be
+    read whole is then taken for one that has others.
 
     Args:
         volume: before or after the preprocessing, which changes the coarse picture only.
@@ -106,18 +107,18 @@ def describe(volume: LazyVolume) -> ScanDescription:
 
 
 def _constant(source: Source) -> bool:
-    """Whether each channel has the same value everywhere; a volume too large to be read whole is taken for constant."""
+    """Whether each channel has the same value everywhere, as far as the volume can be read whole."""
     axes = len(source.shape) - 1
     if math.prod(source.shape) > AVERAGED:
-        return True
+        return False
     first = source.scaled(source.points([np.zeros(1, np.int64)] * axes)).astype(np.float32).reshape(-1, *[1] * axes)
     parts = slabs(source, [1] * axes, range(axes)[::-1])  # most files store the last axis with the largest distances
     return all(bool((part == first).all()) for part in parts)
 
 
 def _values(volume: LazyVolume, points: Tensor) -> Tensor:
-    """Values of single voxels, float64 ``[C, N]``."""
-    return volume.gather(points, 1).flatten(1).T.double()
+    """Values of single voxels, float64 ``[C, N]``, on the host."""
+    return volume.gather(points, 1).flatten(1).T.cpu().double()
 
 
 def _block_means(values: Tensor, axes: int) -> Tensor:

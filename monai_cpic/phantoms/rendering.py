@@ -47,7 +47,7 @@ def standardise(noise: torch.Tensor) -> torch.Tensor:
 
 
 def smooth_noise(grid: Grid, length: float, rng: np.random.Generator) -> np.ndarray:
-    """Noise of unit variance that varies over ``length`` mm."""
+    """Noise that varies over ``length`` mm: of unit variance at the nodes of a lattice, and about a third of it between them."""
     coarse = [max(int(n * step / length), 1) + 2 for n, step in zip(grid.shape, grid.spacing, strict=True)]
     values = torch.from_numpy(rng.standard_normal(coarse, dtype=np.float32))
     return interpolate(values[None, None], size=grid.shape, mode="trilinear", align_corners=True)[0, 0].numpy()

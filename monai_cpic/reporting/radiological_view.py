@@ -42,7 +42,7 @@ class RadiologicalView:
         size = list(self.volume.shape[1:])
         centre = [edge // 2 for edge in size]
         size[axis], centre[axis] = 1, int(level)
-        patch = self.volume.gather(torch.tensor([centre]), size)[0].numpy()
+        patch = self.volume.gather(torch.tensor([centre]), size)[0].cpu().numpy()
         width, height = (other for other in self.axes if other != axis)
         flips = tuple(1 + other for other in (width, height) if self.mirrored[other])
         return np.flip(patch, flips).transpose(0, 1 + height, 1 + width, 1 + axis)[..., 0]

@@ -86,8 +86,9 @@ class FreezeLazyVolumed(MapTransform, LazyTransform):
             while TraceKeys.EXTRA_INFO in recorded:  # a random transform wraps the record of another
                 recorded = recorded[TraceKeys.EXTRA_INFO]
             wanted = recorded.get("mode")
-            if isinstance(wanted, int) and wanted != self.mode:
-                raise ValueError(f"{name}: {transform} has mode={wanted}; use FreezeLazyVolumed(..., mode={wanted})")
+            nearest = wanted == "nearest" and self.mode not in ("nearest", 0)  # others are MONAI's defaults, which nobody chose
+            if nearest or (isinstance(wanted, int) and wanted != self.mode):
+                raise ValueError(f"{name}: {transform} has mode={wanted!r}; use FreezeLazyVolumed(..., mode={wanted!r})")
         if isinstance(self.mode, int) and any(_aligns_corners(operation) for operation in operations):
             raise ValueError(
                 f"{name}: splines (mode={self.mode}) have no align_corners=True in MONAI; omit it or use mode='bilinear'"

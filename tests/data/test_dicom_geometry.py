@@ -118,3 +118,23 @@ def test_two_slices_beside_each_other(tmp_path: Path, cache: Path) -> None:
         dataset.ImagePositionPatient = [-10.0 + 3 * number, -20.0, 30.0 + 2.5 * number]
 
     refused(write_series(tmp_path / "scan", edit=beside), cache, "3 mm beside each other and 2.5 mm apart")
+
+
+@pytest.mark.parametrize("lacking", ["PixelSpacing", "ImageOrientationPatient"])
+def test_where_voxels_lie_is_not_guessed(tmp_path: Path, cache: Path, lacking: str) -> None:
+    """GDCM takes 1 mm and the axial plane."""
+    folder = write_series(tmp_path / "scan", edit=lambda dataset, number: delattr(dataset, lacking))
+    refused(folder, cache, f"the headers lack {lacking}, so that it is not known where voxels lie")
+
+
+def test_a_pixel_without_a_size(tmp_path: Path, cache: Path) -> None:
+    folder = write_series(tmp_path / "scan", edit=lambda dataset, number: setattr(dataset, "PixelSpacing", [0.5, 0]))
+    refused(folder, cache, r"1\.dcm: a voxel of .* mm has no size; correct PixelSpacing")
+
+
+def test_what_appears_beside_the_slices_and_is_hidden_changes_nothing(tmp_path: Path, cache: Path) -> None:
+    folder = write_series(tmp_path / "scan")
+    open_volume(folder, cache_dir=cache)
+    (folder / ".DS_Store").touch()
+    open_volume(folder, cache_dir=cache)
+    assert len([path for path in cache.iterdir() if path.is_dir()]) == 1

@@ -104,3 +104,16 @@ def test_numbers_beyond_float32(tmp_path: Path) -> None:
     assert volume.gather(torch.tensor([[0, 0, 3]]), 1).item() == pytest.approx(3e38)
     with pytest.raises(ValueError, match=r"steep.nii: voxel \(0, 1, 0\) of channel 0 is inf"):
         volume.gather(torch.tensor([[0, 1, 0]]), 1)
+
+
+@pytest.mark.parametrize("fill", [float("nan"), float("inf"), 1e300])
+def test_what_is_filled_in_is_finite(path: Path, fill: float) -> None:
+    with pytest.raises(ValueError, match="must be a finite float32"):
+        open_volume(path, fill=fill)
+
+
+def test_half_precision_holds_what_is_filled_in() -> None:
+    values = np.zeros((1, 3, 3, 3), np.float16)
+    values[0, 1, 1, 1] = np.inf
+    found = open_volume(values, fill=1e5).gather(torch.tensor([[1, 1, 1]]), 3)
+    assert found[0, 0, 1, 1, 1] == 1e5 and found.sum() == 1e5

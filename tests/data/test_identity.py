@@ -13,7 +13,8 @@ import pytest
 import torch
 from monai.transforms import ScaleIntensityRange
 
-from monai_cpic.data import LazyVolume, Sampling, open_volume
+from monai_cpic.data import ArraySource, LazyVolume, Sampling, Source, open_volume
+from monai_cpic.data.sources import TensorSource
 
 FLIP = np.diag([-1.0, 1, 1, 1]) + np.eye(4, k=3) * 7
 CHANGES: dict[str, Callable[[LazyVolume], LazyVolume]] = {
@@ -69,3 +70,13 @@ def test_a_scan_or_a_mask_without_a_key_has_none(path: Path) -> None:
     array = open_volume(np.zeros((1, 8, 8, 8), np.int16))
     assert array.identity is None
     assert open_volume(path).masked(array).identity is None
+
+
+@pytest.mark.parametrize("source", [lambda values: ArraySource(values), lambda values: TensorSource(torch.from_numpy(values))])
+def test_voxels_in_memory_are_told_apart_beyond_their_border(source: Callable[[np.ndarray], Source]) -> None:
+    """As those of a reader of one's own; numpy prints the outermost voxels only."""
+    affine = torch.eye(4, dtype=torch.float64)
+    corrected = np.zeros((1, 20, 20, 20), np.float32)
+    corrected[0, 10, 10, 10] = 1
+    one, same, other = (LazyVolume(source(v), affine, "scan") for v in (0 * corrected, 0 * corrected, corrected))
+    assert one.identity == same.identity != other.identity

@@ -182,3 +182,11 @@ def test_brain(real_data: Path, tmp_path: Path) -> None:
 def test_bold_series_is_refused(real_data: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="series of volumes"):
         open_volume(next((real_data / "bold4d_studyforrest").glob("*.nii.gz")), cache_dir=tmp_path)
+
+
+def test_an_image_of_two_axes_must_be_axial(tmp_path: Path) -> None:
+    """The third axis of its affine would be lost."""
+    coronal = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(np.zeros((5, 4), np.int16), coronal), tmp_path / "scan.nii")
+    with pytest.raises(ValueError, match=r"scan\.nii is a 2-D image that does not lie in the axial plane"):
+        open_volume(tmp_path / "scan.nii")

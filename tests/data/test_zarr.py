@@ -407,3 +407,18 @@ def test_refused_stores(tmp_path: Path) -> None:
         open_volume(write(str(tmp_path / "complex"), np.zeros((4, 4), "c8"), names="yx"))
     with pytest.raises(ValueError, match="missing_chunks='skip'"):
         open_volume(series, missing_chunks="skip")
+
+
+@pytest.mark.parametrize("spacing", [0, -1.0, float("nan"), (1.0, 1.0), ((1.0, 1.0, 1.0),)])
+def test_a_spacing_that_is_none(tmp_path: Path, spacing: Any) -> None:
+    """The fault of the caller, not of the store."""
+    location = write(str(tmp_path / "scan"), levels=1)
+    with pytest.raises(ValueError, match=r"scan: spacing=") as caught:
+        open_volume(location, spacing=spacing)
+    assert "fetch it again" not in str(caught.value)
+
+
+def test_a_chunk_cache_of_no_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONAI_CPIC_CHUNK_CACHE", "2G")
+    with pytest.raises(ValueError, match="MONAI_CPIC_CHUNK_CACHE='2G' is not a number of MiB"):
+        whole(write(str(tmp_path / "scan"), levels=1, chunks=(1, 3, 7, 5)))

@@ -166,3 +166,51 @@ def test_a_curriculum_gets_its_share_of_the_steps_of_a_training_also_of_a_longer
         assert curriculum.steps == steps
     with pytest.raises(ValueError, match="between 0 and 1, got 1.5"):
         ScheduleCurriculum(curriculum, share=1.5)
+
+
+def test_the_learning_curve_keeps_what_an_epoch_had() -> None:
+    """Weights of an earlier epoch may be chosen, and evaluated again."""
+    trainer, evaluator = Engine(lambda engine, batch: {"loss": torch.tensor(1.0)}), Engine(lambda engine, batch: None)
+    history = History(evaluator)
+    history.attach(trainer)
+    trainer.run([0], max_epochs=1)
+    for score in (0.5, 0.9):
+        evaluator.state.metrics["score"] = score
+        history._metrics(evaluator)
+    assert history.rows == [{"epoch": 1, "loss": 1.0, "score": 0.5}]
+
+
+def test_the_scale_of_gradients_in_mixed_precision_is_saved(tmp_path: Path) -> None:
+    class Scaler:
+        def __init__(self, scale: float) -> None:
+            self.scale = scale
+
+        def state_dict(self) -> dict[str, float]:
+            return {"scale": self.scale}
+
+        def load_state_dict(self, state: dict[str, float]) -> None:
+            self.scale = state["scale"]
+
+    def trainer(scale: float) -> Engine:
+        engine = Engine(lambda engine, batch: None)
+        engine.scaler = Scaler(scale)  # type: ignore[attr-defined]  # as MONAI's trainers have it
+        return engine
+
+    one, other = trainer(8.0), trainer(65536.0)
+    TrainingSaver(tmp_path, {"trainer": one}, RECORD).attach(one)
+    one.run([0], max_epochs=1)
+    resume_training(other, {"trainer": other}, tmp_path, RECORD)
+    other.run([0], max_epochs=2)
+    assert other.scaler.scale == 8.0  # type: ignore[attr-defined]
+
+
+def test_patients_are_told_to_readouts(items: list[dict[str, Any]]) -> None:
+    class Told(ResNetRegressor):
+        def refresh(self, batches: Any) -> list[str]:
+            self.named = [name for batch in batches for name in batch[3]]
+            return []
+
+    network = Told(SHAPE, covariates=1)
+    named = [{**item, "patient": f"P{number // 2}"} for number, item in enumerate(items)]
+    RefreshHandler(network, DataLoader(Dataset(named), batch_size=4, collate_fn=list_collate))(Engine(lambda *_: None))
+    assert network.named == [f"P{number // 4}" for number in range(12)]

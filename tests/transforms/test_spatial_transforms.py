@@ -102,3 +102,9 @@ def test_a_spline_that_freezing_does_not_know_of(transform: Any) -> None:
     with pytest.raises(RuntimeError) as error:
         compare(image(3), lambda: [transform], "bilinear", "border", 1e-4)
     assert "use FreezeLazyVolumed(..., mode=3)" in str(error.value.__cause__)
+
+
+def test_labels_are_not_mixed() -> None:
+    with pytest.raises(RuntimeError) as error:
+        compare(image(3), lambda: [mt.Spacingd(KEY, 1.3, mode="nearest")], "bilinear", "border", 1e-4)
+    assert "use FreezeLazyVolumed(..., mode='nearest')" in str(error.value.__cause__)

@@ -137,4 +137,9 @@ def shared_chunk_cache(chunk_bytes: int) -> ChunkCache:
 @cache
 def _shared(slot_bytes: int, process: int) -> ChunkCache:
     """One per process: a forked child uses neither the locks nor the chunks of its parent."""
-    return ChunkCache(slot_bytes, int(float(os.environ.get("MONAI_CPIC_CHUNK_CACHE", DEFAULT_LIMIT)) * 2**20))
+    text = os.environ.get("MONAI_CPIC_CHUNK_CACHE") or str(DEFAULT_LIMIT)
+    try:
+        limit = float(text)
+    except ValueError as error:
+        raise ValueError(f"MONAI_CPIC_CHUNK_CACHE={text!r} is not a number of MiB") from error
+    return ChunkCache(slot_bytes, int(limit * 2**20))

@@ -69,12 +69,12 @@ def clamped(starts: NDArray[Any], size: Sequence[int], shape: Sequence[int]) -> 
 
 def points(array: NDArray[Any], indices: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """Voxels ``[C, *shape]`` at ``D`` int64 index arrays (within the array) that broadcast to ``shape``."""
-    strides = [stride // array.itemsize for stride in array.strides[1:]]
-    length = 1 + sum((edge - 1) * stride for edge, stride in zip(array.shape[1:], strides, strict=True))
-    # One flat index into memory is several times faster than numpy's indexing by D arrays.
-    memory = as_strided(array, (len(array), length), (array.strides[0], array.itemsize), writeable=False)
-    flat = sum(index * stride for index, stride in zip(indices, strides, strict=True))
-    return memory.take(flat, axis=1)
+    between, *strides = (stride // array.itemsize for stride in array.strides)
+    length = 1 + sum((edge - 1) * stride for edge, stride in zip(array.shape, (between, *strides), strict=True))
+    # One flat index into memory is several times faster than numpy's indexing by D arrays; numpy copies what is not contiguous.
+    memory = as_strided(array, (length,), (array.itemsize,), writeable=False)
+    flat: NDArray[Any] = np.asarray(sum(index * stride for index, stride in zip(indices, strides, strict=True)))
+    return memory.take(flat)[None] if len(array) == 1 else memory.take(np.add.outer(np.arange(len(array)) * between, flat))
 
 
 def linear_taps(coordinates: NDArray[Any], tolerance: float) -> tuple[NDArray[Any], NDArray[Any] | None]:

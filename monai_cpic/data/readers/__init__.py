@@ -54,7 +54,7 @@ def open_volume(
 
     Raises:
         FileNotFoundError: if the path does not exist.
-        ValueError: if no reader knows this kind of file, or the scan is broken.
+        ValueError: if no reader knows this kind of file, the scan is broken, or ``fill`` is not finite.
         TypeError: if ``scan`` is none of the above, or the reader does not have an option.
 
     Example:
@@ -63,6 +63,8 @@ def open_volume(
         >>> volume.gather(torch.tensor([[1, 1, 1]]), size=2).flatten().tolist()
         [0.0, 1.0, 4.0, 5.0, 12.0, 13.0, 16.0, 17.0]
     """
+    if fill is not None and not np.isfinite(np.float32(fill)):
+        raise ValueError(f"fill={fill}: the value to read in place of what is not finite must be a finite float32")
     if isinstance(scan, LazyVolume):
         if fill is not None or options:
             raise TypeError(f"{scan!r} has been opened: give it fill={fill} and the options {options} when it is opened")

@@ -43,13 +43,13 @@ def open_dicom(
             holds several slices (Enhanced CT and MR), or may be a damaged slice; the message names the file.
     """
     folder = Path(folder)
-    files = sorted(path for path in folder.iterdir() if path.is_file())
+    files = sorted(path for path in folder.iterdir() if not path.is_dir() and not path.name.startswith("."))
 
     def unpack(target: Path) -> None:
         # Importing SimpleITK takes a third of a second and 100 MB, which a scan that has been decoded does not need.
         from monai_cpic.data.readers.dicom_series import order_slices, read_headers
 
-        series = order_slices(folder, read_headers(folder, series_uid), spacing_tolerance)
+        series = order_slices(folder, read_headers(folder, files, series_uid), spacing_tolerance)
         dtype = next(name for name in ("<i2", "<f4") if _decode(series.slices, target / VOXELS, name))
         columns, rows = series.slices[0].size[:2]
         shape = (1, len(series.slices), rows, columns)
@@ -60,7 +60,7 @@ def open_dicom(
 
 
 def _decode(slices: tuple[Slice, ...], target: Path, dtype: str) -> bool:
-    """Write the rescaled values of slices; False if the dtype cannot hold them exactly."""
+    """Write the rescaled values of slices; False if int16 would round them; float32 holds all, rounded if need be."""
     import SimpleITK
 
     def write(number: int) -> bool:

@@ -23,7 +23,8 @@ from monai_cpic.data.readers.inflated import NEITHER, inflated_size
 __all__ = ["STORED", "Slice", "read_header"]
 
 CLASS, MODALITY, SERIES_UID, INSTANCE_NUMBER, POSITION = "0008|0016", "0008|0060", "0020|000e", "0020|0013", "0020|0032"
-GEOMETRY = {POSITION: 3, "0020|0037": 6, "0028|0030": 2}  # numbers of position, orientation and spacing
+SPACING = "0028|0030"
+GEOMETRY = {POSITION: 3, "0020|0037": 6, SPACING: 2}  # numbers of position, orientation and spacing
 SLICE_THICKNESS, SPACING_BETWEEN_SLICES = "0018|0050", "0018|0088"
 PHOTOMETRIC, INTERCEPT, SLOPE = "0028|0004", "0028|1052", "0028|1053"
 STORED = {"0028|0100": "BitsAllocated", "0028|0101": "BitsStored", "0028|0102": "HighBit", "0028|0103": "PixelRepresentation"}
@@ -99,7 +100,9 @@ def read_header(path: Path) -> Slice:
         return next(iter(numbers(tag, 1)), None)
 
     for tag, count in GEOMETRY.items():
-        numbers(tag, count)
+        found_there = numbers(tag, count)
+        if tag == SPACING and found_there and min(found_there) <= 0:
+            raise ValueError(f"{path}: a voxel of {text(tag)!r} mm has no size; correct PixelSpacing in the header")
     stored = tuple(int(number(tag) or 0) for tag in STORED)
     needed = math.prod(reader.GetSize()) * stored[0] // 8
     if found < needed:

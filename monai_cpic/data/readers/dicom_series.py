@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ __all__ = ["Series", "order_slices", "read_headers"]
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
+PLACING = {"0020,0037": "ImageOrientationPatient", "0028,0030": "PixelSpacing"}
 OTHER = re.compile(r"\.[a-z][a-z0-9]*", re.IGNORECASE)  # suffix of a file that is something else; UIDs end in ".1"
 
 
@@ -34,11 +35,12 @@ class Series:
     affine: NDArray[Any]
 
 
-def read_headers(folder: Path, series_uid: str | None = None) -> list[Slice]:
+def read_headers(folder: Path, files: Sequence[Path], series_uid: str | None = None) -> list[Slice]:
     """Read the headers of one series in a folder.
 
     Args:
-        folder: of the slices; files whose suffix says that they are not DICOM are skipped, with a warning that names them.
+        folder: of the slices, for messages.
+        files: in it; those whose suffix says that they are not DICOM are skipped, with a warning that names them.
         series_uid: the series to read, if there are several.
 
     Raises:
@@ -46,7 +48,7 @@ def read_headers(folder: Path, series_uid: str | None = None) -> list[Slice]:
             be a damaged slice.
     """
     slices, others = [], []
-    for path in sorted(path for path in folder.iterdir() if not path.is_dir() and not path.name.startswith(".")):
+    for path in files:
         if not path.is_file():
             raise ValueError(f"{path} is not a file, or a link to none: a slice may be missing; fetch it again, or remove it")
         if _looks_like_dicom(path):
@@ -84,8 +86,8 @@ def order_slices(folder: Path, slices: list[Slice], spacing_tolerance: float = 0
         spacing_tolerance: the largest accepted deviation of a slice distance from their median, relative to it.
 
     Raises:
-        ValueError: if sizes, spacings, directions or kinds of stored numbers differ, or slices are repeated, missing, unevenly
-            spaced or beside each other.
+        ValueError: if sizes, spacings, directions or kinds of stored numbers differ or are not known, or slices are repeated,
+            missing, unevenly spaced or beside each other.
     """
     _check_alike(folder, "size", {piece.path: piece.size for piece in slices})
     _check_alike(folder, "spacing", {piece.path: tuple(np.round(piece.spacing, 4).tolist()) for piece in slices})
@@ -94,6 +96,10 @@ def order_slices(folder: Path, slices: list[Slice], spacing_tolerance: float = 0
     _check_alike(folder, f"stored numbers ({', '.join(STORED.values())})", {piece.path: piece.stored for piece in slices})
     _check_alike(folder, "entries in their headers", {piece.path: piece.entries for piece in slices})
     first = slices[0]
+    if lacking := [name for tag, name in PLACING.items() if tag not in first.entries]:
+        raise ValueError(
+            f"{folder}: the headers lack {' and '.join(lacking)}, so that it is not known where voxels lie: complete them"
+        )
     axes = np.array(first.direction).reshape(3, 3)
     if first.position is not None:
         normal = axes[:, 2]

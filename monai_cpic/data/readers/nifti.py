@@ -64,6 +64,8 @@ def _map(path: Path, unpacked: Path, cache_dir: str | Path | None) -> LazyVolume
     if offset < 0 or found < needed:
         raise ValueError(f"{path} is truncated: it has {found} bytes, its header announces {needed}; fetch the file again")
     axes = len(shape)
+    if axes == 2 and abs(affine[2, :2]).max() > 1e-3 * np.linalg.norm(affine[:3, :2], axis=0).min():
+        raise ValueError(f"{path} is a 2-D image that does not lie in the axial plane: save it with a third axis of one voxel")
     source = MappedSource(
         str(unpacked),
         np.dtype(proxy.dtype).str,

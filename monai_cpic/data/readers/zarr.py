@@ -58,9 +58,13 @@ def open_zarr(
     Raises:
         ImportError: if zarr, or what fsspec needs for the URL, is not installed.
         FileNotFoundError: if there is nothing at the location.
-        ValueError: if there is no OME-Zarr image, or one of several time points or of numbers that are not real.
+        ValueError: if there is no OME-Zarr image, or one of several time points or of numbers that are not real, or the spacing
+            is not one.
         OSError: if a remote store does not answer.
     """
+    asked = None if spacing is None else np.atleast_1d(np.asarray(spacing, np.float64))
+    if asked is not None and (asked.ndim > 1 or not (np.isfinite(asked) & (asked > 0)).all()):
+        raise ValueError(f"{location}: spacing={spacing}; one positive number, or one for each of x, y and z, is expected")
     if missing_chunks not in MISSING:
         raise ValueError(f"missing_chunks={missing_chunks!r}; it is one of {MISSING}")
     try:
@@ -83,7 +87,10 @@ def open_zarr(
         axes = [axis["name"] for axis in image["axes"]]
         spatial = tuple(axes.index(name) for name in "xyz" if name in axes)
         levels = [(entry["path"], *_geometry(image, entry)) for entry in image["datasets"]]
-        chosen = _level([scale[list(spatial)] for _, scale, _ in levels], spacing)
+    if asked is not None and len(asked) not in (1, len(spatial)):
+        raise ValueError(f"{location}: spacing={spacing} for the axes {[axes[axis] for axis in spatial]}")
+    with damaged(location, "has metadata that are damaged or unknown"):
+        chosen = _level([scale[list(spatial)] for _, scale, _ in levels], asked)
     path, scale, origin = levels[chosen]
     array: Any = with_retries(lambda: open_array(location, path, options), location, path)
     if max(math.prod(array.shape), math.prod(array.chunks)) > MOST:
@@ -136,7 +143,7 @@ def _geometry(image: Mapping[str, Any], level: Mapping[str, Any]) -> tuple[NDArr
     return scale * units, origin * units
 
 
-def _level(spacings: Sequence[NDArray[Any]], asked: float | Sequence[float] | None) -> int:
+def _level(spacings: Sequence[NDArray[Any]], asked: NDArray[Any] | None) -> int:
     """The coarsest level that is along no axis more than one per cent coarser than asked or than the finest level."""
     finest_first = sorted(range(len(spacings)), key=lambda number: float(np.prod(spacings[number])))
     finest = spacings[finest_first[0]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import hashlib
 import json
 import math
 import os
@@ -85,7 +86,7 @@ def open_array(location: str, path: str, storage_options: str = "{}") -> Any:
 def version(location: str, path: str, storage_options: str = "{}") -> str:
     """What tells the metadata of an array from those that replace them: size, time, and the marks of a server, such as an ETag.
 
-    The arguments are those of :func:`open_array`.
+    The arguments are those of :func:`open_array`; the options are a part, since the same URL may be on several servers.
 
     Raises:
         FileNotFoundError: if there is no array.
@@ -98,7 +99,8 @@ def version(location: str, path: str, storage_options: str = "{}") -> str:
                 return f"{status.st_size} {status.st_mtime_ns}"
             files, root = fsspec.url_to_fs(location, **json.loads(storage_options))
             found = with_retries(partial(files.info, f"{root}/{path}/{name}"), f"{location}: {path}")
-            return str({mark: found[mark] for mark in MARKS if mark in found})
+            options = hashlib.sha256(storage_options.encode()).hexdigest()[:16]
+            return f"{ {mark: found[mark] for mark in MARKS if mark in found} } {options}"
     raise FileNotFoundError(f"{location} has no array {path}")
 
 

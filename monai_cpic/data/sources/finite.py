@@ -43,8 +43,9 @@ class FiniteSource(Source):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The dtype of true values."""
-        return self.source.scaled(np.empty(0, self.source.dtype)).dtype
+        """The dtype of true values, and of what replaces them."""
+        found = self.source.scaled(np.empty(0, self.source.dtype)).dtype
+        return found if self.fill is None else np.result_type(found, np.float32)
 
     @property
     def filled(self) -> int:
@@ -86,7 +87,7 @@ class FiniteSource(Source):
             values = self.source.scaled(stored)
             bad = ~np.isfinite(values.astype(np.float32) if values.itemsize > 4 else values)
         if not bad.any():
-            return values
+            return values if self.fill is None else values.astype(self.dtype, copy=False)
         channel, *position = np.argwhere(bad)[0]
         voxel = tuple(int(np.broadcast_to(index, bad.shape[1:])[tuple(position)]) for index in indices)
         found = f"{self.name}: voxel {voxel} of channel {channel} is {values[(channel, *position)]}"
@@ -95,4 +96,4 @@ class FiniteSource(Source):
         if not self.filled:
             logger.warning("%s; such voxels are read as %g", found, self.fill)
         self._tally["filled"] += int(bad.sum())
-        return np.where(bad, np.array(self.fill, values.dtype), values)
+        return np.where(bad, np.asarray(self.fill, self.dtype), values)  # float16 may not hold it

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
+from monai_cpic.data import Volume
 from monai_cpic.networks.decompositions.base import Decomposition
 from monai_cpic.networks.latent_field import LatentField
 from monai_cpic.networks.sampled_field import SampledField
@@ -56,6 +59,9 @@ class Curriculum(Decomposition):
 
     def repeats(self, step: int | None) -> bool:
         return self._of(step).repeats(step)
+
+    def planned(self, volume: Volume) -> Tensor | None:
+        return self.then.planned(volume)
 
     def _of(self, step: int | None) -> Decomposition:
         return self.first if step is not None and step <= self.steps else self.then

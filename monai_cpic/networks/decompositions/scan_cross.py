@@ -30,6 +30,8 @@ class ScanCross(TensorizedDecomposition):
 
     In training every step scans other voxels; evaluation always scans the same, so that a prediction depends on the weights and
     the volume alone.  It then scans a partition that is twice as fine: a mean of more voxels is more precise, and less is missed.
+    Maxima of more voxels are larger, however: refresh the network before an evaluation
+    (:class:`~monai_cpic.handlers.RefreshHandler`), so that projection and readout know those of the evaluation.
 
     Args:
         modes: the tensorization of grid and channels, see :class:`TensorizedDecomposition`; ``radix=4`` is faster than binary

@@ -29,7 +29,7 @@ class HazardFamily(AffineFamily):
         outputs: ends of the intervals, increasing, the first of which begins at 0, in the unit of the times.
 
     Raises:
-        ValueError: if they are not positive or do not increase.
+        ValueError: if they are not positive or do not increase, as float32.
 
     Example:
         >>> family = HazardFamily([1.0, 2.0])
@@ -43,7 +43,7 @@ class HazardFamily(AffineFamily):
 
     def __init__(self, outputs: Sequence[float]) -> None:
         super().__init__(outputs)
-        ends = torch.tensor([0.0, *outputs], dtype=torch.float64)
+        ends = torch.tensor([0.0, *outputs], dtype=torch.float32).double()  # rounded as times are: one at an end is not after it
         if not (ends.diff() > 0).all():
             raise ValueError(f"the ends of intervals are positive and increase, got {list(outputs)}")
         self.register_buffer("ends", ends, persistent=False)

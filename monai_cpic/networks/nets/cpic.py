@@ -16,7 +16,7 @@ from monai_cpic.networks.bottleneck import TTBottleneck
 from monai_cpic.networks.coarse_scan import coarse_scan
 from monai_cpic.networks.decompositions import Decomposition, ScanCross
 from monai_cpic.networks.encoders import Encoder, PooledEncoder, PositionedEncoder
-from monai_cpic.networks.nets.volume_regressor import VolumeRegressor
+from monai_cpic.networks.nets.volume_regressor import RefreshBatch, VolumeRegressor
 from monai_cpic.networks.projections import ChannelMaxima, ChannelMeans, JoinedProjection, Projection
 from monai_cpic.networks.readouts import Readout, TwoBranchHead
 from monai_cpic.networks.sampled_field import SampledField
@@ -138,7 +138,7 @@ class CPICNet(VolumeRegressor):
         return attribute(self, volume, covariates, output)
 
     @torch.no_grad()
-    def refresh(self, batches: Iterable[tuple[Sequence[Volume], Tensor, Tensor | None]]) -> list[str]:
+    def refresh(self, batches: Iterable[RefreshBatch]) -> list[str]:
         """Recompute the projection's basis or statistics from as many volumes as it uses, and fit the readout to all volumes.
 
         In training the basis lags behind the encoder, which changes in every step; in evaluation it must belong to the encoder
@@ -151,13 +151,15 @@ class CPICNet(VolumeRegressor):
         targets: list[Tensor] = []
         covariates: list[Tensor] = []
         rows: list[Tensor] = []
+        patients: list[str] = []
         seen = 0
-        for volumes, target, given in batches:
+        for volumes, target, given, *named in batches:
             distinct, indices = distinct_volumes(volumes)
             rows.append(indices + seen)
             fields.append(self.field(distinct))
             targets.append(target)
             covariates += [] if given is None else [given]
+            patients += named[0] if named else map(str, rows[-1].tolist())
             seen += len(distinct)
             if self.readout is None and seen >= capacity:
                 break
@@ -170,11 +172,13 @@ class CPICNet(VolumeRegressor):
             target = torch.cat(targets).reshape(sum(map(len, targets)), -1)
             known = ~target.isnan().any(1)
             chosen = torch.cat(rows).to(known.device)[known]
+            numbers = {name: number for number, name in enumerate(dict.fromkeys(patients))}
+            groups = torch.tensor([numbers[name] for name in patients], device=known.device)[known]
             self.readout.fitted.fill_(False)
-            if len(chosen.unique()) < self.readout.fewest:
+            if len(groups.unique()) < self.readout.fewest:
                 fewest = self.readout.fewest
-                warnings.warn(f"fewer than {fewest} volumes have a known target: predictions are the head's", stacklevel=2)
+                warnings.warn(f"fewer than {fewest} patients have a known target: predictions are the head's", stacklevel=2)
                 return done
-            self.readout.fit(every, target[known], torch.cat(covariates)[known] if covariates else None, chosen)
+            self.readout.fit(every, target[known], torch.cat(covariates)[known] if covariates else None, chosen, groups)
             done.append(f"Fitted the readout to {int(known.sum())} rows: {self.readout.summary}")
         return done

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from monai_cpic.data import Volume
 from monai_cpic.networks.attribution import Attribution
-from monai_cpic.networks.nets.volume_regressor import VolumeRegressor
+from monai_cpic.networks.nets.volume_regressor import RefreshBatch, VolumeRegressor
 
 __all__ = ["Ensemble"]
 
@@ -62,7 +62,7 @@ class Ensemble(VolumeRegressor):
         self._side_by_side(features)  # for the hooks of others
         return torch.stack(outputs).mean(0)
 
-    def refresh(self, batches: Iterable[tuple[Sequence[Volume], Tensor, Tensor | None]]) -> list[str]:
+    def refresh(self, batches: Iterable[RefreshBatch]) -> list[str]:
         read = list(batches)
         return [done for network in self._members for done in network.refresh(read)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,11 @@ from monai_cpic.devices import move
 from monai_cpic.networks.attribution import Attribution
 from monai_cpic.networks.readouts import TwoBranchHead
 
-__all__ = ["VolumeRegressor"]
+__all__ = ["RefreshBatch", "VolumeRegressor"]
+
+RefreshBatch: TypeAlias = (
+    tuple[Sequence[Volume], Tensor, Tensor | None] | tuple[Sequence[Volume], Tensor, Tensor | None, Sequence[str]]
+)
 
 
 class VolumeRegressor(nn.Module, ABC):
@@ -72,14 +76,15 @@ class VolumeRegressor(nn.Module, ABC):
             volumes = [open_volume(volume) for volume in volumes]
         return self._outputs(*distinct_volumes(volumes), covariates)
 
-    def refresh(self, batches: Iterable[tuple[Sequence[Volume], Tensor, Tensor | None]]) -> list[str]:
+    def refresh(self, batches: Iterable[RefreshBatch]) -> list[str]:
         """Recompute everything but the weights that predictions depend on, such as a basis, statistics or a readout.
 
         By default this does nothing.
 
         Args:
-            batches: volumes (one for each row), targets ``[R, K]`` and covariates ``[R, covariates]`` of the training; rows with
-                NaN are left out.  Only as many batches are read as are needed.
+            batches: volumes (one for each row), targets ``[R, K]`` and covariates ``[R, covariates]`` of the training, then the
+                patient of each row, unless each volume is of another one; rows with NaN are left out.  Only as many batches are
+                read as are needed.
 
         Returns:
             Messages for the log.

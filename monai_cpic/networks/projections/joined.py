@@ -34,7 +34,7 @@ class JoinedProjection(Projection):
             raise ValueError("there is no projection to join")
         self.projections = nn.ModuleList(projections)
         self.features = sum(projection.features for projection in projections)
-        self.capacity = min(projection.capacity for projection in projections)
+        self.capacity = max(projection.capacity for projection in projections)
 
     def forward(self, field: SampledField) -> Tensor:
         return torch.cat([projection(field) for projection in self.projections], 1)
@@ -42,4 +42,4 @@ class JoinedProjection(Projection):
     def refresh(self, field: SampledField) -> None:
         for projection in self.projections:
             assert isinstance(projection, Projection)
-            projection.refresh(field)
+            projection.refresh(field[: projection.capacity])

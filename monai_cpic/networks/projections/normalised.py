@@ -13,7 +13,8 @@ from monai_cpic.networks.sampled_field import SampledField
 
 __all__ = ["NormalisedProjection"]
 
-MOMENTUM, SMALLEST_VARIANCE = 0.1, 1e-12
+MOMENTUM = 0.1
+SMALLEST_VARIANCE = 1e-8  # of a function of standardised channels; below it is rounding, and the feature does not vary
 CAPACITY = 1000  # fields from which refreshed statistics are precise enough
 
 
@@ -51,7 +52,7 @@ class NormalisedProjection(Projection):
             mean = joint_mean(raw)
             variance = joint_mean((raw - mean).square())
             self._follow(mean.detach(), variance.detach())
-        return (raw - mean) / (variance + SMALLEST_VARIANCE).sqrt()
+        return (raw - mean) / variance.where(variance > SMALLEST_VARIANCE, 1.0).sqrt()
 
     @torch.no_grad()
     def refresh(self, field: SampledField) -> None:

@@ -105,7 +105,8 @@ class TTProjection(Projection):
             warnings.warn(message, stacklevel=2)
             return self.coefficients.new_zeros(len(trains), self.features)
         features = self._project(trains)
-        return (features - (joint_mean(features) if joint > 1 else self.mean)) / self.scale
+        scale = torch.where(self.scale > 0, self.scale, 1.0)  # not the buffer itself, which the next step changes
+        return (features - (joint_mean(features) if joint > 1 else self.mean.clone())) / scale
 
     @torch.no_grad()
     def refresh(self, field: SampledField) -> None:
@@ -145,8 +146,9 @@ class TTProjection(Projection):
         self._make_basis(bank, groups)
         features = self._project(bank[groups == group[0]])
         spread = _spread(features)
-        self.mean.copy_(features.mean(0))
-        self.scale.copy_(spread if self.scale == 0 else 0.9 * self.scale + 0.1 * spread)
+        if len(features) > 1:  # a single one has no mean of its own
+            self.mean.copy_(features.mean(0))
+            self.scale.copy_(spread if self.scale == 0 else 0.9 * self.scale + 0.1 * spread)
         return size
 
     def _make_basis(self, bank: TensorTrain, groups: Tensor) -> None:

@@ -16,7 +16,7 @@ class Readout(nn.Module, ABC):
     """Predictions from sampled latent fields and covariates, fitted after the training of the encoder instead of trained with it.
 
     Attributes:
-        fewest: smallest number of fields that :meth:`fit` accepts.
+        fewest: smallest number of patients that :meth:`fit` accepts.
         reads_coarse: whether it needs :attr:`SampledField.coarse`, which the network then reads.
         fitted: whether :meth:`fit` has been called, a bool tensor ``[]`` in the state dict; until then the network predicts by
             its head.
@@ -47,7 +47,12 @@ class Readout(nn.Module, ABC):
 
     @abstractmethod
     def fit(
-        self, field: SampledField, target: Tensor, covariates: Tensor | None = None, rows: Tensor | None = None
+        self,
+        field: SampledField,
+        target: Tensor,
+        covariates: Tensor | None = None,
+        rows: Tensor | None = None,
+        patients: Tensor | None = None,
     ) -> Tensor | None:
         """Fit to known targets and set ``fitted``.
 
@@ -56,11 +61,13 @@ class Readout(nn.Module, ABC):
             target: ``[R, K]``.
             covariates: ``[R, covariates]``.
             rows: index of each row's field, int64 ``[R]``.
+            patients: a number for the patient of each row, int64 ``[R]``, of whom all rows are left out together; default: each
+                field is a patient.
 
         Returns:
-            The prediction for each row when its field is left out of the fit, ``[R, …]``, or None if the readout does not
+            The prediction for each row when its patient is left out of the fit, ``[R, …]``, or None if the readout does not
             compute it.
 
         Raises:
-            ValueError: if there are fewer than ``fewest`` fields.
+            ValueError: if there are fewer than ``fewest`` patients.
         """

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from monai_cpic.networks.coarse_scan import coarse_size
-from monai_cpic.networks.readouts.kernel_ridge import best_fit, centred, check_finite, members_of, unit_kernel, weights_of_three
+from monai_cpic.networks.readouts.kernel_ridge import best_fit, centred, check_finite, members_of, unit_kernel
 from monai_cpic.networks.readouts.score import ScoreReadout, places_of, with_covariates
 from monai_cpic.networks.sampled_field import SampledField
 
@@ -77,21 +77,28 @@ class CoarseReadout(ScoreReadout):
         return self._known(field, covariates, rows) @ self.slope + self.constant
 
     @torch.no_grad()
-    def fit(self, field: SampledField, target: Tensor, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
+    def fit(
+        self,
+        field: SampledField,
+        target: Tensor,
+        covariates: Tensor | None = None,
+        rows: Tensor | None = None,
+        patients: Tensor | None = None,
+    ) -> Tensor:
         """Fit to known targets, see :meth:`ScoreReadout.fit`.
 
         Raises:
-            ValueError: if there are fewer than three fields, a number is NaN or infinite, or the number of covariates differs
+            ValueError: if there are fewer than three patients, a number is NaN or infinite, or the number of covariates differs
                 from that of the constructor.
         """
         target = target.to(self.constant)
-        places = places_of(field, rows, target, self.fewest)
+        places, groups = places_of(field, rows, patients, target, self.fewest)
         self.centre.copy_(self._coarse(field).mean(0))
         parts = self._known(field, covariates, places).split(self.sizes, 1)
         for name, part in zip(("coarse scan", "extents", "covariates"), parts, strict=True):
             check_finite(name, part)
         kernels, units = zip(*(unit_kernel(centred(part @ part.mT)) for part in parts), strict=True)
-        found = best_fit(kernels, weights_of_three(*(bool(kernel.any()) for kernel in kernels[1:])), target, members_of(places))
+        found = best_fit(kernels, target, members_of(groups))
         self.weights.copy_(self.weights.new_tensor(found.weights))
         self.penalty.fill_(found.penalty)
         strengths = (self.weights / torch.stack(units)).unbind()

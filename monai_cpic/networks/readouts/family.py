@@ -7,7 +7,7 @@ from torch import Tensor
 
 from monai_cpic.networks.families import Family
 from monai_cpic.networks.readouts.base import Readout
-from monai_cpic.networks.readouts.score import ScoreReadout
+from monai_cpic.networks.readouts.score import ScoreReadout, places_of, with_common_mean
 from monai_cpic.networks.sampled_field import SampledField
 
 __all__ = ["FamilyReadout"]
@@ -45,13 +45,17 @@ class FamilyReadout(Readout):
 
     @torch.no_grad()
     def fit(
-        self, field: SampledField, target: Tensor, covariates: Tensor | None = None, rows: Tensor | None = None
+        self,
+        field: SampledField,
+        target: Tensor,
+        covariates: Tensor | None = None,
+        rows: Tensor | None = None,
+        patients: Tensor | None = None,
     ) -> Tensor | None:
         target = target.double().to(self.family.link.device)
         response = self.family.response(target)
-        left_out = self.score.fit(field, response, covariates, rows)
-        # the mean is that of all rows: that of the others falls where a row's own response rises, which the link would see
-        left_out = left_out + (response - response.mean(0)) / (len(response) - 1)
+        left_out = self.score.fit(field, response, covariates, rows, patients)
+        left_out = with_common_mean(left_out, response, places_of(field, rows, patients, response, self.fewest)[1])
         self.family.fit(left_out, target)
         self.fitted.fill_(True)
         return self.family(left_out)

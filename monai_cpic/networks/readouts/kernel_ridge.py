@@ -6,7 +6,8 @@ Technometrics 16(1), 1974.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +23,6 @@ __all__ = [
     "left_out_errors",
     "members_of",
     "unit_kernel",
-    "weights_of_three",
 ]
 
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # weights of a kernel against another
@@ -105,26 +105,26 @@ class KernelFit:
     left_out: Tensor
 
 
-def best_fit(kernels: Sequence[Tensor], candidates: Iterable[tuple[float, ...]], target: Tensor, members: Tensor) -> KernelFit:
+def best_fit(kernels: tuple[Tensor, Tensor, Tensor], target: Tensor, members: Tensor) -> KernelFit:
     """The weights and the penalty with the smallest squared error of rows that are left out.
 
     Args:
-        kernels: centred and of the mean eigenvalue 1, see :func:`unit_kernel`, ``[R, R]`` each.
-        candidates: weights of the kernels.
+        kernels: centred and of the mean eigenvalue 1, see :func:`unit_kernel`, ``[R, R]`` each; the second and the third one may
+            be of zeros.
         target: ``[R, O]``.
         members: the rows that are left out together, see :func:`members_of`.
     """
 
     def fits() -> Iterator[tuple[float, KernelFit]]:
-        for weights in candidates:
+        for weights in _weights_of_three(*(bool(kernel.any()) for kernel in kernels[1:])):
             kernel = torch.stack([weight * each for weight, each in zip(weights, kernels, strict=True)]).sum(0)
             for penalty, residual, dual in left_out_errors(kernel, target - target.mean(0), members):
                 yield residual.square().mean().item(), KernelFit(weights, penalty, dual, target - residual)
 
-    return min(fits(), key=lambda fit: fit[0])[1]
+    return min(fits(), key=lambda fit: math.inf if math.isnan(fit[0]) else fit[0])[1]
 
 
-def weights_of_three(second: bool, third: bool) -> list[tuple[float, float, float]]:
+def _weights_of_three(second: bool, third: bool) -> list[tuple[float, float, float]]:
     """Candidates for the weights of three kernels, whose sum is 1; 0 for the second or the third one if it has none."""
     outer, inner = SHARES if third else (1.0,), SHARES if second else (1.0,)
     return [(share * first, share * (1 - first), 1 - share) for share in outer for first in (inner if share else (1.0,))]

@@ -9,13 +9,14 @@ from torch import Tensor
 
 from monai_cpic.devices import move
 from monai_cpic.networks.kept_trains import KeptTrains
-from monai_cpic.networks.readouts.kernel_ridge import best_fit, centred, check_finite, members_of, unit_kernel, weights_of_three
+from monai_cpic.networks.readouts.kernel_ridge import best_fit, centred, check_finite, members_of, unit_kernel
 from monai_cpic.networks.readouts.score import ScoreReadout, places_of, with_covariates
 from monai_cpic.networks.sampled_field import SampledField
 from monai_cpic.tensor_train import TensorTrain, bond_ranks
 
 __all__ = ["RidgeReadout"]
 
+SMALLEST_DEVIATION = 1e-4  # of a mean or a maximum of standardised channels; below it is rounding
 SUMMED = 8  # tensor trains that are added before their sum is rounded to the rank
 PRECISION = torch.float64
 
@@ -85,15 +86,22 @@ class RidgeReadout(ScoreReadout):
         return (predictions if rows is None else predictions[move(rows, predictions)]) + known @ self.slope
 
     @torch.no_grad()
-    def fit(self, field: SampledField, target: Tensor, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
+    def fit(
+        self,
+        field: SampledField,
+        target: Tensor,
+        covariates: Tensor | None = None,
+        rows: Tensor | None = None,
+        patients: Tensor | None = None,
+    ) -> Tensor:
         """Fit to known targets, see :meth:`ScoreReadout.fit`.
 
         Raises:
-            ValueError: if there are fewer than three fields, a number is NaN or infinite, or the number of covariates differs
+            ValueError: if there are fewer than three patients, a number is NaN or infinite, or the number of covariates differs
                 from that of the constructor.
         """
         scan, target = field.scan.to(self.constant.device), target.to(self.constant)
-        places = places_of(field, rows, target, self.fewest)
+        places, groups = places_of(field, rows, patients, target, self.fewest)
         self._normalise(field)
         features, others = self._known(field, covariates, places).split([len(self.centre), len(self.slope) - len(self.centre)], 1)
         similarities = scan.inner(scan)[places][:, places]
@@ -105,7 +113,7 @@ class RidgeReadout(ScoreReadout):
             unit_kernel(centred(others @ others.mT)),
             strict=True,
         )
-        found = best_fit(kernels, weights_of_three(True, others.shape[1] > 0), target, members_of(places))
+        found = best_fit(kernels, target, members_of(groups))
         self.weights.copy_(self.weights.new_tensor(found.weights))
         self.penalty.fill_(found.penalty)
         scanned, featured, known = (self.weights / torch.stack(units)).unbind()
@@ -122,7 +130,7 @@ class RidgeReadout(ScoreReadout):
         features = torch.cat([field.means, field.maxima], 1).to(self.centre)
         deviation = features.std(0, correction=0)
         self.centre.copy_(features.mean(0))
-        self.scale.copy_(deviation.where(deviation > 0, 1.0))
+        self.scale.copy_(deviation.where(deviation > SMALLEST_DEVIATION, 1.0))
 
     def _known(self, field: SampledField, covariates: Tensor | None, rows: Tensor | None) -> Tensor:
         """Normalised means and maxima, then the covariates, of each row."""

@@ -5,23 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from monai_cpic.networks.readouts.score import ScoreReadout
+from monai_cpic.networks.readouts.score import ScoreReadout, places_of
 from monai_cpic.networks.sampled_field import SampledField
 
 __all__ = ["StackedReadout"]
 
 SHARES = 21  # candidates for the share of the first readout, from 0 to 1
-EVIDENCE = 0.25  # of an observation: errors of scans that the encoder has been trained on say less than those of new ones
+EVIDENCE = 0.25  # of an observation: errors of patients whom the encoder has been trained on say less than those of new ones
 
 
 class StackedReadout(ScoreReadout):
     r"""A weighted mean of what two readouts predict: of what is fine and sampled, and of what is coarse and whole.
 
     The two err differently, so that their mean is often better than either.  For each target, the shares of the first are
-    averaged with the weights :math:`e^{-n/8}`, where :math:`e` is the mean squared error with that share for scans that were left
-    out, and :math:`n` the number of scans: with few scans it is nearly the plain mean, and with many it goes to the share with
-    the smallest error.  Each scan counts as a quarter of an observation, since the encoder of what is fine has been trained on
-    those that the readout leaves out, which makes their errors look small.
+    averaged with the weights :math:`e^{-n/8}`, where :math:`e` is the mean squared error with that share for patients who were
+    left out, and :math:`n` the number of patients: with few of them it is nearly the plain mean, and with many it goes to the
+    share with the smallest error.  Each patient counts as a quarter of an observation, since the encoder of what is fine has been
+    trained on those whom the readout leaves out, which makes their errors look small.
 
     References: stacked generalization, D. H. Wolpert, Neural Networks 5(2), 1992; Bayesian model averaging, J. A. Hoeting et al.,
     Statistical Science 14(4), 1999.
@@ -59,13 +59,20 @@ class StackedReadout(ScoreReadout):
         return self._mean(self.fine(field, covariates, rows), self.coarse(field, covariates, rows))
 
     @torch.no_grad()
-    def fit(self, field: SampledField, target: Tensor, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
-        fine, coarse = (readout.fit(field, target, covariates, rows) for readout in (self.fine, self.coarse))
+    def fit(
+        self,
+        field: SampledField,
+        target: Tensor,
+        covariates: Tensor | None = None,
+        rows: Tensor | None = None,
+        patients: Tensor | None = None,
+    ) -> Tensor:
+        fine, coarse = (readout.fit(field, target, covariates, rows, patients) for readout in (self.fine, self.coarse))
         target = target.to(fine)
         shares = torch.linspace(0, 1, SHARES, dtype=fine.dtype, device=fine.device)
         errors = torch.stack([(share * fine + (1 - share) * coarse - target).square().mean(0) for share in shares.tolist()])
-        scans = len(field) if rows is None else len(rows.unique())
-        likelihood = -EVIDENCE * scans / 2 * errors.clamp(min=torch.finfo(errors.dtype).tiny).log()
+        groups = places_of(field, rows, patients, target, self.fewest)[1]
+        likelihood = -EVIDENCE * (int(groups.max()) + 1) / 2 * errors.clamp(min=torch.finfo(errors.dtype).tiny).log()
         self.share.copy_(shares @ likelihood.softmax(0))
         self.fitted.fill_(True)
         return self._mean(fine, coarse)

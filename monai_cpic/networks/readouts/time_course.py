@@ -13,7 +13,7 @@ from torch import Tensor
 
 from monai_cpic.networks.readouts.base import Readout
 from monai_cpic.networks.readouts.kernel_ridge import SHARES, centred, check_finite, left_out_errors, members_of, unit_kernel
-from monai_cpic.networks.readouts.score import ScoreReadout
+from monai_cpic.networks.readouts.score import ScoreReadout, places_of, with_common_mean
 from monai_cpic.networks.sampled_field import SampledField
 
 __all__ = ["TimeCourseReadout"]
@@ -92,7 +92,14 @@ class TimeCourseReadout(Readout):
         return torch.cat([median[:, None] + width[:, None] * self.distances, rates[:, None]], 1)
 
     @torch.no_grad()
-    def fit(self, field: SampledField, target: Tensor, covariates: Tensor | None = None, rows: Tensor | None = None) -> None:
+    def fit(
+        self,
+        field: SampledField,
+        target: Tensor,
+        covariates: Tensor | None = None,
+        rows: Tensor | None = None,
+        patients: Tensor | None = None,
+    ) -> None:
         """Fit both models and the width of the quantiles.
 
         Args:
@@ -100,23 +107,23 @@ class TimeCourseReadout(Readout):
             target: change and rate ``[R, 2]``; the rate must be the same in all rows of a field.
             covariates: ``[R, covariates]``.
             rows: index of each row's field, int64 ``[R]``.
+            patients: a number for the patient of each row, int64 ``[R]``; default: each field is a patient.
 
         Raises:
-            ValueError: if there are fewer than three fields, a number is NaN or infinite, or the number of covariates differs
+            ValueError: if there are fewer than three patients, a number is NaN or infinite, or the number of covariates differs
                 from that of the constructor.
         """
         known, target = self._checked(covariates, len(target)), target.to(self.slope)
-        check_finite("target", target)
+        places, groups = places_of(field, rows, patients, target, self.fewest)
         check_finite("covariates", known)
-        places = torch.arange(len(field), device=target.device) if rows is None else rows.to(target.device)
         seen, first = torch.unique(places, return_inverse=True)
         chosen = torch.stack([(first == k).nonzero()[0, 0] for k in range(len(seen))])  # one row of each field
-        rates = self._rates(field[seen], target[chosen, -1:])[first]
+        rates = self._rates(field[seen], target[chosen, -1:], groups[chosen])[first]
         change = target[:, 0]
         raw = self._products(known, rates)
         self.scale.copy_(raw.std(0, correction=0).where(raw.std(0, correction=0) > 0, 1.0))
         features = raw / self.scale
-        best, members = torch.inf, members_of(first)
+        best, members = torch.inf, members_of(groups)
         parts = (features[:, [0, -1]], features[:, :-1])  # time with rate, time with covariates
         kernels, units = zip(*(unit_kernel(centred(part @ part.mT)) for part in parts), strict=True)
         for share in SHARES:
@@ -135,15 +142,14 @@ class TimeCourseReadout(Readout):
         self.spread.copy_(self.spread.new_tensor(_spread(known[:, 0].cpu().numpy(), errors.cpu().numpy())))
         self.fitted.fill_(True)
 
-    def _rates(self, field: SampledField, target: Tensor) -> Tensor:
-        """Fit the first model; the rates that it predicts for scans that are left out, ``[B]``.
+    def _rates(self, field: SampledField, target: Tensor, patients: Tensor) -> Tensor:
+        """Fit the first model; the rates that it predicts for patients who are left out, ``[B]``.
 
-        The mean rate is that of all scans.  That of the others falls where a scan's own rate rises: the second model would take
-        this for a hint if the scans say nothing.  For the same reason it takes no rate with a negative sign (L. Breiman, Stacked
-        regressions, Machine Learning 24, 1996).
+        The mean rate is that of all scans, see :func:`~monai_cpic.networks.readouts.score.with_common_mean`.  For the same reason
+        the second model takes no rate with a negative sign (L. Breiman, Stacked regressions, Machine Learning 24, 1996).
         """
-        left_out = self.rate.fit(field, target)
-        return (left_out + (target - target.mean(0)) / (len(target) - 1))[:, 0]
+        left_out = self.rate.fit(field, target, patients=patients)
+        return with_common_mean(left_out, target, patients)[:, 0]
 
     def _checked(self, covariates: Tensor | None, rows: int) -> Tensor:
         if covariates is None:

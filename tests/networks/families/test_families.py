@@ -107,3 +107,11 @@ def test_a_high_score_is_a_high_risk() -> None:
     family.fit(score[:, None], target_of("hazards", score))
     low, high = survival_curve(family(torch.tensor([[-1.0], [1.0]])))
     assert (high < low).all() and family.link[0].item() == pytest.approx(1, abs=0.5)
+
+
+def test_an_event_at_the_end_of_an_interval_is_in_it() -> None:
+    """Times are float32; 1.1 is larger there than in float64."""
+    family = HazardFamily([0.5, 1.1])
+    target = torch.tensor([[1.1, 1.0]])
+    died, lived = family.loss(torch.tensor([[-9.0, 9.0]]), target), family.loss(torch.tensor([[-9.0, -9.0]]), target)
+    assert died < 0.01 and lived > 8

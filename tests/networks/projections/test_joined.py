@@ -25,7 +25,7 @@ class TestThreeKinds(ProjectionTestCase):
     def test_features_are_those_of_the_parts_in_their_order(self) -> None:
         joined, field = self.refreshed(), self.fields(seed=5)
         assert isinstance(joined, JoinedProjection)
-        assert joined.features == 2 * self.n_dims + 2 and joined.capacity == 12
+        assert joined.features == 2 * self.n_dims + 2 and joined.capacity == 1000
         expected = torch.cat([part(field) for part in joined.projections], 1)
         assert torch.equal(joined(field), expected)
 

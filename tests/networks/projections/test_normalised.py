@@ -65,3 +65,11 @@ def test_a_refresh_takes_the_statistics_of_its_fields(kind: str) -> None:
 def test_gradients_pass_through_the_normalisation(kind: str) -> None:
     values = torch.rand(4, 3).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda leaf: KINDS[kind](3)(field(kind, leaf)), values)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_channel_that_does_not_vary_is_not_scaled(kind: str) -> None:
+    projection: NormalisedProjection = KINDS[kind](3)
+    projection.refresh(field(kind, torch.tensor([[0.0, 1, 2], [1, 1, 2 + 1e-6]]).double()))
+    found = projection.eval()(field(kind, torch.tensor([[0.5, 0.9, 2.5]]).double()))
+    torch.testing.assert_close(found, torch.tensor([[0.0, -0.1, 0.5]]).double(), atol=1e-5, rtol=0)

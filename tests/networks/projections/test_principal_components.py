@@ -133,3 +133,20 @@ def test_limits_are_named() -> None:
         projection(rank=0)
     with pytest.warns(UserWarning, match="no basis yet"):
         assert module.eval()(sampled(low_rank_trains(2))).abs().max() == 0
+
+
+def test_a_first_batch_of_one_says_nothing_of_mean_and_scale() -> None:
+    module = projection()
+    assert not module.train()(sampled(low_rank_trains(1))).any() and module.scale == 0
+    module(sampled(low_rank_trains(8, seed=1)))
+    mean, scale = module.mean.clone(), module.scale.clone()
+    assert module(sampled(low_rank_trains(1, seed=2))).any(), "the mean is that of others"
+    assert not torch.equal(module.scale, torch.zeros(())) and module.mean.isfinite().all() and mean.isfinite().all() and scale > 0
+
+
+def test_two_steps_before_one_gradient() -> None:
+    module = projection().train()
+    trains = [TensorTrain([core.requires_grad_() for core in low_rank_trains(6, seed=seed)]) for seed in (1, 2)]
+    one, other = (module(sampled(train)) for train in trains)
+    (one - other).square().sum().backward()
+    assert all(core.grad is not None and core.grad.isfinite().all() for train in trains for core in train)

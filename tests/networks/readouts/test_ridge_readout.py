@@ -11,6 +11,7 @@ from torch import Tensor
 
 from monai_cpic.data import open_volume
 from monai_cpic.networks import CPICNet, RidgeReadout, SampledField, paper_net, random_cells_net
+from monai_cpic.networks.readouts.score import with_common_mean
 from monai_cpic.tensor_train import TensorTrain
 from monai_cpic.testing import ReadoutTestCase
 
@@ -134,7 +135,7 @@ def test_scans_that_are_all_the_same_give_the_mean(value: float) -> None:
 
 
 def test_fewer_than_three_patients_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 scans or more, got 2"):
+    with pytest.raises(ValueError, match="3 patients or more, got 2"):
         RidgeReadout(1, 0, 2, [12]).fit(fields(2, "one mode"), torch.rand(6, 1), rows=torch.arange(6) % 2)
 
 
@@ -165,3 +166,28 @@ def test_what_cannot_be_fitted_is_named() -> None:
     target[2] = torch.nan
     with pytest.raises(ValueError, match="1 of 4 rows have no finite target"):
         RidgeReadout(1, 0, 2, [12]).fit(known, target)
+
+
+def test_scans_of_a_patient_are_left_out_together() -> None:
+    """Two scans of a patient are as two rows of one scan."""
+    field, target = fields(7, "one mode"), torch.randn(7, 1).double()
+    twice, patients = torch.arange(14) // 2, torch.arange(14) // 2
+    one, other = (RidgeReadout(1, 0, 2, [12]) for _ in range(2))
+    expected = one.fit(field, target[twice] + 0.1 * torch.arange(14.0)[:, None], rows=twice)
+    found = other.fit(field[twice], target[twice] + 0.1 * torch.arange(14.0)[:, None], patients=patients)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(one(field), other(field))
+
+
+def test_a_channel_that_hardly_varies_is_not_scaled_up() -> None:
+    field = fields(8, "one mode")
+    field.maxima[:, 0] = 1 + 1e-7 * torch.randn(8)
+    readout = RidgeReadout(1, 0, 2, [12])
+    readout.fit(field, torch.randn(8, 1).double())
+    assert readout.scale[2] == 1 and (readout.scale[[0, 1, 3]] != 1).all()
+
+
+def test_the_mean_of_all_rows_in_predictions_for_others() -> None:
+    response, groups = torch.randn(9, 2).double(), torch.tensor([0, 0, 1, 2, 2, 2, 3, 4, 4])
+    means = torch.stack([response[groups != group].mean(0) for group in groups])
+    torch.testing.assert_close(with_common_mean(means, response, groups), response.mean(0).expand(9, 2))

@@ -75,7 +75,7 @@ def test_a_scan_that_says_nothing_leaves_the_model_of_the_table() -> None:
 def test_the_median_is_ridge_regression_on_products_with_the_time() -> None:
     readout, known, target, covariates, rows = fit(informative=True)
     assert any(math.isclose(float(readout.share), share) for share in SHARES)
-    rates = readout._rates(known, target[::VISITS, 1:])[rows]  # those of scans left out
+    rates = readout._rates(known, target[::VISITS, 1:], torch.arange(len(known)))[rows]  # those of scans left out
     time = covariates[:, 0]
     raw = torch.stack([time, time * covariates[:, 1], time * rates], 1)
     scaled = raw / raw.std(0, correction=0)

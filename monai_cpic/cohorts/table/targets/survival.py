@@ -92,7 +92,7 @@ class Survival(Target):
         if not len(times):
             raise ValueError("none of the training patients had the event: there is nothing to learn; use fewer folds (n_folds)")
         count = int(np.clip(len(times) // EVENTS_PER_INTERVAL, 2, MOST_INTERVALS))
-        ends = np.unique(np.quantile(times, np.arange(1, count + 1) / count))
+        ends = np.unique(np.quantile(times, np.arange(1, count + 1) / count).astype(np.float32))  # as labels are
         return replace(self, ends=tuple(ends[ends > 0].tolist()))
 
     @property
