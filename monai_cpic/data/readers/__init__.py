@@ -63,7 +63,7 @@ def open_volume(
         >>> volume.gather(torch.tensor([[1, 1, 1]]), size=2).flatten().tolist()
         [0.0, 1.0, 4.0, 5.0, 12.0, 13.0, 16.0, 17.0]
     """
-    if fill is not None and not abs(fill) <= np.finfo(np.float32).max:
+    if fill is not None and not abs(fill) <= float(np.finfo(np.float32).max):
         raise ValueError(f"fill={fill}: the value to read in place of what is not finite must be a finite float32")
     if isinstance(scan, LazyVolume):
         if fill is not None or options:
