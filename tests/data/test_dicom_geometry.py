@@ -121,10 +121,11 @@ def test_two_slices_beside_each_other(tmp_path: Path, cache: Path) -> None:
 
 
 @pytest.mark.parametrize("lacking", ["PixelSpacing", "ImageOrientationPatient"])
-def test_where_voxels_lie_is_not_guessed(tmp_path: Path, cache: Path, lacking: str) -> None:
-    """GDCM takes 1 mm and the axial plane."""
+def test_what_is_taken_for_granted_is_said(tmp_path: Path, cache: Path, lacking: str, caplog: pytest.LogCaptureFixture) -> None:
+    """GDCM takes 1 mm and the axial plane; series of the OSIC cohort lack their orientation."""
     folder = write_series(tmp_path / "scan", edit=lambda dataset, number: delattr(dataset, lacking))
-    refused(folder, cache, f"the headers lack {lacking}, so that it is not known where voxels lie")
+    open_volume(folder, cache_dir=cache)
+    assert f"{folder}: the headers lack {lacking}: " in caplog.text and " taken as " in caplog.text
 
 
 def test_a_pixel_without_a_size(tmp_path: Path, cache: Path) -> None:

@@ -55,7 +55,8 @@ def open_dicom(
         shape = (1, len(series.slices), rows, columns)
         write_header(target, dtype, shape, series.affine, series.slices[0].modality)
 
-    scan = cached(files, cache_dir, unpack, variant=f"{series_uid} {spacing_tolerance} modality")
+    there = [path for path in files if path.is_file()]  # a link to nothing is named when the slices are read
+    scan = cached(there, cache_dir, unpack, variant=f"{series_uid} {spacing_tolerance} modality")
     return open_decoded(scan, str(folder), channel=0)
 
 

@@ -23,7 +23,10 @@ __all__ = ["Series", "order_slices", "read_headers"]
 logger = logging.getLogger(__name__)
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
-PLACING = {"0020,0037": "ImageOrientationPatient", "0028,0030": "PixelSpacing"}
+TAKEN = {  # by GDCM, for what a header lacks
+    "0020,0037": "ImageOrientationPatient: slices are taken as axial",
+    "0028,0030": "PixelSpacing: pixels are taken as 1 mm wide",
+}
 OTHER = re.compile(r"\.[a-z][a-z0-9]*", re.IGNORECASE)  # suffix of a file that is something else; UIDs end in ".1"
 
 
@@ -86,8 +89,8 @@ def order_slices(folder: Path, slices: list[Slice], spacing_tolerance: float = 0
         spacing_tolerance: the largest accepted deviation of a slice distance from their median, relative to it.
 
     Raises:
-        ValueError: if sizes, spacings, directions or kinds of stored numbers differ or are not known, or slices are repeated,
-            missing, unevenly spaced or beside each other.
+        ValueError: if sizes, spacings, directions or kinds of stored numbers differ, or slices are repeated, missing, unevenly
+            spaced or beside each other.  What is not known of the first two is logged.
     """
     _check_alike(folder, "size", {piece.path: piece.size for piece in slices})
     _check_alike(folder, "spacing", {piece.path: tuple(np.round(piece.spacing, 4).tolist()) for piece in slices})
@@ -96,10 +99,8 @@ def order_slices(folder: Path, slices: list[Slice], spacing_tolerance: float = 0
     _check_alike(folder, f"stored numbers ({', '.join(STORED.values())})", {piece.path: piece.stored for piece in slices})
     _check_alike(folder, "entries in their headers", {piece.path: piece.entries for piece in slices})
     first = slices[0]
-    if lacking := [name for tag, name in PLACING.items() if tag not in first.entries]:
-        raise ValueError(
-            f"{folder}: the headers lack {' and '.join(lacking)}, so that it is not known where voxels lie: complete them"
-        )
+    if first.position is not None and (lacking := [what for tag, what in TAKEN.items() if tag not in first.entries]):
+        logger.warning("%s: the headers lack %s", folder, " and ".join(lacking))
     axes = np.array(first.direction).reshape(3, 3)
     if first.position is not None:
         normal = axes[:, 2]
