@@ -17,6 +17,7 @@ import random
 import re
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from typing import Any
 
 import torch
 from scenarios import SCENARIOS, Scenario
+from tqdm import tqdm
 
 __all__ = ["kill_often"]
 
@@ -81,6 +83,7 @@ def _start(act: Callable[[], Any], at: int | None = None, report: int | None = N
     if process:
         return process
     signal.alarm(LONGEST)
+    tqdm.set_lock(threading.RLock())  # all forks share tqdm's own, also one that is killed while it holds it
     changes = 0
 
     def count(event: str, arguments: tuple[Any, ...]) -> None:
