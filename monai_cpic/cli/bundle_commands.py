@@ -30,8 +30,10 @@ def _settings(context: click.Context, parameter: click.Parameter, given: Sequenc
 
 def _column(context: click.Context, parameter: click.Parameter, given: str | Sequence[str] | None) -> str | Sequence[str] | None:
     """Names of columns, which a configuration must not take for something else."""
+    from monai_cpic.cohorts.table.fitting import SIGNS  # what trains is imported when something is trained
+
     for name in [given] if isinstance(given, str) else given or ():
-        if name.startswith(("$", "%", "@")):
+        if name.startswith(SIGNS):
             raise click.BadParameter(
                 f"{name!r} begins as expressions of a configuration do: rename the column", context, parameter
             )

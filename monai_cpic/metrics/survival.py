@@ -106,8 +106,8 @@ def integrated_brier_score(survival: ArrayLike, times: ArrayLike, days_true: Arr
 
     At a time, the error of a patient is the difference between the predicted probability of surviving it and what happened (1 or
     0).  Patients who were censored before are left out; the others are weighted by the inverse of their probability of not being
-    censored (Kaplan and Meier's estimate for these patients).  Times after the last
-    patient was censored say nothing and are left out.  Between the times the score is linear.  0 is the best, and 0.25 that of a
+    censored (Kaplan and Meier's estimate for these patients).  Times at which that probability is 0, since the patient who was
+    seen last was censored before, are left out.  Between the times the score is linear.  0 is the best, and 0.25 that of a
     constant probability of 1/2.
 
     Reference: E. Graf et al., "Assessment and comparison of prognostic classification schemes for survival data", Statistics in

@@ -109,10 +109,8 @@ class TTBottleneck(nn.Module):
         running = self.standardise
         assert running.running_mean is not None and running.running_var is not None
         latent = self.latent(read, positions)
-        mean, variance = (
-            running.running_mean.clone(),
-            running.running_var.clone(),
-        )  # the backward pass reads them, a step changes them
+        # copies: the backward pass reads them, and another step may come before it
+        mean, variance = running.running_mean.clone(), running.running_var.clone()
         latent = nn.functional.batch_norm(latent, mean, variance, eps=running.eps)
         return backward_in_one_thread(latent)
 

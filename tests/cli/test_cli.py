@@ -73,6 +73,15 @@ def test_train_passes_its_options_and_settings_on(runs: list[dict[str, Any]], tm
     ]
 
 
+def test_columns_of_a_table(runs: list[dict[str, Any]], tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.touch()
+    assert command("train", table, "--image", "ct", "--target", "score", "--patient", "name").exit_code == 0
+    assert runs[-1]["patient_column"] == "name"
+    refused = command("train", table, "--image", "ct", "--target", "%FVC")
+    assert refused.exit_code == 2 and "'%FVC' begins as expressions of a configuration do: rename the column" in refused.output
+
+
 def test_several_processes_train_together(runs: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cohort.csv").touch()
     monkeypatch.setenv("WORLD_SIZE", "2")

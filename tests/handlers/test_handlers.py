@@ -191,17 +191,19 @@ def test_the_scale_of_gradients_in_mixed_precision_is_saved(tmp_path: Path) -> N
         def load_state_dict(self, state: dict[str, float]) -> None:
             self.scale = state["scale"]
 
-    def trainer(scale: float) -> Engine:
-        engine = Engine(lambda engine, batch: None)
-        engine.scaler = Scaler(scale)  # type: ignore[attr-defined]  # as MONAI's trainers have it
-        return engine
+    class Trainer(Engine):
+        """With a scaler, as MONAI's trainers have one."""
 
-    one, other = trainer(8.0), trainer(65536.0)
+        def __init__(self, scale: float) -> None:
+            super().__init__(lambda engine, batch: None)
+            self.scaler = Scaler(scale)
+
+    one, other = Trainer(8.0), Trainer(65536.0)
     TrainingSaver(tmp_path, {"trainer": one}, RECORD).attach(one)
     one.run([0], max_epochs=1)
     resume_training(other, {"trainer": other}, tmp_path, RECORD)
     other.run([0], max_epochs=2)
-    assert other.scaler.scale == 8.0  # type: ignore[attr-defined]
+    assert other.scaler.scale == 8.0
 
 
 def test_patients_are_told_to_readouts(items: list[dict[str, Any]]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -70,3 +72,9 @@ def test_a_file_holds_it() -> None:
 def test_too_few_vectors() -> None:
     with pytest.raises(ValueError, match="at least 10 vectors, got 9"):
         TypicalDistance.fit(vectors(9, 0))
+
+
+def test_handlers_need_no_scikit_learn() -> None:
+    """Which the package without extras does not bring."""
+    code = "import sys; sys.modules['sklearn'] = None; import monai_cpic.handlers"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

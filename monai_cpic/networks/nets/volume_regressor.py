@@ -19,6 +19,7 @@ __all__ = ["RefreshBatch", "VolumeRegressor"]
 RefreshBatch: TypeAlias = (
     tuple[Sequence[Volume], Tensor, Tensor | None] | tuple[Sequence[Volume], Tensor, Tensor | None, Sequence[str]]
 )
+"""Volumes, targets and covariates of rows, and the patient of each: see :meth:`VolumeRegressor.refresh`."""
 
 
 class VolumeRegressor(nn.Module, ABC):
