@@ -52,16 +52,20 @@ def test_points_are_single_voxels(array: np.ndarray, data: st.DataObject) -> Non
     np.testing.assert_array_equal(points(array, indices), array[key])
 
 
-@given(st.lists(st.floats(0, 50), min_size=1, max_size=12))
-def test_taps_interpolate_like_numpy(coordinates: list[float]) -> None:
-    grid = np.cos(np.arange(60.0))
-    indices, weights = linear_taps(np.array([coordinates]), 1e-6)
-    if weights is None:
-        values = grid[indices]
-    else:
-        lower, upper = np.split(grid[indices], 2, axis=1)
-        values = lower + (upper - lower) * weights
-    np.testing.assert_allclose(values[0], np.interp(coordinates, np.arange(60), grid), atol=2e-6)
+@given(st.lists(st.lists(st.floats(0, 50), min_size=3, max_size=3), min_size=1, max_size=4), st.floats(0, 1))
+def test_taps_interpolate_like_numpy(coordinates: list[list[float]], scale: float) -> None:
+    grid, lines = np.cos(np.arange(60.0)), np.array(coordinates) * scale  # near each other and far apart
+    indices, weights = linear_taps(lines, 1e-6)
+    assert indices.shape[1] <= 2 * lines.shape[1]
+    values = grid[indices] if weights is None else (weights @ grid[indices][..., None])[..., 0]
+    np.testing.assert_allclose(values, np.interp(lines, np.arange(60), grid), atol=2e-6)
+
+
+def test_neighbouring_coordinates_share_their_taps() -> None:
+    indices, _ = linear_taps(np.array([[7.5, 8.5, 9.5], [0.25, 0.25, 1.25]]), 1e-6)
+    assert indices.tolist() == [[7, 8, 9, 10], [0, 1, 2, 3]]
+    indices, _ = linear_taps(np.array([[0.5, 20.5, 40.5]]), 1e-6)
+    assert sorted(indices[0].tolist()) == [0, 1, 20, 21, 40, 41]
 
 
 def test_whole_coordinates_need_one_tap() -> None:

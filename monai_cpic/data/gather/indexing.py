@@ -78,29 +78,36 @@ def points(array: NDArray[Any], indices: Sequence[NDArray[Any]]) -> NDArray[Any]
 
 
 def linear_taps(coordinates: NDArray[Any], tolerance: float) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """The grid points that linear interpolation along one axis needs.
+    """The grid points that linear interpolation along one axis needs, and their weights.
+
+    The points are those between the first and the last neighbour, which neighbouring coordinates share, or, where the coordinates
+    lie far apart, two for each of them.
 
     Args:
         coordinates: float64 ``[N, s]``.
         tolerance: a coordinate this close to a grid point is that point.
 
     Returns:
-        int64 indices ``[N, 2 s]``, of the ``s`` lower neighbours and then of the ``s`` upper ones (they may lie outside the
-        array), and the float64 weights ``[N, s]`` of the upper ones; if all coordinates are grid points, their indices
-        ``[N, s]`` and None.
+        int64 indices ``[N, k]`` of at most ``2 s`` points, which may lie outside the array, and float64 weights ``[N, s, k]``; if
+        all coordinates are grid points, their indices ``[N, s]`` and None.
 
     Example:
-        >>> linear_taps(np.array([[0.25, 2.0]]), 1e-6)
-        (array([[0, 2, 1, 3]]), array([[0.25, 0.  ]]))
+        >>> indices, weights = linear_taps(np.array([[0.25, 1.0]]), 1e-6)
+        >>> indices.tolist(), weights.tolist()
+        ([[0, 1, 2]], [[[0.75, 0.25, 0.0], [0.0, 1.0, 0.0]]])
     """
     nearest = np.rint(coordinates)
     coordinates = np.where(np.abs(coordinates - nearest) < tolerance, nearest, coordinates)
     lower = np.floor(coordinates)
-    upper_weight = coordinates - lower
-    indices = lower.astype(np.int64)
-    if not upper_weight.any():
-        return indices, None
-    return np.concatenate([indices, indices + 1], 1), upper_weight
+    if (lower == coordinates).all():
+        return lower.astype(np.int64), None
+    first = lower.min(1, keepdims=True)
+    between, pairs = np.arange(int((lower - first).max()) + 2), 2 * coordinates.shape[1]
+    if len(between) <= pairs:
+        distances = np.abs((coordinates - first)[..., None] - between)
+        return first.astype(np.int64) + between, np.maximum(1 - distances, 0)
+    upper, own = (coordinates - lower)[..., None], np.eye(coordinates.shape[1])
+    return np.concatenate([lower, lower + 1], 1).astype(np.int64), np.concatenate([own * (1 - upper), own * upper], 2)
 
 
 def _windows(array: NDArray[Any], starts: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:

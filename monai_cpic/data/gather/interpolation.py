@@ -99,11 +99,7 @@ class Interpolation:
         taps = [(self._rounded(line), None) if self.order == 0 else linear_taps(line, self.tolerance) for line in coordinates]
         lines = [indices for indices, _ in taps]
         patches = self._faded(self.values(self.source.points(product(self._inside(lines)))), product(lines))
-        for axis, (_, weight) in enumerate(taps):
-            if weight is not None:
-                lower, upper = patches.chunk(2, axis + 2)
-                patches = torch.lerp(lower, upper, torch.from_numpy(_along(weight, axis, len(taps))).to(self.dtype))
-        return patches
+        return contract(patches, [weights for _, weights in taps])
 
     def _linear_boxes(self, coordinates: Sequence[NDArray[Any]], box: Sequence[int]) -> Tensor:
         first = [np.floor(_least(c)).astype(np.int64) for c in coordinates]
@@ -161,8 +157,3 @@ def _least(values: NDArray[Any]) -> NDArray[Any]:
 def _from(coordinates: NDArray[Any], first: NDArray[Any]) -> NDArray[Any]:
     """Coordinates ``[N, *size]`` counted from the first voxel ``[N]`` of each box."""
     return np.asarray(coordinates - first.reshape(-1, *(1,) * (coordinates.ndim - 1)))
-
-
-def _along(values: NDArray[Any], axis: int, axes: int) -> NDArray[Any]:
-    """Values ``[N, k]`` of one axis, shaped to broadcast against patches."""
-    return values.reshape(len(values), *(-1 if d == axis else 1 for d in range(axes)))

@@ -91,10 +91,20 @@ def spline_box(first: NDArray[Any], count: int, edge: int, padding_mode: str, re
     return stored.clip(0, edge - 1), math.sqrt(3) * (POLE ** np.arange(distances.max(initial=0) + 1))[distances]
 
 
-def contract(values: Tensor, weights: Sequence[NDArray[Any]]) -> Tensor:
-    """Weighted sums along every axis: values ``[C, N, *k]`` and weights ``[N, s, k]`` for each axis give ``[C, N, *s]``."""
-    for weight in weights:  # contracts the first axis and appends the new one
-        values = torch.einsum("cnk...,nsk->cn...s", values, torch.from_numpy(weight).to(values.dtype))
+def contract(values: Tensor, weights: Sequence[NDArray[Any] | None]) -> Tensor:
+    """Weighted sums along every axis.
+
+    Args:
+        values: ``[C, N, *k]``.
+        weights: for each axis ``[N, s, k]``; None leaves the axis as it is.
+
+    Returns:
+        ``[C, N, *s]``.
+    """
+    for axis, weight in enumerate(weights):
+        if weight is not None:
+            sums = torch.einsum("cnk...,nsk->cn...s", values.movedim(axis + 2, 2), torch.from_numpy(weight).to(values.dtype))
+            values = sums.movedim(-1, axis + 2)
     return values
 
 
