@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from monai.data import partition_dataset
 from sklearn.model_selection import StratifiedGroupKFold
 
@@ -15,7 +16,7 @@ __all__ = ["folds", "set_aside", "training_part"]
 
 
 def folds(
-    cohort: Sequence[dict[str, Any]], n_folds: int = 5, fold: int = 0, seed: int = 0
+    cohort: Sequence[dict[str, Any]], n_folds: int = 5, fold: int = 0, seed: int = 0, trained_on: int | None = None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Split a cohort by patient for cross-validation.
 
@@ -25,12 +26,14 @@ def folds(
         n_folds: number of folds; each patient is in the validation part of exactly one fold.
         fold: which fold is the validation part, 0 … ``n_folds`` - 1.
         seed: seed of the shuffle; equal seeds give equal folds.
+        trained_on: so many patients of the training part, drawn at random, more of them including the fewer; None: all.
 
     Returns:
         The training part and the validation part.
 
     Raises:
-        ValueError: when a patient occurs twice without strata, there are fewer patients than folds, or ``fold`` does not exist.
+        ValueError: when a patient occurs twice without strata, there are fewer patients than folds, ``fold`` does not exist, or
+            there are not so many to train on.
     """
     patients = [item["patient"] for item in cohort]
     stratified = all("stratum" in item for item in cohort)
@@ -45,11 +48,13 @@ def folds(
     if stratified:
         splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
         strata = _joined([item["stratum"] for item in cohort], n_folds)
-        training, validation = list(splitter.split(patients, strata, patients))[fold]
-        return [cohort[k] for k in training], [cohort[k] for k in validation]
-    parts = partition_dataset(cohort, num_partitions=n_folds, shuffle=True, seed=seed)
-    training = [item for number, part in enumerate(parts) if number != fold for item in part]
-    return training, list(parts[fold])
+        rows, held_out = list(splitter.split(patients, strata, patients))[fold]
+        training, validation = [cohort[k] for k in rows], [cohort[k] for k in held_out]
+    else:
+        parts = partition_dataset(cohort, num_partitions=n_folds, shuffle=True, seed=seed)
+        training = [item for number, part in enumerate(parts) if number != fold for item in part]
+        validation = list(parts[fold])
+    return (training if trained_on is None else _drawn(training, trained_on, seed)), validation
 
 
 def training_part(cohort: Sequence[dict[str, Any]], n_folds: int, fold: int | str, seed: int) -> list[dict[str, Any]]:
@@ -83,6 +88,15 @@ def set_aside(
             f"tuning={share:g} of {patients} training patients is nobody: set it to {1 / patients:.2g} at least, or 0."
         )
     return folds(training, min(round(1 / share), patients), 0, seed)
+
+
+def _drawn(training: Sequence[dict[str, Any]], patients: int, seed: int) -> list[dict[str, Any]]:
+    """The items of some random patients."""
+    names = sorted({item["patient"] for item in training})
+    if not 1 <= patients <= len(names):
+        raise ValueError(f"trained_on must be between 1 and the {len(names)} training patients, got {patients}.")
+    drawn = set(np.random.default_rng(seed).permutation(names)[:patients].tolist())
+    return [item for item in training if item["patient"] in drawn]
 
 
 def _joined(strata: Sequence[int], n_folds: int) -> list[int]:

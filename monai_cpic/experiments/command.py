@@ -51,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     real.add_argument("--methods", nargs="+", choices=methods, default=methods)
     real.add_argument("--folds", nargs="+", type=int, choices=range(FOLDS), default=range(FOLDS), help="of the five, by patient")
     real.add_argument("--patients", type=int, help="the first so many of each target; default: all")
+    real.add_argument("--seconds", type=float, help="of processor time for the steps of a training; default: as configured")
+    real.add_argument("--trained-on", nargs="+", type=int, default=[], metavar="N", help="learning curves: so many patients, too")
     _add_trainings(real, "real", "volume_regression")
     real.set_defaults(run=_run_real)
     figure = commands.add_parser("figure1", help="a learned low-rank embedding of a picture, against its SVD")
@@ -102,6 +104,8 @@ def _run_real(given: argparse.Namespace) -> int:
             given.seeds,
             given.patients,
             _overrides(given),
+            given.seconds,
+            given.trained_on,
             given.resume,
         )
     print(text)

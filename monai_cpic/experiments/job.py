@@ -1,7 +1,7 @@
 """One training of a table, in a process of its own: ``python -m monai_cpic.experiments.job JOB.json``.
 
-JOB.json contains ``bundle_root``, ``configs``, ``overrides`` and ``result``, the file to write.  The process ends when its
-standard input does.
+JOB.json contains ``bundle_root``, ``configs``, ``overrides``, ``seconds`` and ``result``, the file to write.  The process ends
+when its standard input does.
 """
 
 from __future__ import annotations
@@ -20,26 +20,33 @@ from ignite.engine import Events
 from ignite.handlers import Timer
 from monai.bundle import ConfigWorkflow
 
+from monai_cpic.experiments.budget import epochs_within
 from monai_cpic.staging import write_whole
 
 __all__ = ["run_job"]
 
 
-def run_job(bundle_root: str | Path, configs: Sequence[str], overrides: dict[str, Any]) -> dict[str, Any]:
+def run_job(
+    bundle_root: str | Path, configs: Sequence[str], overrides: dict[str, Any], seconds: float | None = None
+) -> dict[str, Any]:
     """Train and evaluate a bundle.
 
     Args:
         bundle_root: the bundle's folder.
         configs: names of the configurations, train.yaml first; later ones override earlier ones.
         overrides: settings that override the configurations, including ``output_dir``.
+        seconds: of processor time for the training steps, from which the number of epochs follows; None: as configured.
 
     Returns:
         ``metrics`` as in metrics.json, ``epoch`` (seconds of training per epoch, without validation), ``prediction`` (seconds
-        per patient), ``processor`` (seconds of processor time of this process until now), ``memory`` (peak above the imports,
-        GiB; of the GPU where there is one) and ``parameters``.
+        per patient), ``epochs``, ``processor`` (seconds of processor time of this process until now, without the trial that
+        finds the number of epochs), ``memory`` (peak above the imports, GiB; of the GPU where there is one) and ``parameters``.
     """
     before = _resident("VmRSS")
     files = [str(Path(bundle_root) / "configs" / name) for name in configs]
+    if seconds is not None:
+        overrides = {**overrides, "max_epochs": epochs_within(seconds, bundle_root, files, overrides)}
+    start = time.process_time() if seconds is not None else 0.0
     workflow = ConfigWorkflow(files, workflow_type="train", logging_file=False, bundle_root=str(bundle_root), **overrides)
     workflow.initialize()
     parsed = workflow.parser.get_parsed_content
@@ -54,7 +61,8 @@ def run_job(bundle_root: str | Path, configs: Sequence[str], overrides: dict[str
         "metrics": json.loads((Path(overrides["output_dir"]) / "metrics.json").read_text()),
         "epoch": epoch.value(),
         "prediction": prediction.value() / len(parsed("validate#data")),
-        "processor": time.process_time(),
+        "epochs": trainer.state.epoch,
+        "processor": time.process_time() - start,
         "memory": torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else _resident("VmHWM") - before,
         "parameters": sum(parameter.numel() for parameter in parsed("network_def").parameters()),
     }
@@ -69,9 +77,9 @@ def _resident(field: str) -> float:
 def main() -> None:
     """Run the job that a file describes and write its result."""
     job = json.loads(Path(sys.argv[1]).read_text())
-    found = run_job(job["bundle_root"], job["configs"], job["overrides"])
+    found = run_job(job["bundle_root"], job["configs"], job["overrides"], job["seconds"])
     with write_whole(Path(job["result"])) as result:
-        result.write_text(json.dumps({"overrides": job["overrides"], **found}, indent=2))
+        result.write_text(json.dumps({"overrides": job["overrides"], "seconds": job["seconds"], **found}, indent=2))
 
 
 def _end_with_parent() -> None:

@@ -29,12 +29,14 @@ class Job:
         folder: folder of its files; ``result.json`` exists once the job has finished, ``log.txt`` contains its output.
         configs: names of the bundle's configurations; later ones override earlier ones.
         overrides: settings that override the configurations.
+        seconds: of processor time for the training steps; None: as many epochs as configured.
     """
 
     row: str
     folder: Path
     configs: Sequence[str]
     overrides: dict[str, Any]
+    seconds: float | None = None
 
     @property
     def result(self) -> Path:
@@ -102,7 +104,8 @@ def run_jobs(todo: Sequence[Job], bundle_root: str | Path, executor: Executor, r
         if job.result.exists():
             if not resume:
                 raise FileExistsError(f"{job.result} exists: add --resume to keep it, or choose another --output-dir")
-            if json.loads(job.result.read_text())["overrides"] != json.loads(json.dumps(job.overrides)):
+            known = json.loads(job.result.read_text())
+            if [known["overrides"], known["seconds"]] != json.loads(json.dumps([job.overrides, job.seconds])):
                 raise FileExistsError(f"{job.result} is the result of other settings: choose another --output-dir")
     running = {executor.submit(run_alone, job, str(bundle_root)): job for job in todo if not job.result.exists()}
     failed = []
@@ -122,7 +125,13 @@ def run_alone(job: Job, bundle_root: str) -> int:
     writes to, which the system closes.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
-    description = {"bundle_root": bundle_root, "configs": job.configs, "overrides": job.overrides, "result": str(job.result)}
+    description = {
+        "bundle_root": bundle_root,
+        "configs": job.configs,
+        "overrides": job.overrides,
+        "seconds": job.seconds,
+        "result": str(job.result),
+    }
     (job.folder / "job.json").write_text(json.dumps(description, indent=2))
     command = [sys.executable, "-m", "monai_cpic.experiments.job", str(job.folder / "job.json")]
     with (

@@ -24,6 +24,25 @@ def test_folds_are_disjoint_and_cover_the_cohort(patients: int, n_folds: int, se
     assert sorted(validated) == sorted(item["patient"] for item in cohort)
 
 
+@given(patients=st.integers(3, 30), visits=st.integers(1, 3), seed=st.integers(0, 5))
+def test_fewer_patients_to_train_on_leave_the_validation_part_as_it_is(patients: int, visits: int, seed: int) -> None:
+    cohort = [{"patient": f"ID{number}", "visit": visit} for number in range(patients) for visit in range(visits)]
+    if visits > 1:
+        cohort = [item | {"stratum": 0} for item in cohort]
+    training, validation = folds(cohort, 3, 1, seed)
+    names = {item["patient"] for item in training}
+    known: set[object] = set()
+    for number in range(1, len(names) + 1):
+        drawn, same = folds(cohort, 3, 1, seed, trained_on=number)
+        own = {item["patient"] for item in drawn}
+        assert same == validation and len(own) == number and known < own <= names
+        assert drawn == [item for item in training if item["patient"] in own], "with all their items"
+        known = own
+    for number in (0, len(names) + 1):
+        with pytest.raises(ValueError, match=f"between 1 and the {len(names)} training patients, got {number}"):
+            folds(cohort, 3, 1, seed, trained_on=number)
+
+
 def test_impossible_folds() -> None:
     cohort = [{"patient": name} for name in "abc"]
     for n_folds in (1, 4):

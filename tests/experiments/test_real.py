@@ -17,11 +17,12 @@ from stand_ins import write_cohorts
 from monai_cpic.experiments.command import main
 from monai_cpic.experiments.real.cohorts import COHORTS
 from monai_cpic.experiments.real.comparison import compare_methods
-from monai_cpic.experiments.real.figure import scores_figure
+from monai_cpic.experiments.real.figure import patients_figure, scores_figure
 from monai_cpic.experiments.real.methods import BASELINES, METHODS, OURS
 from monai_cpic.experiments.real.printing import scores_table
 from monai_cpic.experiments.real.scores import scores
-from monai_cpic.experiments.real.trials import predictions, trials
+from monai_cpic.experiments.real.trials import predictions, table_of, trials
+from monai_cpic.model_files import read_model
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "volume_regression"
 HIPPOCAMPUS, STROKE, HEAD_AND_NECK = COHORTS
@@ -46,15 +47,32 @@ def test_trainings_are_all_methods_of_each_target_fold_and_seed(tmp_path: Path) 
     made = trials(COHORTS, METHODS, tmp_path, folds=[0, 3], seeds=3, overrides={"max_epochs": 7, "rank": 4})
     assert len(made) == len({trial.job.folder for trial in made}) == 7 * len(METHODS) * 2 * 3
     splits = {trial.job.overrides["split"] for trial in made} | {trial.job.overrides["cohort::seed"] for trial in made}
-    assert splits == {"$folds(@patients, @n_folds, @fold, 0)", 0}, "folds are those of every seed"
+    assert splits == {"$folds(@patients, @n_folds, @fold, 0, None)", 0}, "folds are those of every seed"
     epochs = {trial.method: trial.job.overrides["max_epochs"] for trial in made}
-    assert epochs.pop(COARSE[0].name) == 1 and set(epochs.values()) == {7}
+    assert epochs.pop(COARSE[0].name) == 1
+    assert {epochs.pop(f"{name}, to convergence") for name in ("ResNet-34", "DenseNet-121")} == {200}
+    assert set(epochs.values()) == {7}
     for method in METHODS:
         assert all((BUNDLE / "configs" / name).is_file() for name in method.configs)
     assert predictions(made).empty and scores(predictions(made), COHORTS) == []
 
 
-def simulated(method: str, noise: float, folds: Sequence[int] = (0, 1), targets: Sequence[str] = ("a", "b")) -> pd.DataFrame:
+def test_trainings_on_fewer_patients_and_within_a_budget(tmp_path: Path) -> None:
+    data, output, cohort = write_cohorts(tmp_path / "data", patients=11), tmp_path / "runs", COHORTS[0]
+    cohort.write_table(data, "volume_mm3", table_of(cohort, "volume_mm3", output))
+    made = trials([cohort], METHODS, output, [0], seconds=60, trained_on=[4, 7, 8])
+    assert len({trial.job.folder for trial in made}) == len(made) == 3 * len(METHODS)
+    assert {trial.trained_on for trial in made} == {0, 4, 7}, "a training part of 11 patients may have 8"
+    for trial in made:
+        split = f"folds(@patients, @n_folds, @fold, 0, {trial.trained_on or None})"
+        assert (trial.job.overrides["split"], trial.job.overrides["fitting"]) == (f"${split}", f"${split}[0]")
+    unlimited = {trial.method for trial in made if trial.job.seconds is None}
+    assert unlimited == {COARSE[0].name, "ResNet-34, to convergence", "DenseNet-121, to convergence"}
+
+
+def simulated(
+    method: str, noise: float, folds: Sequence[int] = (0, 1), targets: Sequence[str] = ("a", "b"), trained_on: int = 0
+) -> pd.DataFrame:
     """Predictions of 20 patients in two folds, for each target."""
     tables = []
     for target in targets:
@@ -63,6 +81,7 @@ def simulated(method: str, noise: float, folds: Sequence[int] = (0, 1), targets:
         value = true + noise * np.random.default_rng(1).normal(size=20)
         given = {"value": value, "value_true": true}
         place = {"cohort": HEAD_AND_NECK.name, "target": target, "method": method, "fold": np.arange(20) % 2, "seed": 0}
+        place["trained_on"] = trained_on
         tables.append(pd.DataFrame({**place, "seconds": 10.0, "patient": [f"P{k:02}" for k in range(20)], **given}))
     found = pd.concat(tables, ignore_index=True)
     return found[found["fold"].isin(folds)]
@@ -101,12 +120,32 @@ def test_the_table_and_the_figure_show_each_score() -> None:
     assert len(rows) == 2 + 6 and len({len(row) for row in rows}) == 1
     line, row = lines[-1], rows[-1]
     assert line.difference is not None
-    assert row[:5] == ["head and neck", "mean of 2", "rival", "20", "R²"]
-    assert row[5] == f"{line.pooled.value:.3f} ({line.pooled.low:.3f} to {line.pooled.high:.3f})"
-    assert " ± " in row[6] and row[7].startswith("-0.") and row[8] == "10"
+    assert row[:6] == ["head and neck", "mean of 2", "all", "rival", "20", "R²"]
+    assert row[6] == f"{line.pooled.value:.3f} ({line.pooled.low:.3f} to {line.pooled.high:.3f})"
+    assert " ± " in row[7] and row[8].startswith("-0.") and row[9] == "10"
     (panel,) = scores_figure(lines).axes
     assert [text.get_text() for text in panel.get_yticklabels()] == [OURS, "rival"]
     assert len(scores_figure([]).axes) == 0
+
+
+def test_a_learning_curve_compares_trainings_on_as_many_patients() -> None:
+    methods = {OURS: 0.5, "rival": 0.8}
+    parts = [simulated(name, noise + 2 / (n or 40), trained_on=n) for name, noise in methods.items() for n in (0, 10, 20)]
+    lines = scores(pd.concat(parts), COHORTS)
+    assert [line.trained_on for line in lines if (line.target, line.method) == ("a", "rival")] == [0, 10, 20]
+    for line in lines:
+        own = [other for other in lines if (other.target, other.trained_on, other.method) == (line.target, line.trained_on, OURS)]
+        assert line.difference is None or line.difference.value == pytest.approx(line.pooled.value - own[0].pooled.value)
+    assert "| 10 | rival |" in scores_table(lines)
+    (panel,) = patients_figure(lines).axes
+    assert [text.get_text() for text in panel.get_xticklabels()] == ["10", "20", "all"]
+    curves = dict(zip((OURS, "rival"), panel.get_lines(), strict=True))
+    mean = {(line.method, line.trained_on): line.pooled.value for line in lines if line.target == "mean of 2"}
+    for method in (OURS, "rival"):
+        np.testing.assert_allclose(
+            np.asarray(curves[method].get_ydata(), float), [mean[method, number] for number in (10, 20, 0)]
+        )
+    assert len(scores_figure(lines).axes[0].get_yticklabels()) == 2, "those trained on all patients"
 
 
 @pytest.fixture
@@ -118,18 +157,19 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_methods_from_start_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_cohorts(tmp_path / "data", patients=10)
     command = ["real", "--data-dir", str(data), "--output-dir", str(tmp_path / "runs"), "--bundle-root", str(BUNDLE)]
-    command += ["--cohorts", "hippocampus", "--folds", "0", "--processes", "1"]
+    chosen = [OURS, "plain cross, as in the paper", "attention MIL", "ResNet-34"]  # each way to make a network
+    command += ["--cohorts", "hippocampus", "--folds", "0", "--processes", "1", "--methods", *chosen]
     command += ["--override", "max_epochs=1", "val_interval=1", "n_dims=4", "rank=2", "batch_size=4"]
     assert main(command) == 0
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| hippocampus")]
-    assert {row[2] for row in rows} == {method.name for method in METHODS} | set(BASELINES)
-    assert {row[3] for row in rows} == {"2"}, "patients of one fold"
+    assert {row[3] for row in rows} == {*chosen, *BASELINES}
+    assert {row[4] for row in rows} == {"2"}, "patients of one fold"
     assert (tmp_path / "runs" / "figure.png").stat().st_size > 0
     assert (tmp_path / "runs" / "table.md").read_text().count("\n") == 2 + len(rows)
     results = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("result.json")}
-    assert len(results) == len(METHODS)
+    assert len(results) == len(chosen)
     networks = {path.parent.parent.name: json.loads(path.read_text())["metrics"]["network"] for path in results}
-    assert (networks["resnet_34"], networks["densenet_121"], networks["ours"]) == ("ResNet-34", "DenseNet-121", "C-PIC")
+    assert (networks["resnet_34"], networks["attention_mil"], networks["ours"]) == ("ResNet-34", "attention MIL", "C-PIC")
     assert main([*command, "--resume"]) == 0
     assert {path: path.stat().st_mtime_ns for path in results} == results
     with pytest.raises(FileExistsError, match="add --resume"):
@@ -137,15 +177,22 @@ def test_all_methods_from_start_to_end(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.usefixtures("_cache")
-def test_several_seeds_and_channels(tmp_path: Path) -> None:
+def test_several_channels_fewer_patients_and_a_budget(tmp_path: Path) -> None:
     data, cohort = write_cohorts(tmp_path / "data", patients=10), replace(HEAD_AND_NECK, targets=["mean_Larynx"])
+    (cells,) = [method for method in METHODS if method.name == "random cells"]
     with ThreadPoolExecutor(1) as executor:
         text, failed = compare_methods(
-            data, tmp_path / "runs", BUNDLE, executor, [cohort], COARSE, [1], 2, overrides={"n_dims": 4}
+            data, tmp_path / "runs", BUNDLE, executor, [cohort], [cells], [1], overrides={"n_dims": 4}, seconds=3, trained_on=[5]
         )
-    assert not failed and f"| {COARSE[0].name} | 2 | R² |" in text
-    one, other = (pd.read_csv(path) for path in sorted((tmp_path / "runs").rglob("predictions.csv")))
-    assert list(one["patient"]) == list(other["patient"]), "the folds are those of every seed"
+    assert not failed and "| all | random cells | 2 | R² |" in text and "| 5 | random cells | 2 | R² |" in text
+    assert (tmp_path / "runs" / "patients.png").stat().st_size > 0
+    every, few = sorted((tmp_path / "runs" / "head_and_neck" / "mean_larynx" / "random_cells").iterdir())
+    trained = [json.loads((folder / "result.json").read_text()) for folder in (every, few)]
+    assert all(found["seconds"] == 3 and found["epochs"] >= 1 for found in trained)
+    patients = [len(read_model(folder / "model.pt").record.patients) for folder in (every, few)]
+    assert patients == [8, 5]
+    tables = [list(pd.read_csv(folder / "predictions.csv")["patient"]) for folder in (every, few)]
+    assert tables[0] == tables[1], "the same are held out"
 
 
 @pytest.mark.usefixtures("_cache")

@@ -202,14 +202,14 @@ class Experiments(Scenario):
         return mock.MagicMock(**{"__enter__.return_value.wait.return_value": 0})
 
     @staticmethod
-    def _train(bundle_root: str, configs: Sequence[str], overrides: dict[str, Any]) -> dict[str, Any]:
+    def _train(bundle_root: str, configs: Sequence[str], overrides: dict[str, Any], seconds: float | None) -> dict[str, Any]:
         return {"metrics": {"score": np.random.default_rng(overrides["rank"]).random(10_000).tolist()}}
 
     def check(self) -> None:
         for name, (found,) in results(self.jobs).items():
             number = int(name.split()[1])
             assert found["overrides"] == self.jobs[number].overrides
-            assert found["metrics"] == self._train("", [], {"rank": number})["metrics"]
+            assert found["metrics"] == self._train("", [], {"rank": number}, None)["metrics"]
         finished = {job.row for job in self.jobs if job.result.exists()}
         begun = (self.folder / "runs").stat().st_ino if (self.folder / "runs").exists() else 0
         assert finished >= self.finished or begun != self.begun, "a result is lost"

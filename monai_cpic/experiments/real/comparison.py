@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from monai_cpic.experiments.real.cohorts import RealCohort
-from monai_cpic.experiments.real.figure import scores_figure
+from monai_cpic.experiments.real.figure import patients_figure, scores_figure
 from monai_cpic.experiments.real.printing import scores_table
 from monai_cpic.experiments.real.scores import scores
 from monai_cpic.experiments.real.trials import predictions, table_of, trials
@@ -30,9 +30,13 @@ def compare_methods(
     seeds: int = 1,
     patients: int | None = None,
     overrides: Mapping[str, Any] | None = None,
+    seconds: float | None = None,
+    trained_on: Sequence[int] = (),
     resume: bool = False,
 ) -> tuple[str, list[Job]]:
     """Train all methods on all folds of all cohorts, and write ``table.md`` and ``figure.png``.
+
+    Of several numbers of training patients there is also a figure of learning curves, ``patients.png``.
 
     Args:
         data_dir: the folder of the cohorts.
@@ -45,6 +49,8 @@ def compare_methods(
         seeds: number of trainings of each method, target and fold.
         patients: of each target, the first so many; None: all.
         overrides: settings of the bundle for all trainings; those of a method take precedence.
+        seconds: of processor time for the steps of each training; see :func:`~monai_cpic.experiments.real.trials.trials`.
+        trained_on: numbers of training patients, for trainings beside those of all.
         resume: keep results that are there.
 
     Returns:
@@ -54,12 +60,16 @@ def compare_methods(
     for cohort in cohorts:
         for target in cohort.targets:
             cohort.write_table(data_dir, target, table_of(cohort, target, output), patients)
-    every = trials(cohorts, methods, output, folds, seeds, overrides)
+    every = trials(cohorts, methods, output, folds, seeds, overrides, seconds, trained_on)
     failed = run_jobs([trial.job for trial in every], bundle_root, executor, resume)
     lines = scores(predictions(every), cohorts)
     text = scores_table(lines)
     with write_whole(output / "table.md") as unfinished:
         unfinished.write_text(text + "\n", encoding="utf-8")
-    with write_whole(output / "figure.png") as unfinished:
-        scores_figure(lines).savefig(unfinished, dpi=150)
+    figures = {"figure.png": scores_figure(lines)}
+    if any(line.trained_on for line in lines):
+        figures["patients.png"] = patients_figure(lines)
+    for name, figure in figures.items():
+        with write_whole(output / name) as unfinished:
+            figure.savefig(unfinished, dpi=150)
     return text, failed

@@ -1,4 +1,4 @@
-"""The scores of a comparison as a figure."""
+"""The scores of a comparison as figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from monai_cpic.experiments.real.printing import LABELS
 from monai_cpic.experiments.real.scores import Score
 from monai_cpic.reporting.plots import BLUE, GREY, grid, only_text
 
-__all__ = ["scores_figure"]
+__all__ = ["patients_figure", "scores_figure"]
 
 
 def scores_figure(lines: Sequence[Score]) -> Figure:
@@ -20,6 +20,7 @@ def scores_figure(lines: Sequence[Score]) -> Figure:
     Args:
         lines: of :func:`~monai_cpic.experiments.real.scores.scores`.
     """
+    lines = [line for line in lines if not line.trained_on]
     if not lines:
         return only_text("No training has finished.")
     last = {(line.cohort.name, line.method): line for line in lines}  # of several targets, the mean comes last
@@ -37,4 +38,29 @@ def scores_figure(lines: Sequence[Score]) -> Figure:
         axes.set_xlabel(f"{LABELS[shown.cohort.score]}, out of fold")
         axes.set_yticks(range(len(methods)), methods)
     panels[0].invert_yaxis()
+    return figure
+
+
+def patients_figure(lines: Sequence[Score]) -> Figure:
+    """A panel for each cohort: the score of each method over the number of training patients; of several targets their mean.
+
+    Args:
+        lines: as above, of several numbers of training patients.
+    """
+    last = {(line.cohort.name, line.method, line.trained_on): line for line in lines}
+    cohorts = {line.cohort.name: line for line in lines if line.trained_on}
+    figure, panels = grid(len(cohorts), len(cohorts), 4.4, 3.6, xlabel="training patients")
+    for axes, (cohort, shown) in zip(panels, cohorts.items(), strict=True):
+        numbers = [*sorted({number for name, _, number in last if name == cohort and number}), 0]
+        for method in dict.fromkeys(name for of, name, number in last if of == cohort and number):
+            known = [(x, last[cohort, method, n].pooled) for x, n in enumerate(numbers) if (cohort, method, n) in last]
+            places, values = [place for place, _ in known], [score.value for _, score in known]
+            errors = [[max(0.0, s.value - s.low) for _, s in known], [max(0.0, s.high - s.value) for _, s in known]]
+            wide = 2.5 if method == OURS else 1.0
+            axes.errorbar(places, values, errors, fmt=".-", linewidth=wide, elinewidth=0.6, label=method)
+        axes.set_xticks(range(len(numbers)), [*map(str, numbers[:-1]), "all"])
+        axes.set_title(f"{cohort}: {shown.target}", fontsize=9)
+        axes.set_ylabel(f"{LABELS[shown.cohort.score]}, out of fold")
+        axes.grid(alpha=0.3)
+    panels[0].legend(fontsize=7)
     return figure

@@ -15,13 +15,13 @@ LABELS = {"r": "r", "r2": "R²"}
 
 
 def scores_table(lines: Sequence[Score]) -> str:
-    """A line for each cohort, target and method.
+    """A line for each cohort, target, number of training patients and method.
 
     Args:
         lines: of :func:`~monai_cpic.experiments.real.scores.scores`.
     """
     percent = f"{100 * CONFIDENCE:.0f} %"
-    headings = ["cohort", "target", "method", "patients", "score", f"out of fold ({percent})", "trainings"]
+    headings = ["cohort", "target", "trained on", "method", "patients", "score", f"out of fold ({percent})", "trainings"]
     headings += [f"minus ours ({percent})", "processor s per training"]
     rows = [headings, ["---"] * len(headings)]
     for line in lines:
@@ -29,6 +29,7 @@ def scores_table(lines: Sequence[Score]) -> str:
             [
                 line.cohort.name,
                 line.target,
+                str(line.trained_on or "all"),
                 line.method,
                 str(line.patients),
                 LABELS[line.cohort.score],

@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 SCORES: Mapping[str, Callable[[Array, Array], float]] = {"r": correlation, "r2": determination}
-PLACE = ["target", "fold", "seed", "patient"]  # of a prediction
+PLACE = ["target", "fold", "seed", "trained_on", "patient"]  # of a prediction
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Score:
         cohort: the cohort.
         target: what is predicted; of several targets, their mean.
         method: the method.
+        trained_on: number of training patients; 0: all.
         patients: number of patients that both the method and ours predicted.
         pooled: the score of all their out-of-fold predictions together; the mean over targets and seeds.
         folds: the score of each training's held-out patients, ``[K]``; the mean over targets.
@@ -42,6 +43,7 @@ class Score:
     cohort: RealCohort
     target: str
     method: str
+    trained_on: int
     patients: int
     pooled: Estimate
     folds: Array
@@ -64,13 +66,14 @@ def scores(found: pd.DataFrame, cohorts: Sequence[RealCohort]) -> list[Score]:
         of_targets = dict(iter(own.groupby("target", sort=False)))
         if len(of_targets) > 1:
             of_targets[f"mean of {len(of_targets)}"] = own
-        for target, table in of_targets.items():
-            methods = dict(iter(table.groupby("method", sort=False)))
-            lines += [_score(cohort, target, name, part, methods.get(OURS)) for name, part in methods.items()]
+        for target, every in of_targets.items():
+            for trained_on, table in every.groupby("trained_on"):
+                methods = dict(iter(table.groupby("method", sort=False)))
+                lines += [_score(cohort, target, name, trained_on, part, methods.get(OURS)) for name, part in methods.items()]
     return lines
 
 
-def _score(cohort: RealCohort, target: str, method: str, own: pd.DataFrame, ours: pd.DataFrame | None) -> Score:
+def _score(cohort: RealCohort, target: str, method: str, trained_on: int, own: pd.DataFrame, ours: pd.DataFrame | None) -> Score:
     folds = np.array([_mean_score(cohort, part)(np.arange(len(part))) for _, part in own.groupby(["fold", "seed"])])
     seconds = float(own.drop_duplicates(["target", "fold", "seed"])["seconds"].mean())
     both = own.iloc[:0] if ours is None or method == OURS else own.merge(ours, on=PLACE, suffixes=("", "_ours"))
@@ -85,7 +88,7 @@ def _score(cohort: RealCohort, target: str, method: str, own: pd.DataFrame, ours
 
     rows = table.groupby("patient").size().tolist()
     pooled, *difference = bootstrap_by_patient(statistics, rows)
-    return Score(cohort, target, method, len(rows), pooled, folds, difference[0] if compared else None, seconds)
+    return Score(cohort, target, method, trained_on, len(rows), pooled, folds, difference[0] if compared else None, seconds)
 
 
 def _mean_score(cohort: RealCohort, table: pd.DataFrame, predicted: str = VALUE) -> Callable[[Rows], float]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import torch
 from torch import Tensor, nn
 
@@ -75,7 +73,7 @@ class FrozenEncoder(Encoder):
         scan = volume.identity if again else None
         if scan is None:
             return self._read(volume, points)
-        self.memory.belong_to([weight.detach() for weight in itertools.chain(self.encoder.parameters(), self.encoder.buffers())])
+        self.memory.belong_to(self.encoder)
         digits = [AXIS**axis for axis in range(points.shape[1])]
 
         def compute(voxels: Tensor) -> Tensor:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from monai_cpic.networks.weights_version import WeightsVersion
 from monai_cpic.tensor_train import Memory
 
 __all__ = ["VectorMemory"]
@@ -39,24 +40,15 @@ class VectorMemory:
         self.mebibytes = mebibytes
         self.bytes = self.found = self.computed = 0
         self._scans: dict[bytes, Memory] = {}
-        self._weights: list[tuple[Tensor, int]] = []  # and their versions
+        self._version = WeightsVersion()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.mebibytes,)
 
-    def belong_to(self, weights: Sequence[Tensor]) -> None:
-        """Forget all vectors unless these weights made them, and have not changed since.
-
-        Args:
-            weights: detached, so that they share memory and version with those of the module.
-        """
-        same = len(weights) == len(self._weights) and all(
-            weight.data_ptr() == known.data_ptr() and weight.dtype == known.dtype and weight._version == version
-            for weight, (known, version) in zip(weights, self._weights, strict=True)
-        )
-        if not same:
+    def belong_to(self, module: nn.Module) -> None:
+        """Forget all vectors unless this module made them, and its weights have not changed since."""
+        if self._version.is_new(module):
             self.bytes, self._scans = 0, {}
-            self._weights = [(weight, weight._version) for weight in weights]
 
     def look_up(self, scan: bytes, voxels: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """The vectors of voxels; those that are not known are computed.

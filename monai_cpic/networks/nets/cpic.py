@@ -16,6 +16,7 @@ from monai_cpic.networks.bottleneck import TTBottleneck
 from monai_cpic.networks.coarse_scan import coarse_scan
 from monai_cpic.networks.decompositions import Decomposition, ScanCross
 from monai_cpic.networks.encoders import Encoder, PooledEncoder, PositionedEncoder
+from monai_cpic.networks.nets.known_features import KnownFeatures
 from monai_cpic.networks.nets.volume_regressor import RefreshBatch, VolumeRegressor
 from monai_cpic.networks.projections import ChannelMaxima, ChannelMeans, JoinedProjection, Projection
 from monai_cpic.networks.readouts import Readout, TwoBranchHead
@@ -101,6 +102,7 @@ class CPICNet(VolumeRegressor):
         if readout is not None and not isinstance(readout, Readout):
             raise TypeError(f"a readout is a Readout or None, got {readout!r}; on a command line None is '$None'")
         self.readout = readout
+        self._known = KnownFeatures()
 
     @property
     def encoder(self) -> Encoder:
@@ -119,7 +121,10 @@ class CPICNet(VolumeRegressor):
         return replace(field, coarse=move(coarse_scan(volumes, self.bottleneck.decomposition.spatial_shape), field.means))
 
     def features(self, volumes: Sequence[Volume]) -> Tensor:
-        return self.projection(self.bottleneck(volumes))
+        """Features ``[B, F]``; those of scans of the last :meth:`refresh` are known, while neither a gradient is needed nor a
+        weight has changed."""
+        known = None if self.training or torch.is_grad_enabled() else self._known.of((self.bottleneck, self.projection), volumes)
+        return self.projection(self.bottleneck(volumes)) if known is None else known
 
     def _outputs(self, volumes: Sequence[Volume], rows: Tensor, covariates: Tensor | None) -> Tensor:
         field = self.field(volumes)
@@ -147,6 +152,7 @@ class CPICNet(VolumeRegressor):
         """
         self.eval()
         capacity = self.projection.capacity
+        read: list[Volume] = []
         fields: list[SampledField] = []
         targets: list[Tensor] = []
         covariates: list[Tensor] = []
@@ -160,6 +166,7 @@ class CPICNet(VolumeRegressor):
             targets.append(target)
             covariates += [] if given is None else [given]
             patients += named[0] if named else map(str, rows[-1].tolist())
+            read += distinct
             seen += len(distinct)
             if self.readout is None and seen >= capacity:
                 break
@@ -167,6 +174,7 @@ class CPICNet(VolumeRegressor):
             raise ValueError("there is no batch of training data to refresh the network from")
         every = SampledField.cat(fields)
         self.projection.refresh(every[:capacity])
+        self._known.keep((self.bottleneck, self.projection), read, self.projection(every))
         done = [f"Refreshed the projection from {min(seen, capacity)} volumes"]
         if self.readout is not None:
             target = torch.cat(targets).reshape(sum(map(len, targets)), -1)

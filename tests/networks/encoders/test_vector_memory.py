@@ -45,7 +45,7 @@ def test_a_change_of_the_weights_empties_it() -> None:
     memory, layer, voxels = VectorMemory(1.0), torch.nn.Linear(2, 2), torch.arange(4)
 
     def found() -> int:
-        memory.belong_to([weight.detach() for weight in layer.parameters()])
+        memory.belong_to(layer)
         before = memory.found
         memory.look_up(b"a", voxels, lambda new: new[:, None].float())
         return memory.found - before

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from gradients import gradient
@@ -22,6 +25,7 @@ from monai_cpic.networks import (
     RandomCells,
     ResNetRegressor,
     RidgeReadout,
+    ScanCross,
     TimeCourseReadout,
     TTBottleneck,
     TwoBranchHead,
@@ -234,6 +238,39 @@ def test_networks_say_their_name_and_where_they_look() -> None:
     assert [network.name for network in networks] == ["C-PIC", "ResNet-34"]
     points, everywhere = (network.sampled_points(volume) for network in networks)
     assert everywhere is None and points is not None and points.shape[1] == 3
+
+
+def test_features_of_the_scans_of_a_refresh_are_known_until_a_weight_changes(tmp_path: Path) -> None:
+    for number in range(4):
+        np.save(tmp_path / f"{number}.npy", np.random.default_rng(number).random((1, *SHAPE), np.float32))
+    scans = [open_volume(tmp_path / f"{number}.npy") for number in range(4)]
+    module = CPICNet(SHAPE, readout=RidgeReadout(1, 0, 16, ScanCross(qtt_modes(SHAPE, 16)).scan_sizes))
+    module.train()(scans)
+    module.refresh([(scans, torch.rand(4, 1), None)])
+    calls: list[object] = []
+    module.bottleneck.register_forward_hook(lambda *call: calls.append(call))
+    with torch.no_grad():
+        known = module.features([open_volume(tmp_path / "2.npy"), scans[0]])
+        assert not calls
+        torch.testing.assert_close(known, module.projection(module.bottleneck([scans[2], scans[0]])))
+        calls.clear()
+        module.features([scans[0], open_volume(torch.rand(1, *SHAPE))])
+        copy.deepcopy(module).features(scans)
+        module.train().features(scans)
+        assert len(calls) == 3, "another scan, another network, a training step"
+        module.eval().features(scans)
+        assert len(calls) == 4, "the step has changed the statistics"
+    module.refresh([(scans, torch.rand(4, 1), None)])
+    calls.clear()
+    module.features(scans).sum().backward()
+    assert len(calls) == 1, "a gradient is needed"
+    with torch.no_grad():
+        module.features(scans)
+        assert len(calls) == 1
+        for parameter in module.encoder.parameters():
+            parameter.mul_(1.5)
+        module.features(scans)
+        assert len(calls) == 2
 
 
 def test_refreshing_reads_no_more_batches_than_needed() -> None:
