@@ -109,43 +109,26 @@ class BundleRun:
         In float64: in float32 the rounding of a smaller batch may choose another of two equally good pivots.
         """
         one, two = output_dir / "one", output_dir / "two"
+        given: dict[str, Any] = {"dataset_dir": dataset_dir, "max_epochs": 2, "val_interval": 1, "float64": True}
+        given["augmentation"] = "[]"  # whose random numbers are each process's own
         for folder, processes in ((one, 1), (two, 2)):
-            self.in_processes(
-                processes,
-                "train",
-                "multi_gpu_train",
-                dataset_dir=dataset_dir,
-                output_dir=folder,
-                batch_size=4 // processes,
-                max_epochs=2,
-                val_interval=1,
-                float64=True,
-                augmentation="[]",  # whose random numbers are each process's own
-            )
+            self.in_processes(processes, "train", "multi_gpu_train", output_dir=folder, batch_size=4 // processes, **given)
         assert _numbers(two) == pytest.approx(_numbers(one), rel=1e-5, nan_ok=True)
         histories = [
             torch.load(next(iter(checkpoints(folder).values())), weights_only=True)["history"]["rows"] for folder in (one, two)
         ]
         assert [row["loss"] for row in histories[1]] == pytest.approx([row["loss"] for row in histories[0]], rel=1e-5)
 
-    def interrupt_and_resume(self, dataset_dir: Path, output_dir: Path) -> Outputs:
-        """A training of two epochs that stops after the first and is continued."""
-        stop = {"max_epochs": 1, "val_interval": 1, "scheduler::total_steps": 2}  # an epoch is one batch
-        self("train", dataset_dir=dataset_dir, output_dir=output_dir, **stop)
-        self("train", dataset_dir=dataset_dir, output_dir=output_dir, max_epochs=2, val_interval=1, resume=True)
-        return Outputs(output_dir)
-
-    def interrupt_and_resume_all_folds(self, dataset_dir: Path, output_dir: Path) -> Outputs:
-        """A training of two folds that stops after the first epoch of the second and is continued."""
-        given: dict[str, Any] = {"dataset_dir": dataset_dir, "output_dir": output_dir, **ALL_FOLDS}
+    def interrupt(self, checkpoint: int, *names: str, dataset_dir: Path, output_dir: Path, **options: Any) -> None:
+        """Run configurations that train until so many checkpoints have been written, as if the process were ended then."""
         save, lock = TrainingSaver._write, OutputFolder.lock
         saved: list[str] = []
         locked: list[OutputFolder] = []
 
-        def interrupted(saver: TrainingSaver, checkpoint: Mapping[str, Any], filename: str) -> None:
-            save(saver, checkpoint, filename)
+        def interrupted(saver: TrainingSaver, state: Mapping[str, Any], filename: str) -> None:
+            save(saver, state, filename)
             saved.append(filename)
-            if len(saved) == 3:
+            if len(saved) == checkpoint:
                 raise KeyboardInterrupt
 
         def remembered(folder: OutputFolder) -> None:
@@ -155,9 +138,21 @@ class BundleRun:
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(TrainingSaver, "_write", interrupted)
             patch.setattr(OutputFolder, "lock", remembered)
-            self("train", "all_folds", **given)
+            self(*names, dataset_dir=dataset_dir, output_dir=output_dir, **options)
         for folder in locked:  # as the end of a process does
             folder.release()
+
+    def interrupt_and_resume(self, dataset_dir: Path, output_dir: Path, **options: Any) -> Outputs:
+        """A training of two epochs that stops after the first and is continued."""
+        given: dict[str, Any] = {"dataset_dir": dataset_dir, "output_dir": output_dir, "max_epochs": 2, "val_interval": 1}
+        self.interrupt(1, "train", **given, **options)
+        self("train", resume=True, **given, **options)
+        return Outputs(output_dir)
+
+    def interrupt_and_resume_all_folds(self, dataset_dir: Path, output_dir: Path) -> Outputs:
+        """A training of two folds that stops after the first epoch of the second and is continued."""
+        given: dict[str, Any] = {"dataset_dir": dataset_dir, "output_dir": output_dir, **ALL_FOLDS}
+        self.interrupt(3, "train", "all_folds", **given)
         first = (output_dir / "fold0" / "model.pt").stat().st_mtime_ns
         self("train", "all_folds", resume=True, **given)
         assert (output_dir / "fold0" / "model.pt").stat().st_mtime_ns == first, "a fold that has finished is kept"
