@@ -17,9 +17,9 @@ import zarr.codecs
 from dicom_slices import write_series
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ome_zarr import VALUES, whole, write
 from pydicom.dataset import FileDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
-from test_zarr import VALUES, whole, write
 
 from monai_cpic.data import open_volume
 from monai_cpic.data.cache.expansion import check_expansion, unpacked_size

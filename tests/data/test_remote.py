@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from test_zarr import VALUES, whole, write
+from ome_zarr import VALUES, whole, write
 
 from monai_cpic.data.readers import zarr_store
 

@@ -15,7 +15,7 @@ import pytest
 import SimpleITK
 import torch
 import zarr
-from test_zarr import VALUES, whole, write
+from ome_zarr import VALUES, whole, write
 
 from monai_cpic.data import open_volume
 from monai_cpic.data.gather import indexing
