@@ -105,12 +105,13 @@ class LazyVolume:
 
         It is made of the key, the files as they were when they were opened (of an OME-Zarr store, which may have very many, the
         metadata alone), the grid, and the functions and masks of intensities.
-        A scan that a random transform has flipped or moved therefore has another.  None if the scan or a mask has no key.
+        A scan that a random transform has flipped or moved therefore has another.  None if the scan or a mask has no key, or a
+        function of intensities cannot be pickled.
         """
         if self.key is None:
             return None
         if self not in _identities:
-            steps = [step.identity if isinstance(step, LazyVolume) else pickle.dumps(step) for step in self.intensity]
+            steps = [step.identity if isinstance(step, LazyVolume) else _pickled(step) for step in self.intensity]
             grid = None if self.sampling is None else self.sampling.identity
             parts = self.key, repr(self.source), self.affine.numpy().tobytes(), grid, steps
             _identities[self] = None if None in steps else hashlib.sha256(repr(parts).encode()).digest()
@@ -341,6 +342,14 @@ class LazyVolume:
 _coarser: WeakKeyDictionary[LazyVolume, dict[tuple[int, ...], LazyVolume]] = WeakKeyDictionary()
 _factors: WeakKeyDictionary[LazyVolume, dict[tuple[int, ...], tuple[tuple[int, ...], ...]]] = WeakKeyDictionary()
 _identities: WeakKeyDictionary[LazyVolume, bytes | None] = WeakKeyDictionary()
+
+
+def _pickled(function: Any) -> bytes | None:
+    """A function of intensities as bytes, equal for equal ones; None if it cannot be pickled."""
+    try:
+        return pickle.dumps(function)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return None
 
 
 def distinct_volumes(volumes: Sequence[V]) -> tuple[list[V], Tensor]:

@@ -52,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     real.add_argument("--folds", nargs="+", type=int, choices=range(FOLDS), default=range(FOLDS), help="of the five, by patient")
     real.add_argument("--patients", type=int, help="the first so many of each target; default: all")
     real.add_argument("--seconds", type=float, help="of processor time for the steps of a training; default: as configured")
-    real.add_argument("--trained-on", nargs="+", type=int, default=[], metavar="N", help="learning curves: so many patients, too")
+    real.add_argument(
+        "--trained-on", nargs="+", type=_positive, default=[], metavar="N", help="also on so many training patients"
+    )
     _add_trainings(real, "real", "volume_regression")
     real.set_defaults(run=_run_real)
     figure = commands.add_parser("figure1", help="a learned low-rank embedding of a picture, against its SVD")
@@ -75,6 +77,13 @@ def _add_trainings(command: argparse.ArgumentParser, name: str, bundle: str) -> 
     command.add_argument("--processes", type=int, help="of this machine; default: one for each processor")
 
 
+def _positive(text: str) -> int:
+    """A number of patients."""
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
 def _overrides(given: argparse.Namespace) -> dict[str, Any]:
     return {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in given.override)}
 
@@ -92,6 +101,9 @@ def _run_table(table: Table, given: argparse.Namespace) -> int:
 
 
 def _run_real(given: argparse.Namespace) -> int:
+    overrides = _overrides(given)
+    if given.seconds is not None and "max_epochs" in overrides:
+        raise ValueError("the number of epochs follows from --seconds: leave out one of --seconds and --override max_epochs")
     with started_engine(given.scheduler, given.processes) as executor:
         text, failed = compare_methods(
             given.data_dir,
@@ -103,9 +115,9 @@ def _run_real(given: argparse.Namespace) -> int:
             given.folds,
             given.seeds,
             given.patients,
-            _overrides(given),
+            overrides,
             given.seconds,
-            given.trained_on,
+            sorted(set(given.trained_on)),
             given.resume,
         )
     print(text)

@@ -44,9 +44,10 @@ def run_job(
     """
     before = _resident("VmRSS")
     files = [str(Path(bundle_root) / "configs" / name) for name in configs]
+    start = time.process_time()
     if seconds is not None:
         overrides = {**overrides, "max_epochs": epochs_within(seconds, bundle_root, files, overrides)}
-    start = time.process_time() if seconds is not None else 0.0
+    trial = time.process_time() - start
     workflow = ConfigWorkflow(files, workflow_type="train", logging_file=False, bundle_root=str(bundle_root), **overrides)
     workflow.initialize()
     parsed = workflow.parser.get_parsed_content
@@ -62,7 +63,7 @@ def run_job(
         "epoch": epoch.value(),
         "prediction": prediction.value() / len(parsed("validate#data")),
         "epochs": trainer.state.epoch,
-        "processor": time.process_time() - start,
+        "processor": time.process_time() - trial,
         "memory": torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else _resident("VmHWM") - before,
         "parameters": sum(parameter.numel() for parameter in parsed("network_def").parameters()),
     }

@@ -105,7 +105,7 @@ def run_jobs(todo: Sequence[Job], bundle_root: str | Path, executor: Executor, r
             if not resume:
                 raise FileExistsError(f"{job.result} exists: add --resume to keep it, or choose another --output-dir")
             known = json.loads(job.result.read_text())
-            if [known["overrides"], known["seconds"]] != json.loads(json.dumps([job.overrides, job.seconds])):
+            if [known["overrides"], known.get("seconds")] != json.loads(json.dumps([job.overrides, job.seconds])):
                 raise FileExistsError(f"{job.result} is the result of other settings: choose another --output-dir")
     running = {executor.submit(run_alone, job, str(bundle_root)): job for job in todo if not job.result.exists()}
     failed = []

@@ -61,9 +61,15 @@ def test_taps_interpolate_like_numpy(coordinates: list[list[float]], scale: floa
     np.testing.assert_allclose(values, np.interp(lines, np.arange(60), grid), atol=2e-6)
 
 
+def test_a_row_reads_nothing_beyond_its_own_neighbours() -> None:
+    indices, weights = linear_taps(np.array([[0.5, 1.5, 2.5], [6.5, 6.5, 6.5]]), 1e-6)
+    assert weights is not None
+    assert indices.tolist() == [[0, 1, 2, 3], [6, 7, 7, 7]] and weights[1].tolist() == [[0.5, 0.5, 0.0, 0.0]] * 3
+
+
 def test_neighbouring_coordinates_share_their_taps() -> None:
     indices, _ = linear_taps(np.array([[7.5, 8.5, 9.5], [0.25, 0.25, 1.25]]), 1e-6)
-    assert indices.tolist() == [[7, 8, 9, 10], [0, 1, 2, 3]]
+    assert indices.tolist() == [[7, 8, 9, 10], [0, 1, 2, 2]]
     indices, _ = linear_taps(np.array([[0.5, 20.5, 40.5]]), 1e-6)
     assert sorted(indices[0].tolist()) == [0, 1, 20, 21, 40, 41]
 

@@ -138,6 +138,19 @@ def test_double_precision(name: str, mode: str | int, padding_mode: str) -> None
     torch.testing.assert_close(volume.gather(centres, (5, 4, 3), dtype=torch.float64), expected, atol=1e-10, rtol=0)
 
 
+@pytest.mark.parametrize("mode", ["bilinear", 3])
+def test_autocast_rounds_no_voxel(mode: str | int) -> None:
+    volume, matrix = (
+        ArraySource(np.random.default_rng(0).random((1, 12, 12, 12), np.float32) * 1000),
+        np.diag([0.9, 1.1, 0.7, 1.0]),
+    )
+    starts = torch.randint(0, 8, (20, 3))
+    read = [Sampling(matrix, (12, 12, 12), mode).patches(volume, starts.numpy(), (5, 5, 5))]
+    with torch.autocast("cpu", torch.bfloat16):
+        read.append(Sampling(matrix, (12, 12, 12), mode).patches(volume, starts.numpy(), (5, 5, 5)))
+    assert torch.equal(*read)
+
+
 def test_splines_far_outside_are_those_of_scipy() -> None:
     values = torch.rand(1, 6, 5, 4, dtype=torch.float64)
     for matrix in (np.diag([0.7, 0.9, 1.1, 1]), np.diag([0.7, 1, 1, 1]), rotation(0.4, 1.7)):

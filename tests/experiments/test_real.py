@@ -128,6 +128,13 @@ def test_the_table_and_the_figure_show_each_score() -> None:
     assert len(scores_figure([]).axes) == 0
 
 
+def test_the_mean_over_targets_is_of_all_of_them() -> None:
+    parts = [simulated(OURS, 0.5), simulated(OURS, 0.9, trained_on=10), simulated(OURS, 0.7, targets=["b"], trained_on=20)]
+    lines = scores(pd.concat(parts), COHORTS)
+    found = [(line.target, line.trained_on) for line in lines]
+    assert found == [("a", 0), ("a", 10), ("b", 0), ("b", 10), ("b", 20), ("mean of 2", 0), ("mean of 2", 10)]
+
+
 def test_a_learning_curve_compares_trainings_on_as_many_patients() -> None:
     methods = {OURS: 0.5, "rival": 0.8}
     parts = [simulated(name, noise + 2 / (n or 40), trained_on=n) for name, noise in methods.items() for n in (0, 10, 20)]
@@ -140,6 +147,7 @@ def test_a_learning_curve_compares_trainings_on_as_many_patients() -> None:
     (panel,) = patients_figure(lines).axes
     assert [text.get_text() for text in panel.get_xticklabels()] == ["10", "20", "all"]
     curves = dict(zip((OURS, "rival"), panel.get_lines(), strict=True))
+    assert len({line.get_color() for line in curves.values()}) == 2
     mean = {(line.method, line.trained_on): line.pooled.value for line in lines if line.target == "mean of 2"}
     for method in (OURS, "rival"):
         np.testing.assert_allclose(
@@ -174,6 +182,15 @@ def test_all_methods_from_start_to_end(tmp_path: Path, capsys: pytest.CaptureFix
     assert {path: path.stat().st_mtime_ns for path in results} == results
     with pytest.raises(FileExistsError, match="add --resume"):
         main(command)
+
+
+def test_impossible_requests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["real", "--data-dir", str(tmp_path), "--output-dir", str(tmp_path)]
+    with pytest.raises(ValueError, match="leave out one of --seconds and --override max_epochs"):
+        main([*command, "--seconds", "9", "--override", "max_epochs=1"])
+    with pytest.raises(SystemExit):
+        main([*command, "--trained-on", "0"])
+    assert "--trained-on: invalid" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("_cache")

@@ -105,7 +105,8 @@ def linear_taps(coordinates: NDArray[Any], tolerance: float) -> tuple[NDArray[An
     between, pairs = np.arange(int((lower - first).max()) + 2), 2 * coordinates.shape[1]
     if len(between) <= pairs:
         distances = np.abs((coordinates - first)[..., None] - between)
-        return first.astype(np.int64) + between, np.maximum(1 - distances, 0)
+        last = lower.max(1, keepdims=True) + 1  # rows of a shorter way read nothing beyond
+        return np.minimum(first + between, last).astype(np.int64), np.maximum(1 - distances, 0)
     upper, own = (coordinates - lower)[..., None], np.eye(coordinates.shape[1])
     return np.concatenate([lower, lower + 1], 1).astype(np.int64), np.concatenate([own * (1 - upper), own * upper], 2)
 

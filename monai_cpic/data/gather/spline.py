@@ -101,10 +101,11 @@ def contract(values: Tensor, weights: Sequence[NDArray[Any] | None]) -> Tensor:
     Returns:
         ``[C, N, *s]``.
     """
-    for axis, weight in enumerate(weights):
-        if weight is not None:
-            sums = torch.einsum("cnk...,nsk->cn...s", values.movedim(axis + 2, 2), torch.from_numpy(weight).to(values.dtype))
-            values = sums.movedim(-1, axis + 2)
+    with torch.autocast("cpu", enabled=False):  # which would round voxels to half the precision
+        for axis, weight in enumerate(weights):
+            if weight is not None:
+                shares = torch.from_numpy(weight).to(values.dtype)
+                values = torch.einsum("cnk...,nsk->cn...s", values.movedim(axis + 2, 2), shares).movedim(-1, axis + 2)
     return values
 
 

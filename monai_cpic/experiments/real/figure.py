@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from monai_cpic.experiments.real.methods import OURS
@@ -47,20 +48,25 @@ def patients_figure(lines: Sequence[Score]) -> Figure:
     Args:
         lines: as above, of several numbers of training patients.
     """
-    last = {(line.cohort.name, line.method, line.trained_on): line for line in lines}
+    last = {(line.cohort.name, line.method, line.trained_on): line.pooled for line in lines}
     cohorts = {line.cohort.name: line for line in lines if line.trained_on}
+    methods = dict.fromkeys(line.method for line in lines if line.trained_on)
+    looks = {method: (f"C{number % 10}", "os^"[number // 10 % 3]) for number, method in enumerate(methods)}
     figure, panels = grid(len(cohorts), len(cohorts), 4.4, 3.6, xlabel="training patients")
+    handles: dict[str, Artist] = {}
     for axes, (cohort, shown) in zip(panels, cohorts.items(), strict=True):
         numbers = [*sorted({number for name, _, number in last if name == cohort and number}), 0]
-        for method in dict.fromkeys(name for of, name, number in last if of == cohort and number):
-            known = [(x, last[cohort, method, n].pooled) for x, n in enumerate(numbers) if (cohort, method, n) in last]
-            places, values = [place for place, _ in known], [score.value for _, score in known]
-            errors = [[max(0.0, s.value - s.low) for _, s in known], [max(0.0, s.high - s.value) for _, s in known]]
-            wide = 2.5 if method == OURS else 1.0
-            axes.errorbar(places, values, errors, fmt=".-", linewidth=wide, elinewidth=0.6, label=method)
+        for method, (colour, marker) in looks.items():
+            known = [(x, last[cohort, method, n]) for x, n in enumerate(numbers) if (cohort, method, n) in last]
+            if known:
+                places, values = [place for place, _ in known], [score.value for _, score in known]
+                errors = [[max(0.0, s.value - s.low) for _, s in known], [max(0.0, s.high - s.value) for _, s in known]]
+                wide = 2.5 if method == OURS else 1.0
+                drawn = axes.errorbar(places, values, errors, color=colour, marker=marker, linewidth=wide, elinewidth=0.6)
+                handles[method] = drawn[0]
         axes.set_xticks(range(len(numbers)), [*map(str, numbers[:-1]), "all"])
         axes.set_title(f"{cohort}: {shown.target}", fontsize=9)
         axes.set_ylabel(f"{LABELS[shown.cohort.score]}, out of fold")
         axes.grid(alpha=0.3)
-    panels[0].legend(fontsize=7)
+    figure.legend(list(handles.values()), list(handles), loc="outside right center", fontsize=7)
     return figure

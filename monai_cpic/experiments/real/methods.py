@@ -34,11 +34,12 @@ REDUCED = {
 }
 
 
-CONVERGED = {  # until those who are set aside have seen no improvement for a while
+CONVERGED = {  # until those who are set aside have seen no improvement for a while, at most 200 epochs
     "tuning": 0.2,
     "patience": 8,
     "max_epochs": 200,
     "val_interval": 1,
+    "train::saver::interval": 200,  # a checkpoint is a gigabyte, and a trial that was killed begins anew
     "scheduler": {"_target_": "torch.optim.lr_scheduler.ConstantLR", "optimizer": "@optimizer", "factor": 1.0},
 }
 

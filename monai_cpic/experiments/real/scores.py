@@ -68,6 +68,8 @@ def scores(found: pd.DataFrame, cohorts: Sequence[RealCohort]) -> list[Score]:
             of_targets[f"mean of {len(of_targets)}"] = own
         for target, every in of_targets.items():
             for trained_on, table in every.groupby("trained_on"):
+                if target not in table["target"].to_numpy() and table["target"].nunique() < own["target"].nunique():
+                    continue  # the mean of others than its name says
                 methods = dict(iter(table.groupby("method", sort=False)))
                 lines += [_score(cohort, target, name, trained_on, part, methods.get(OURS)) for name, part in methods.items()]
     return lines

@@ -152,7 +152,7 @@ class CPICNet(VolumeRegressor):
         """
         self.eval()
         capacity = self.projection.capacity
-        read: list[Volume] = []
+        scans: list[bytes | None] = []
         fields: list[SampledField] = []
         targets: list[Tensor] = []
         covariates: list[Tensor] = []
@@ -166,7 +166,7 @@ class CPICNet(VolumeRegressor):
             targets.append(target)
             covariates += [] if given is None else [given]
             patients += named[0] if named else map(str, rows[-1].tolist())
-            read += distinct
+            scans += [volume.identity for volume in distinct]
             seen += len(distinct)
             if self.readout is None and seen >= capacity:
                 break
@@ -174,7 +174,7 @@ class CPICNet(VolumeRegressor):
             raise ValueError("there is no batch of training data to refresh the network from")
         every = SampledField.cat(fields)
         self.projection.refresh(every[:capacity])
-        self._known.keep((self.bottleneck, self.projection), read, self.projection(every))
+        self._known.keep((self.bottleneck, self.projection), scans, self.projection(every))
         done = [f"Refreshed the projection from {min(seen, capacity)} volumes"]
         if self.readout is not None:
             target = torch.cat(targets).reshape(sum(map(len, targets)), -1)

@@ -27,12 +27,10 @@ class KnownFeatures:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), ()
 
-    def keep(self, modules: Sequence[nn.Module], volumes: Sequence[Volume], features: Tensor) -> None:
-        """Remember the features ``[B, F]`` of volumes, as long as the modules' weights stay as they are."""
+    def keep(self, modules: Sequence[nn.Module], scans: Sequence[bytes | None], features: Tensor) -> None:
+        """Remember the features ``[B, F]`` of scans with these identities, as long as the modules' weights stay as they are."""
         self._forget_others(modules)
-        for volume, own in zip(volumes, features.detach(), strict=True):
-            if volume.identity is not None:
-                self._features[volume.identity] = own.clone()
+        self._features |= {scan: own.clone() for scan, own in zip(scans, features.detach(), strict=True) if scan is not None}
 
     def of(self, modules: Sequence[nn.Module], volumes: Sequence[Volume]) -> Tensor | None:
         """The features ``[B, F]`` of volumes; None unless all of them are known."""

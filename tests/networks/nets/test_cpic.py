@@ -271,6 +271,28 @@ def test_features_of_the_scans_of_a_refresh_are_known_until_a_weight_changes(tmp
             parameter.mul_(1.5)
         module.features(scans)
         assert len(calls) == 2
+    module.refresh([(scans, torch.rand(4, 1), None)])
+    calls.clear()
+    module.bottleneck.decomposition = RandomCells(SHAPE, 16)
+    with torch.no_grad():
+        module.features(scans)
+        assert len(calls) == 1, "other points"
+
+
+def test_scans_whose_intensities_cannot_be_pickled(tmp_path: Path) -> None:
+    np.save(tmp_path / "scan.npy", np.random.default_rng(0).random((1, *SHAPE), np.float32))
+    scan = open_volume(tmp_path / "scan.npy").scaled(lambda patches: patches / 2)
+    assert scan.identity is None
+    module = net()
+    module.refresh([([scan], torch.rand(1, 1), None)])
+    with torch.no_grad():
+        torch.testing.assert_close(module.features([scan]), module.projection(module.bottleneck([scan])))
+
+
+def test_a_network_that_was_made_in_inference_mode() -> None:
+    with torch.inference_mode():
+        module = net().eval()
+        assert module.features([open_volume(torch.rand(1, *SHAPE))]).isfinite().all()
 
 
 def test_refreshing_reads_no_more_batches_than_needed() -> None:
