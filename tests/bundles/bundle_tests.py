@@ -78,25 +78,13 @@ class BundleTestCase:
 
 
 class FoldsTestCase(BundleTestCase):
-    """The tests of a bundle whose folds can be one model.
-
-    Attributes:
-        shared: settings that ``all_folds.yaml`` adds to the trainings of the folds.
-    """
-
-    shared: ClassVar[dict[str, object]] = {}
+    """The tests of a bundle whose folds can be one model."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def all_folds(cls, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Outputs:
         """Two folds as one model, trained with an interruption."""
         return cls.bundle.interrupt_and_resume_all_folds(cohort, tmp_path_factory.mktemp("all_folds"))
-
-    def test_each_of_all_folds_ends_as_its_own_training(self, all_folds: Outputs, cohort: Path, tmp_path: Path) -> None:
-        self.bundle("train", dataset_dir=cohort, output_dir=tmp_path, fold=1, **ALL_FOLDS, **self.shared)
-        single, fold = Outputs(tmp_path), Outputs(all_folds.folder / "fold1")
-        assert fold.metrics == single.metrics
-        pd.testing.assert_frame_equal(fold.predictions, single.predictions)
 
     def test_all_patients_are_predicted_by_the_network_that_does_not_know_them(self, all_folds: Outputs) -> None:
         folds = [Outputs(all_folds.folder / f"fold{fold}") for fold in range(2)]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from bundle_run import BundleRun, Outputs
+from bundle_run import ALL_FOLDS, BundleRun, Outputs
 from bundle_tests import FoldsTestCase
 
 from monai_cpic.handlers import checkpoints
@@ -53,7 +53,6 @@ class TestTable(FoldsTestCase):
     bundle = BundleRun("volume_regression", COLUMNS, {"n_dims": 4})
     simulation = Spheres(10)  # an epoch is one batch
     inference: ClassVar[dict[str, object]] = {}
-    shared: ClassVar[dict[str, object]] = {"fitted_to": "all"}
 
     def test_metrics_of_the_network_beside_those_of_the_baselines(self, trained: Outputs) -> None:
         metrics, table = trained.metrics, trained.predictions
@@ -73,6 +72,12 @@ class TestTable(FoldsTestCase):
         for end, quantile in (("low", "q20"), ("high", "q80")):
             expected = table["score"] + calibration["factor"] * (table[quantile] - table["score"])
             assert table[end].tolist() == pytest.approx(expected.tolist())
+
+    def test_each_of_all_folds_ends_as_its_own_training(self, all_folds: Outputs, cohort: Path, tmp_path: Path) -> None:
+        self.bundle("train", dataset_dir=cohort, output_dir=tmp_path, fold=1, fitted_to="all", **ALL_FOLDS)
+        single, fold = Outputs(tmp_path), Outputs(all_folds.folder / "fold1")
+        assert fold.metrics == single.metrics
+        pd.testing.assert_frame_equal(fold.predictions, single.predictions)
 
     def test_the_epoch_is_chosen_by_patients_who_are_not_trained_on(self, cohort: Path, tmp_path: Path) -> None:
         """A resumed training chooses as an uninterrupted one, and the choosers are among the patients of the training part."""

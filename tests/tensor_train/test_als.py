@@ -53,8 +53,8 @@ def test_from_all_entries_it_comes_to_the_best_approximation() -> None:
 @pytest.mark.parametrize("sweeps", [1, 2])
 def test_gradients(sweeps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(als, "STEPS", 40)  # the derivative is that of the exact solution
-    digits = torch.randint(2, (60, 4))
-    values = torch.randn(2, 60, dtype=torch.double, requires_grad=True)
+    digits = torch.randint(2, (30, 4))
+    values = torch.randn(2, 30, dtype=torch.double, requires_grad=True)
     start = random_train(2, 2, (2,) * 4)
     cores = [core.requires_grad_() for core in start]
     assert torch.autograd.gradcheck(
