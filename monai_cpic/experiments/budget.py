@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ignite.engine import Engine, Events
+from ignite.engine import Events
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 __all__ = ["epochs_within"]
@@ -53,21 +53,11 @@ def _seconds_per_scan(
     settings = {**overrides, **few}
     trial = ConfigWorkflow(files, workflow_type="train", logging_file=False, bundle_root=str(bundle_root), **settings)
     trial.initialize()
-    trainer = trial.parser.get_parsed_content("train#trainer")
-    spent, seen = {1: 0.0, 2: 0.0, 3: 0.0}, {1: 0, 2: 0, 3: 0}
-
-    def begin(engine: Engine) -> None:
-        spent[engine.state.epoch] -= time.process_time()
-
-    def end(engine: Engine) -> None:
-        spent[engine.state.epoch] += time.process_time()
-
-    def count(engine: Engine) -> None:
-        seen[engine.state.epoch] += len(engine.state.batch["image"])  # type: ignore[index]  # a dict of lists
-
-    trainer.add_event_handler(Events.EPOCH_STARTED, begin)
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, count)
-    trainer.add_event_handler(Events.EPOCH_COMPLETED, end)
+    parsed = trial.parser.get_parsed_content
+    trainer, loader = parsed("train#trainer"), parsed("train#dataloader")
+    times: list[float] = []  # of the beginning and the end of each epoch
+    trainer.add_event_handler(Events.EPOCH_STARTED | Events.EPOCH_COMPLETED, lambda: times.append(time.process_time()))
     trainer.run()
     trial.finalize()
-    return len(trial.parser.get_parsed_content("tuned")[0]), spent[2] / seen[2], spent[3] / seen[3]
+    timed = min(len(loader.dataset), len(loader) * parsed("batch_size"))  # a last batch may be smaller, or left out
+    return len(parsed("tuned")[0]), (times[3] - times[2]) / timed, (times[5] - times[4]) / timed

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from monai_cpic.data.gather.indexing import linear_taps, product
-from monai_cpic.data.gather.spline import REACH, confined, contract, interpolate, spline_box, spline_line
+from monai_cpic.data.gather.spline import REACH, confined, interpolate, spline_box, spline_line
 from monai_cpic.data.sources.base import Source
 
 __all__ = ["MODES", "Interpolation"]
@@ -73,7 +73,7 @@ class Interpolation:
                 for line, edge in zip(coordinates, edges, strict=True)
             ]
             voxels = self.values(self.source.points(product([indices for indices, _ in taps])))
-            patches = contract(voxels, [weights for _, weights in taps])
+            patches = _contracted(voxels, [weights for _, weights in taps])
         else:
             patches = self._linear_lines(coordinates)
         return self._blanked(patches, product(coordinates))
@@ -99,7 +99,7 @@ class Interpolation:
         taps = [(self._rounded(line), None) if self.order == 0 else linear_taps(line, self.tolerance) for line in coordinates]
         lines = [indices for indices, _ in taps]
         patches = self._faded(self.values(self.source.points(product(self._inside(lines)))), product(lines))
-        return contract(patches, [weights for _, weights in taps])
+        return _contracted(patches, [weights for _, weights in taps])
 
     def _linear_boxes(self, coordinates: Sequence[NDArray[Any]], box: Sequence[int]) -> Tensor:
         first = [np.floor(_least(c)).astype(np.int64) for c in coordinates]
@@ -120,7 +120,7 @@ class Interpolation:
             taps.append(spline_box(first, count - 2 * self.reach, edge, self.padding_mode, self.reach))
             relative.append(_from(inner, first))
         voxels = self.values(self.source.points(product([indices for indices, _ in taps])))
-        return interpolate(contract(voxels, [weights for _, weights in taps]), np.stack(relative))
+        return interpolate(_contracted(voxels, [weights for _, weights in taps]), np.stack(relative))
 
     def _rounded(self, coordinates: NDArray[Any]) -> NDArray[Any]:
         """The nearest grid points; halfway between two, torch takes the even one and scipy the upper one."""
@@ -147,6 +147,24 @@ class Interpolation:
                 if outside.any():
                     values.masked_fill_(torch.from_numpy(outside), 0)
         return values
+
+
+def _contracted(values: Tensor, weights: Sequence[NDArray[Any] | None]) -> Tensor:
+    """Weighted sums along every axis.
+
+    Args:
+        values: ``[C, N, *k]``.
+        weights: for each axis ``[N, s, k]``; None leaves the axis as it is.
+
+    Returns:
+        ``[C, N, *s]``.
+    """
+    with torch.autocast("cpu", enabled=False):  # which would round voxels to half the precision
+        for axis, weight in enumerate(weights):
+            if weight is not None:
+                shares = torch.from_numpy(weight).to(values.dtype)
+                values = torch.einsum("cnk...,nsk->cn...s", values.movedim(axis + 2, 2), shares).movedim(-1, axis + 2)
+    return values
 
 
 def _least(values: NDArray[Any]) -> NDArray[Any]:

@@ -10,7 +10,6 @@ Outside the volume, voxels are extrapolated as in :mod:`scipy.ndimage`, which MO
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-__all__ = ["REACH", "confined", "contract", "interpolate", "spline_box", "spline_line"]
+__all__ = ["REACH", "confined", "interpolate", "spline_box", "spline_line"]
 
 POLE = math.sqrt(3) - 2
 REACH = {torch.float32: 10, torch.float64: 20}  # voxels: those farther away have weights below 1e-5 or 1e-11
@@ -89,24 +88,6 @@ def spline_box(first: NDArray[Any], count: int, edge: int, padding_mode: str, re
         stored = np.minimum(mirrored, 2 * (edge - 1) - mirrored)
     distances = np.abs(nodes[:, :, None] - voxels[:, None])
     return stored.clip(0, edge - 1), math.sqrt(3) * (POLE ** np.arange(distances.max(initial=0) + 1))[distances]
-
-
-def contract(values: Tensor, weights: Sequence[NDArray[Any] | None]) -> Tensor:
-    """Weighted sums along every axis.
-
-    Args:
-        values: ``[C, N, *k]``.
-        weights: for each axis ``[N, s, k]``; None leaves the axis as it is.
-
-    Returns:
-        ``[C, N, *s]``.
-    """
-    with torch.autocast("cpu", enabled=False):  # which would round voxels to half the precision
-        for axis, weight in enumerate(weights):
-            if weight is not None:
-                shares = torch.from_numpy(weight).to(values.dtype)
-                values = torch.einsum("cnk...,nsk->cn...s", values.movedim(axis + 2, 2), shares).movedim(-1, axis + 2)
-    return values
 
 
 def interpolate(coefficients: Tensor, coordinates: NDArray[Any]) -> Tensor:
