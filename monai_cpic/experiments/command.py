@@ -16,13 +16,14 @@ with extra("bundles"):
     from monai_cpic.experiments.figure1 import draw_figure1
     from monai_cpic.experiments.printing import markdown
     from monai_cpic.experiments.real.cohorts import COHORTS
-    from monai_cpic.experiments.real.comparison import compare_methods
     from monai_cpic.experiments.real.methods import METHODS
-    from monai_cpic.experiments.real.trials import FOLDS
+    from monai_cpic.experiments.real.places import FOLDS
     from monai_cpic.experiments.runs import jobs, results, run_jobs
     from monai_cpic.experiments.tables import TABLES, Table
 with extra("experiments"):
     from monai_cpic.experiments.engine import started_engine
+    from monai_cpic.experiments.real.comparison import compare_methods
+    from monai_cpic.experiments.real.radiomics import RADIOMICS
 
 __all__ = ["main"]
 
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _add_trainings(command, name, table.bundle)
         command.set_defaults(run=partial(_run_table, table))
     real = commands.add_parser("real", help="methods compared on cohorts of real scans: volume_regression", epilog=EPILOG)
-    cohorts, methods = [cohort.name for cohort in COHORTS], [method.name for method in METHODS]
+    cohorts, methods = [cohort.name for cohort in COHORTS], [*(method.name for method in METHODS), RADIOMICS]
     real.add_argument("--data-dir", required=True, help=f"the folder that holds {', '.join(cohort.folder for cohort in COHORTS)}")
     real.add_argument("--cohorts", nargs="+", choices=cohorts, default=cohorts)
     real.add_argument("--methods", nargs="+", choices=methods, default=methods)
@@ -112,6 +113,7 @@ def _run_real(given: argparse.Namespace) -> int:
             executor,
             [cohort for cohort in COHORTS if cohort.name in given.cohorts],
             [method for method in METHODS if method.name in given.methods],
+            RADIOMICS in given.methods,
             given.folds,
             given.seeds,
             given.patients,

@@ -23,7 +23,7 @@ from monai_cpic.handlers import OutputFolder, TrainingSaver, checkpoints
 from monai_cpic.model_files import read_model, write_model
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-ALL_FOLDS: dict[str, Any] = {"n_folds": 2, "max_epochs": 2, "val_interval": 1}
+ALL_FOLDS: dict[str, Any] = {"n_folds": 2, "max_epochs": 1, "val_interval": 1}
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class BundleRun:
         In float64: in float32 the rounding of a smaller batch may choose another of two equally good pivots.
         """
         one, two = output_dir / "one", output_dir / "two"
-        given: dict[str, Any] = {"dataset_dir": dataset_dir, "max_epochs": 2, "val_interval": 1, "float64": True}
+        given: dict[str, Any] = {"dataset_dir": dataset_dir, "max_epochs": 1, "val_interval": 1, "float64": True}
         given["augmentation"] = "[]"  # whose random numbers are each process's own
         for folder, processes in ((one, 1), (two, 2)):
             self.in_processes(processes, "train", "multi_gpu_train", output_dir=folder, batch_size=4 // processes, **given)
@@ -151,7 +151,7 @@ class BundleRun:
 
     def interrupt_and_resume_all_folds(self, dataset_dir: Path, output_dir: Path) -> Outputs:
         """A training of two folds that stops after the first epoch of the second and is continued."""
-        given: dict[str, Any] = {"dataset_dir": dataset_dir, "output_dir": output_dir, **ALL_FOLDS}
+        given: dict[str, Any] = {"dataset_dir": dataset_dir, "output_dir": output_dir, **ALL_FOLDS, "max_epochs": 2}
         self.interrupt(3, "train", "all_folds", **given)
         first = (output_dir / "fold0" / "model.pt").stat().st_mtime_ns
         self("train", "all_folds", resume=True, **given)
@@ -161,7 +161,7 @@ class BundleRun:
     def train_and_predict_in_the_papers_setting(self, cohort: Path, output_dir: Path, **inference: object) -> None:
         """Its configuration after those of training and inference, at a low rank."""
         model = output_dir / "model.pt"
-        self("train", "paper", dataset_dir=cohort, output_dir=output_dir, max_epochs=2, val_interval=1, rank=4)
+        self("train", "paper", dataset_dir=cohort, output_dir=output_dir, max_epochs=1, val_interval=1, rank=4)
         state = read_model(model).weights
         assert (
             state["bottleneck.encoder.layers.0.weight"].dtype == torch.float64 and state["projection.coefficients"].shape[1] == 4

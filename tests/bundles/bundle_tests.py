@@ -83,8 +83,10 @@ class FoldsTestCase(BundleTestCase):
     @pytest.fixture(scope="class")
     @classmethod
     def all_folds(cls, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Outputs:
-        """Two folds as one model, trained with an interruption."""
-        return cls.bundle.interrupt_and_resume_all_folds(cohort, tmp_path_factory.mktemp("all_folds"))
+        """Two folds as one model."""
+        folder = tmp_path_factory.mktemp("all_folds")
+        cls.bundle("train", "all_folds", dataset_dir=cohort, output_dir=folder, **ALL_FOLDS)
+        return Outputs(folder)
 
     def test_all_patients_are_predicted_by_the_network_that_does_not_know_them(self, all_folds: Outputs) -> None:
         folds = [Outputs(all_folds.folder / f"fold{fold}") for fold in range(2)]

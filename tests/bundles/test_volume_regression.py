@@ -68,13 +68,19 @@ class TestTable(FoldsTestCase):
         assert settings["fingerprint"]["scans"] == 10 and settings["spatial_shape"] == [32, 32, 32]
         assert settings["cohort_settings"]["kind"] == "number" and "table" not in settings
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def all_folds(cls, cohort: Path, tmp_path_factory: pytest.TempPathFactory) -> Outputs:
+        """Two folds as one model, trained with an interruption."""
+        return cls.bundle.interrupt_and_resume_all_folds(cohort, tmp_path_factory.mktemp("all_folds"))
+
     def check_intervals(self, table: pd.DataFrame, calibration: dict[str, float]) -> None:
         for end, quantile in (("low", "q20"), ("high", "q80")):
             expected = table["score"] + calibration["factor"] * (table[quantile] - table["score"])
             assert table[end].tolist() == pytest.approx(expected.tolist())
 
     def test_each_of_all_folds_ends_as_its_own_training(self, all_folds: Outputs, cohort: Path, tmp_path: Path) -> None:
-        self.bundle("train", dataset_dir=cohort, output_dir=tmp_path, fold=1, fitted_to="all", **ALL_FOLDS)
+        self.bundle("train", dataset_dir=cohort, output_dir=tmp_path, fold=1, fitted_to="all", **{**ALL_FOLDS, "max_epochs": 2})
         single, fold = Outputs(tmp_path), Outputs(all_folds.folder / "fold1")
         assert fold.metrics == single.metrics
         pd.testing.assert_frame_equal(fold.predictions, single.predictions)

@@ -12,7 +12,8 @@ from stand_ins import write_cohorts
 from monai_cpic.experiments import budget
 from monai_cpic.experiments.real.cohorts import COHORTS
 from monai_cpic.experiments.real.methods import METHODS
-from monai_cpic.experiments.real.trials import table_of, trials
+from monai_cpic.experiments.real.places import places, table_of
+from monai_cpic.experiments.real.trials import trials
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "volume_regression"
 
@@ -28,7 +29,7 @@ def test_scans_count_not_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     cohort.write_table(data, "volume_mm3", table_of(cohort, "volume_mm3", tmp_path / "runs"))
     small = {"n_dims": 4, "rank": 2, "batch_size": batch, "train::dataloader::drop_last": whole}
     (cells,) = [method for method in METHODS if method.name == "random cells"]
-    (trial,) = trials([cohort], [cells], tmp_path / "runs", [0], overrides=small)
+    (trial,) = trials(places([cohort], tmp_path / "runs", [0]), [cells], tmp_path / "runs", small)
     clock = map(float, itertools.count())  # a second from the beginning of an epoch to its end
     monkeypatch.setattr(budget, "time", SimpleNamespace(process_time=lambda: next(clock)))
     found = budget.epochs_within(20, BUNDLE, [str(BUNDLE / "configs" / "train.yaml")], trial.job.overrides)

@@ -19,9 +19,11 @@ from monai_cpic.experiments.real.cohorts import COHORTS
 from monai_cpic.experiments.real.comparison import compare_methods
 from monai_cpic.experiments.real.figure import patients_figure, scores_figure
 from monai_cpic.experiments.real.methods import BASELINES, METHODS, OURS
+from monai_cpic.experiments.real.places import places, table_of
 from monai_cpic.experiments.real.printing import scores_table
+from monai_cpic.experiments.real.radiomics import RADIOMICS
 from monai_cpic.experiments.real.scores import scores
-from monai_cpic.experiments.real.trials import predictions, table_of, trials
+from monai_cpic.experiments.real.trials import predictions, trials
 from monai_cpic.model_files import read_model
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "volume_regression"
@@ -44,7 +46,7 @@ def test_the_table_of_a_target_has_patients_with_it_and_paths_of_their_scans(tmp
 
 
 def test_trainings_are_all_methods_of_each_target_fold_and_seed(tmp_path: Path) -> None:
-    made = trials(COHORTS, METHODS, tmp_path, folds=[0, 3], seeds=3, overrides={"max_epochs": 7, "rank": 4})
+    made = trials(places(COHORTS, tmp_path, [0, 3], seeds=3), METHODS, tmp_path, {"max_epochs": 7, "rank": 4})
     assert len(made) == len({trial.job.folder for trial in made}) == 7 * len(METHODS) * 2 * 3
     splits = {trial.job.overrides["split"] for trial in made} | {trial.job.overrides["cohort::seed"] for trial in made}
     assert splits == {"$folds(@patients, @n_folds, @fold, 0, None)", 0}, "folds are those of every seed"
@@ -60,11 +62,11 @@ def test_trainings_are_all_methods_of_each_target_fold_and_seed(tmp_path: Path) 
 def test_trainings_on_fewer_patients_and_within_a_budget(tmp_path: Path) -> None:
     data, output, cohort = write_cohorts(tmp_path / "data", patients=11), tmp_path / "runs", COHORTS[0]
     cohort.write_table(data, "volume_mm3", table_of(cohort, "volume_mm3", output))
-    made = trials([cohort], METHODS, output, [0], seconds=60, trained_on=[4, 7, 8])
+    made = trials(places([cohort], output, [0], trained_on=[4, 7, 8]), METHODS, output, seconds=60)
     assert len({trial.job.folder for trial in made}) == len(made) == 3 * len(METHODS)
-    assert {trial.trained_on for trial in made} == {0, 4, 7}, "a training part of 11 patients may have 8"
+    assert {trial.place.trained_on for trial in made} == {0, 4, 7}, "a training part of 11 patients may have 8"
     for trial in made:
-        split = f"folds(@patients, @n_folds, @fold, 0, {trial.trained_on or None})"
+        split = f"folds(@patients, @n_folds, @fold, 0, {trial.place.trained_on or None})"
         assert (trial.job.overrides["split"], trial.job.overrides["fitting"]) == (f"${split}", f"${split}[0]")
     unlimited = {trial.method for trial in made if trial.job.seconds is None}
     assert unlimited == {COARSE[0].name, "ResNet-34, to convergence", "DenseNet-121, to convergence"}
@@ -165,7 +167,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_methods_from_start_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_cohorts(tmp_path / "data", patients=10)
     command = ["real", "--data-dir", str(data), "--output-dir", str(tmp_path / "runs"), "--bundle-root", str(BUNDLE)]
-    chosen = [OURS, "plain cross, as in the paper", "attention MIL", "ResNet-34"]  # each way to make a network
+    chosen = [OURS, "plain cross, as in the paper", "ResNet-34"]  # each way to make a network
     command += ["--cohorts", "hippocampus", "--folds", "0", "--processes", "1", "--methods", *chosen]
     command += ["--override", "max_epochs=1", "val_interval=1", "n_dims=4", "rank=2", "batch_size=4"]
     assert main(command) == 0
@@ -177,7 +179,7 @@ def test_all_methods_from_start_to_end(tmp_path: Path, capsys: pytest.CaptureFix
     results = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("result.json")}
     assert len(results) == len(chosen)
     networks = {path.parent.parent.name: json.loads(path.read_text())["metrics"]["network"] for path in results}
-    assert (networks["resnet_34"], networks["attention_mil"], networks["ours"]) == ("ResNet-34", "attention MIL", "C-PIC")
+    assert (networks["resnet_34"], networks["ours"]) == ("ResNet-34", "C-PIC")
     assert main([*command, "--resume"]) == 0
     assert {path: path.stat().st_mtime_ns for path in results} == results
     with pytest.raises(FileExistsError, match="add --resume"):
@@ -198,10 +200,12 @@ def test_several_channels_fewer_patients_and_a_budget(tmp_path: Path) -> None:
     data, cohort = write_cohorts(tmp_path / "data", patients=10), replace(HEAD_AND_NECK, targets=["mean_Larynx"])
     (cells,) = [method for method in METHODS if method.name == "random cells"]
     with ThreadPoolExecutor(1) as executor:
+        small = {"n_dims": 4}
         text, failed = compare_methods(
-            data, tmp_path / "runs", BUNDLE, executor, [cohort], [cells], [1], overrides={"n_dims": 4}, seconds=3, trained_on=[5]
+            data, tmp_path / "runs", BUNDLE, executor, [cohort], [cells], True, [1], 1, None, small, seconds=3, trained_on=[5]
         )
-    assert not failed and "| all | random cells | 2 | R² |" in text and "| 5 | random cells | 2 | R² |" in text
+    lines = [f"| {number} | {method} | 2 | R² |" for number in ("all", "5") for method in ("random cells", RADIOMICS)]
+    assert not failed and all(line in text for line in lines)
     assert (tmp_path / "runs" / "patients.png").stat().st_size > 0
     every, few = sorted((tmp_path / "runs" / "head_and_neck" / "mean_larynx" / "random_cells").iterdir())
     trained = [json.loads((folder / "result.json").read_text()) for folder in (every, few)]
@@ -224,6 +228,6 @@ def test_the_real_cohorts(tmp_path: Path, real_data: Path) -> None:
             assert len(table) == count and all(Path(scan).is_file() for scan in table[list(cohort.images)].to_numpy().ravel())
     with ThreadPoolExecutor(1) as executor:
         text, failed = compare_methods(
-            real_data, tmp_path / "runs", BUNDLE, executor, [HIPPOCAMPUS], COARSE, [0], patients=20, overrides={"n_dims": 4}
+            real_data, tmp_path / "runs", BUNDLE, executor, [HIPPOCAMPUS], COARSE, True, [0], patients=20, overrides={"n_dims": 4}
         )
-    assert not failed and f"| {COARSE[0].name} | 4 | R² |" in text
+    assert not failed and all(f"| {method} | 4 | R² |" in text for method in (COARSE[0].name, RADIOMICS))

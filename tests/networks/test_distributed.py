@@ -15,6 +15,7 @@ from monai_cpic.networks import CPICNet, paper_net, random_cells_net
 
 SHAPE = (8, 8, 8)
 STEPS = 4
+TRAININGS = [(3, "cross"), (1, "cross"), (3, "random cells")]  # scans of a process in a step
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="torch is built without torch.distributed")
 
@@ -46,18 +47,30 @@ def _train(batches: list[slice], ranks: int, kind: str) -> tuple[list[float], di
     return losses, gradients, net.state_dict()
 
 
-def _work(rank: int, folder: str, each: int, kind: str) -> None:
+def _work(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    dealt = [slice(rank, 2 * each, 2), slice(6 + rank, 6 + 2 * each, 2)]
-    torch.save(_train(dealt, 2, kind), Path(folder) / f"{rank}.pt")
+    for each, kind in TRAININGS:
+        dealt = [slice(rank, 2 * each, 2), slice(6 + rank, 6 + 2 * each, 2)]
+        torch.save(_train(dealt, 2, kind), _result(folder, rank, each, kind))
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize(("each", "kind"), [(3, "cross"), (1, "cross"), (3, "random cells")])
-def test_two_processes_train_as_one(tmp_path: Path, each: int, kind: str) -> None:
-    torch.multiprocessing.spawn(_work, (str(tmp_path), each, kind), nprocs=2)
-    parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+def _result(folder: str | Path, rank: int, each: int, kind: str) -> Path:
+    return Path(folder) / f"{kind}_{each}_{rank}.pt"
+
+
+@pytest.fixture(scope="module")
+def by_two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of what two processes have trained."""
+    folder = tmp_path_factory.mktemp("by_two")
+    torch.multiprocessing.spawn(_work, (str(folder),), nprocs=2)
+    return folder
+
+
+@pytest.mark.parametrize(("each", "kind"), TRAININGS)
+def test_two_processes_train_as_one(by_two: Path, each: int, kind: str) -> None:
+    parts = [torch.load(_result(by_two, rank, each, kind), weights_only=True) for rank in range(2)]
     losses, gradients, state = _train([slice(0, 2 * each), slice(6, 6 + 2 * each)], 1, kind)
     torch.testing.assert_close(torch.tensor([part[0] for part in parts]).mean(0), torch.tensor(losses))
     for part in parts:

@@ -7,11 +7,15 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from monai_cpic.experiments.real.cohorts import RealCohort
 from monai_cpic.experiments.real.figure import patients_figure, scores_figure
+from monai_cpic.experiments.real.places import places, table_of
 from monai_cpic.experiments.real.printing import scores_table
+from monai_cpic.experiments.real.radiomics import radiomics_predictions
 from monai_cpic.experiments.real.scores import scores
-from monai_cpic.experiments.real.trials import predictions, table_of, trials
+from monai_cpic.experiments.real.trials import predictions, trials
 from monai_cpic.experiments.runs import Job, run_jobs
 from monai_cpic.experiments.tables import Row
 from monai_cpic.staging import write_whole
@@ -26,6 +30,7 @@ def compare_methods(
     executor: Executor,
     cohorts: Sequence[RealCohort],
     methods: Sequence[Row],
+    radiomics: bool,
     folds: Sequence[int],
     seeds: int = 1,
     patients: int | None = None,
@@ -44,7 +49,8 @@ def compare_methods(
         bundle_root: folder of the bundle ``volume_regression``.
         executor: what runs the trainings.
         cohorts: the cohorts.
-        methods: the methods.
+        methods: the methods that are trained.
+        radiomics: whether ridge regression on radiomics is compared, too.
         folds: which of the five folds are held out, one after the other.
         seeds: number of trainings of each method, target and fold.
         patients: of each target, the first so many; None: all.
@@ -60,9 +66,11 @@ def compare_methods(
     for cohort in cohorts:
         for target in cohort.targets:
             cohort.write_table(data_dir, target, table_of(cohort, target, output), patients)
-    every = trials(cohorts, methods, output, folds, seeds, overrides, seconds, trained_on)
+    at = places(cohorts, output, folds, seeds, trained_on)
+    every = trials(at, methods, output, overrides, seconds)
     failed = run_jobs([trial.job for trial in every], bundle_root, executor, resume)
-    lines = scores(predictions(every), cohorts)
+    found = [predictions(every)] + ([radiomics_predictions(at, output, executor)] if radiomics else [])
+    lines = scores(pd.concat(found, ignore_index=True), cohorts)
     text = scores_table(lines)
     with write_whole(output / "table.md") as unfinished:
         unfinished.write_text(text + "\n", encoding="utf-8")

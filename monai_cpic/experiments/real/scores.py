@@ -13,7 +13,7 @@ from monai_cpic.cohorts.bootstrap import Estimate, bootstrap_by_patient
 from monai_cpic.cohorts.table.targets.number import correlation, determination
 from monai_cpic.experiments.real.cohorts import RealCohort
 from monai_cpic.experiments.real.methods import OURS
-from monai_cpic.experiments.real.trials import VALUE
+from monai_cpic.experiments.real.places import VALUE
 
 __all__ = ["Score", "scores"]
 

@@ -11,15 +11,12 @@ from typing import Any
 import pandas as pd
 
 from monai_cpic.cohorts.csv_files import read_table
-from monai_cpic.experiments.real.cohorts import RealCohort
 from monai_cpic.experiments.real.methods import BASELINES
+from monai_cpic.experiments.real.places import FOLDS, Place, table_of
 from monai_cpic.experiments.runs import Job, file_name
 from monai_cpic.experiments.tables import Row
 
-__all__ = ["FOLDS", "VALUE", "Trial", "predictions", "table_of", "trials"]
-
-FOLDS = 5
-VALUE = "value"  # the target's name in tables of all targets
+__all__ = ["Trial", "predictions", "trials"]
 
 
 @dataclass(frozen=True)
@@ -27,72 +24,38 @@ class Trial:
     """One training.
 
     Args:
-        cohort: the cohort.
-        target: what is predicted.
+        place: which patients it is trained on, and for what.
         method: name of the method.
-        fold: which of the five folds is held out.
-        seed: of the weights and batches.
-        trained_on: number of training patients; 0: all.
         job: how it is run.
     """
 
-    cohort: RealCohort
-    target: str
+    place: Place
     method: str
-    fold: int
-    seed: int
-    trained_on: int
     job: Job
 
 
 def trials(
-    cohorts: Sequence[RealCohort],
+    at: Sequence[Place],
     methods: Sequence[Row],
     output_dir: str | Path,
-    folds: Sequence[int] = range(FOLDS),
-    seeds: int = 1,
     overrides: Mapping[str, Any] | None = None,
     seconds: float | None = None,
-    trained_on: Sequence[int] = (),
 ) -> list[Trial]:
-    """All trainings, seed by seed and fold by fold, so that all methods are soon known on some patients.
+    """All trainings, all methods of each place.
 
     The folds do not depend on the seed.  Units of targets are those of the whole training part.
 
     Args:
-        cohorts: the cohorts, whose tables are in ``tables`` in ``output_dir``, see :func:`table_of`.
+        at: the places.
         methods: the methods.
         output_dir: folder that will contain a folder for each training.
-        folds: which of the five folds are held out, one after the other.
-        seeds: number of seeds, 0 … ``seeds`` - 1.
         overrides: settings of the bundle for all trainings; those of a method take precedence.
         seconds: of processor time for the steps of a training, unless a method says how many epochs it takes; None: no limit.
-        trained_on: numbers of training patients, each for trainings of its own beside those of all; numbers that a target does
-            not have are left out.
     """
     output = Path(output_dir).absolute()
     return [
-        Trial(
-            cohort,
-            target,
-            method.name,
-            fold,
-            seed,
-            number,
-            _job(cohort, target, method, fold, seed, number, output, overrides or {}, seconds),
-        )
-        for seed in range(seeds)
-        for fold in folds
-        for cohort in cohorts
-        for target in cohort.targets
-        for number in (0, *_fewer(cohort, target, output, trained_on))
-        for method in methods
+        Trial(place, method.name, _job(place, method, output, overrides or {}, seconds)) for place in at for method in methods
     ]
-
-
-def table_of(cohort: RealCohort, target: str, output_dir: Path) -> Path:
-    """The file of :meth:`RealCohort.write_table`."""
-    return output_dir / "tables" / file_name(cohort.name) / f"{file_name(target)}.csv"
 
 
 def predictions(of: Sequence[Trial]) -> pd.DataFrame:
@@ -109,52 +72,19 @@ def predictions(of: Sequence[Trial]) -> pd.DataFrame:
         if not trial.job.result.exists():
             continue
         seconds = json.loads(trial.job.result.read_text())["processor"]
-        tables.append(_told(trial, trial.method, seconds, read_table(trial.job.folder / "predictions.csv")))
-        place = (trial.cohort.name, trial.target, trial.fold, trial.seed, trial.trained_on)
-        if place not in known:
+        tables.append(trial.place.told(trial.method, seconds, read_table(trial.job.folder / "predictions.csv")))
+        if (place := tuple(trial.place.names.values())) not in known:
             known.add(place)
             others = read_table(trial.job.folder / "baselines.csv")
-            tables += [_told(trial, name, float("nan"), others[others["model"] == name]) for name in BASELINES]
+            tables += [trial.place.told(name, float("nan"), others[others["model"] == name]) for name in BASELINES]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def _told(trial: Trial, method: str, seconds: float, table: pd.DataFrame) -> pd.DataFrame:
-    names = {trial.target: VALUE, f"{trial.target}_true": f"{VALUE}_true"}
-    return pd.DataFrame(
-        {
-            "cohort": trial.cohort.name,
-            "target": trial.target,
-            "method": method,
-            "fold": trial.fold,
-            "seed": trial.seed,
-            "trained_on": trial.trained_on,
-            "seconds": seconds,
-            **table.rename(columns=names)[["patient", VALUE, f"{VALUE}_true"]],
-        }
-    )
-
-
-def _fewer(cohort: RealCohort, target: str, output: Path, trained_on: Sequence[int]) -> list[int]:
-    """Those numbers of patients of which a target has more in every training part."""
-    patients = len(read_table(table_of(cohort, target, output))) if trained_on else 0
-    return [number for number in trained_on if number < patients * (FOLDS - 1) // FOLDS]
-
-
-def _job(
-    cohort: RealCohort,
-    target: str,
-    method: Row,
-    fold: int,
-    seed: int,
-    trained_on: int,
-    output: Path,
-    overrides: Mapping[str, Any],
-    seconds: float | None,
-) -> Job:
-    folder = output / file_name(cohort.name) / file_name(target) / file_name(method.name) / f"fold{fold}_seed{seed}"
-    if trained_on:
-        folder = folder.with_name(f"{folder.name}_trained_on_{trained_on}")
-    split = f"folds(@patients, @n_folds, @fold, 0, {trained_on or None})"
+def _job(place: Place, method: Row, output: Path, overrides: Mapping[str, Any], seconds: float | None) -> Job:
+    cohort, target = place.cohort, place.target
+    name = f"fold{place.fold}_seed{place.seed}" + (f"_trained_on_{place.trained_on}" if place.trained_on else "")
+    folder = output / file_name(cohort.name) / file_name(target) / file_name(method.name) / name
+    split = f"folds(@patients, @n_folds, @fold, 0, {place.trained_on or None})"
     settings = {
         "table": str(table_of(cohort, target, output)),
         "image_columns": list(cohort.images),
@@ -162,8 +92,8 @@ def _job(
         "kind": "number",
         "output_dir": str(folder),
         "n_folds": FOLDS,
-        "fold": fold,
-        "seed": seed,
+        "fold": place.fold,
+        "seed": place.seed,
         "cohort::seed": 0,
         "split": f"${split}",
         "fitting": f"${split}[0]",

@@ -1,0 +1,134 @@
+"""Radiomics: ridge regression on the intensities, the shape and the texture of what a scan shows."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, as_completed
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import QuantileTransformer
+from tqdm import tqdm
+
+from monai_cpic.cohorts import folds
+from monai_cpic.cohorts.baselines.ridge import PENALTIES
+from monai_cpic.cohorts.csv_files import read_table, write_table
+from monai_cpic.experiments.real.cohorts import RealCohort
+from monai_cpic.experiments.real.places import FOLDS, Place, table_of
+from monai_cpic.extras import extra
+
+with extra("experiments"):
+    from nyxus import Nyxus3D
+
+__all__ = ["RADIOMICS", "radiomics_of", "radiomics_predictions"]
+
+RADIOMICS = "ridge on radiomics"
+"""The method's name."""
+
+INTENSITIES_AND_SHAPE = ["*3D_ALL_INTENSITY*", "*3D_ALL_MORPHOLOGY*"]
+TEXTURE = ["*3D_GLCM*", "*3D_GLRLM*", "*3D_GLSZM*", "*3D_GLDM*", "*3D_NGTDM*"]
+BINS = 32  # of the intensities of a scan, for its texture
+QUANTILES = 100
+
+
+def radiomics_predictions(at: Sequence[Place], output_dir: str | Path, executor: Executor) -> pd.DataFrame:
+    """What ridge regression on radiomics predicts for the held-out patients of each place.
+
+    Each feature is replaced by the normal quantile of its rank among the training patients, since many of them have long tails;
+    the penalty is chosen by generalised cross-validation.  The features of each cohort are kept in ``tables``.
+
+    Args:
+        at: the places.
+        output_dir: folder of the comparison.
+        executor: what measures the scans.
+
+    Returns:
+        A table like that of :func:`~monai_cpic.experiments.real.trials.predictions`.
+    """
+    output = Path(output_dir).absolute()
+    cohorts = {place.cohort.name: place.cohort for place in at}
+    features = {name: _features(cohort, output, executor) for name, cohort in cohorts.items()}
+    tables = []
+    for place in at:
+        table = read_table(table_of(place.cohort, place.target, output))
+        tables.append(place.told(RADIOMICS, float("nan"), _predicted(place, table, features[place.cohort.name])))
+    return pd.concat(tables, ignore_index=True)
+
+
+def radiomics_of(scans: Mapping[str, str]) -> dict[str, float]:
+    """Features of the voxels of a scan that are not 0: 175 of each channel, and its spacing.
+
+    They are intensities and shape, and the texture of the intensities in 32 bins between their percentiles 0.5 and 99.5: matrices
+    of co-occurrence, run lengths, size zones, dependence and neighbouring differences (A. Zwanenburg et al., "The Image Biomarker
+    Standardization Initiative", Radiology 295, 2020), as Nyxus computes them.
+
+    Args:
+        scans: for each channel the path of a NIfTI file of whole numbers that are not negative.
+
+    Raises:
+        ValueError: if all voxels of a channel are 0.
+    """
+    found: dict[str, float] = {}
+    for channel, path in scans.items():
+        image = nibabel.Nifti1Image.from_filename(path)
+        voxels = np.asanyarray(image.dataobj)
+        shown = voxels != 0
+        if not shown.any():
+            raise ValueError(f"{path}: all voxels are 0, so there is nothing whose radiomics could be computed; leave it out")
+        low, high = np.percentile(voxels[shown], [0.5, 99.5])
+        binned = np.clip(np.floor((voxels - low) / max(high - low, 1) * BINS), 0, BINS - 1) + 1
+        for families, seen in ((INTENSITIES_AND_SHAPE, voxels), (TEXTURE, binned)):
+            found |= {f"{channel} {name}": value for name, value in _measured(families, seen, shown, image.affine).items()}
+        found |= {f"{channel} spacing {axis}": float(step) for axis, step in zip("ijk", image.header.get_zooms(), strict=False)}
+    return found
+
+
+def _measured(
+    families: list[str], voxels: NDArray[np.generic], shown: NDArray[np.bool_], affine: NDArray[np.float64]
+) -> dict[str, float]:
+    """Features of the voxels of a region, which the library reads from files."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [str(Path(folder) / name) for name in ("image.nii", "region.nii")]
+        for file, values in zip(files, (voxels.astype(np.int32), shown.astype(np.uint8)), strict=True):
+            nibabel.save(nibabel.Nifti1Image(values, affine), file)
+        row = Nyxus3D(families, n_feature_calc_threads=1).featurize_files(files[:1], files[1:], False).iloc[0]
+    return {name: float(value) for name, value in row.items() if name[0] == "3"}  # the others are names of files
+
+
+def _features(cohort: RealCohort, output: Path, executor: Executor) -> pd.DataFrame:
+    """The features ``[N, P]`` of all patients of a cohort, by patient; those that are not kept are measured."""
+    tables = [read_table(table_of(cohort, target, output)).astype({cohort.patient: str}) for target in cohort.targets]
+    scans = pd.concat(tables).drop_duplicates(cohort.patient).set_index(cohort.patient)[list(cohort.images)]
+    path = table_of(cohort, "radiomics", output)
+    kept = read_table(path).astype({cohort.patient: str}).set_index(cohort.patient) if path.exists() else pd.DataFrame()
+    missing = scans.loc[~scans.index.isin(kept.index)].to_dict("index")
+    running = {executor.submit(radiomics_of, paths): patient for patient, paths in missing.items()}
+    found = {running[done]: done.result() for done in tqdm(as_completed(running), f"radiomics, {cohort.name}", len(running))}
+    if found:
+        kept = pd.concat([kept, pd.DataFrame.from_dict(found, "index")])
+        write_table(path, kept.rename_axis(cohort.patient).reset_index())
+    return kept.loc[scans.index]
+
+
+def _predicted(place: Place, table: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
+    """Predictions for the held-out patients."""
+    patients = table[place.cohort.patient].astype(str)
+    items = [{"patient": patient, "value": value} for patient, value in zip(patients, table[place.target], strict=True)]
+    training, held_out = folds(items, FOLDS, place.fold, 0, place.trained_on or None)
+    ranks = QuantileTransformer(n_quantiles=min(QUANTILES, len(training)), output_distribution="normal")
+    model = make_pipeline(ranks, RidgeCV(PENALTIES))
+    model.fit(features.loc[[item["patient"] for item in training]].to_numpy(), [item["value"] for item in training])
+    names = [item["patient"] for item in held_out]
+    return pd.DataFrame(
+        {
+            "patient": names,
+            place.target: model.predict(features.loc[names].to_numpy()),
+            f"{place.target}_true": [item["value"] for item in held_out],
+        }
+    )
