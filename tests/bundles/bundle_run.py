@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 import traceback
@@ -23,6 +24,15 @@ from monai_cpic.handlers import OutputFolder, TrainingSaver, checkpoints
 from monai_cpic.model_files import read_model, write_model
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+KILL = """
++imports:
+- $import signal
+- $from ignite.engine import Events
+first: $os.environ['TORCHELASTIC_RESTART_COUNT'] == '0'
+killer: '$lambda: os.kill(os.getpid(), signal.SIGKILL) if dist.get_rank() and @first else None'
++initialize:
+- $@train::trainer.add_event_handler(Events.EPOCH_STARTED(once=2), @killer)
+"""
 ALL_FOLDS: dict[str, Any] = {"n_folds": 2, "max_epochs": 1, "val_interval": 1}
 
 
@@ -81,12 +91,18 @@ class BundleRun:
         """Run configurations as ``python -m monai.bundle run`` does, in this process."""
         fire.Fire(monai.bundle.run, command=self._words(names, dataset_dir, output_dir, options))
 
-    def in_processes(self, processes: int, *names: str, dataset_dir: Path, output_dir: Path, **options: object) -> None:
-        """Run configurations by torchrun, and fail with what they said."""
-        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", "-m", "monai.bundle", "run"]
-        command = [sys.executable, *torchrun, *self._words(names, dataset_dir, output_dir, options)]
-        finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    def in_processes(
+        self, processes: int, *names: str | Path, dataset_dir: Path, output_dir: Path, restarts: int = 0, **options: object
+    ) -> str:
+        """Run configurations by torchrun, fail with what they said, and return it."""
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", f"--max-restarts={restarts}"]
+        words = self._words(names, dataset_dir, output_dir, options)
+        command = [sys.executable, *torchrun, "-m", "monai.bundle", "run", *words]
+        # or a restart would look for the old processes
+        environment = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+        finished = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         assert finished.returncode == 0, finished.stderr[-3000:]
+        return finished.stdout + finished.stderr
 
     def refusal(self, *names: str, dataset_dir: Path, output_dir: Path, **options: object) -> str:
         """What a run says that ends with an error, whose causes are part of it."""
@@ -94,25 +110,35 @@ class BundleRun:
             self(*names, dataset_dir=dataset_dir, output_dir=output_dir, **options)
         return "".join(traceback.format_exception(caught.value))
 
-    def _words(self, names: Sequence[str], dataset_dir: Path, output_dir: Path, options: Mapping[str, object]) -> list[str]:
-        """The command line after ``run``."""
-        files = [str(self.root / "configs" / f"{name}.yaml") for name in names]
+    def _words(
+        self, names: Sequence[str | Path], dataset_dir: Path, output_dir: Path, options: Mapping[str, object]
+    ) -> list[str]:
+        """The command line after ``run``; a path is that of a configuration elsewhere."""
+        files = [str(name if isinstance(name, Path) else self.root / "configs" / f"{name}.yaml") for name in names]
         given = {"dataset_dir": dataset_dir, "output_dir": output_dir, **options}
         if "train" in names:
             given = {**self.cohort, **self.network, **given}
         words = ["--config_file", str(files), "--bundle_root", str(self.root)]
         return words + [word for name, value in given.items() for word in (f"--{name}", str(value))]
 
-    def train_in_processes_as_in_one(self, dataset_dir: Path, output_dir: Path) -> None:
+    def train_in_processes_as_in_one(self, dataset_dir: Path, output_dir: Path, killed: bool = False) -> None:
         """Two processes with half of the batch each, and one with all of it: the same losses and metrics.
 
         In float64: in float32 the rounding of a smaller batch may choose another of two equally good pivots.
+
+        Args:
+            dataset_dir: of the cohort.
+            output_dir: an empty folder.
+            killed: whether the second of the two is killed in a second epoch, and torchrun starts both again.
         """
-        one, two = output_dir / "one", output_dir / "two"
-        given: dict[str, Any] = {"dataset_dir": dataset_dir, "max_epochs": 1, "val_interval": 1, "float64": True}
+        one, two, kill = output_dir / "one", output_dir / "two", output_dir / "kill.yaml"
+        kill.write_text(KILL)
+        given: dict[str, Any] = {"dataset_dir": dataset_dir, "max_epochs": 1 + killed, "val_interval": 1, "float64": True}
         given["augmentation"] = "[]"  # whose random numbers are each process's own
-        for folder, processes in ((one, 1), (two, 2)):
-            self.in_processes(processes, "train", "multi_gpu_train", output_dir=folder, batch_size=4 // processes, **given)
+        names = ("train", "multi_gpu_train")
+        self.in_processes(1, *names, output_dir=one, batch_size=4, **given)
+        said = self.in_processes(2, *names, *[kill] * killed, output_dir=two, batch_size=2, restarts=int(killed), **given)
+        assert (f"Going on from {two / 'checkpoint_epoch=1.pt'}" in said) == killed
         assert _numbers(two) == pytest.approx(_numbers(one), rel=1e-5, nan_ok=True)
         histories = [
             torch.load(next(iter(checkpoints(folder).values())), weights_only=True)["history"]["rows"] for folder in (one, two)

@@ -23,11 +23,13 @@ class BundleTestCase:
         bundle: with the settings of the runs.
         simulation: of the cohort.
         inference: settings of runs that predict new patients.
+        killed: whether one of two processes is killed and all are started again.
     """
 
     bundle: ClassVar[BundleRun]
     simulation: ClassVar[Simulation]
     inference: ClassVar[dict[str, object]]
+    killed: ClassVar[bool] = False
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -68,7 +70,7 @@ class BundleTestCase:
         assert "patients: this cohort's training part lacks" in said and "dataset_dir and exclude" in said
 
     def test_two_processes_train_as_one(self, cohort: Path, tmp_path: Path) -> None:
-        self.bundle.train_in_processes_as_in_one(cohort, tmp_path)
+        self.bundle.train_in_processes_as_in_one(cohort, tmp_path, self.killed)
 
     def test_the_papers_setting_is_a_configuration_away(self, cohort: Path, tmp_path: Path) -> None:
         self.bundle.train_and_predict_in_the_papers_setting(cohort, tmp_path, **self.inference)

@@ -53,6 +53,7 @@ class TestTable(FoldsTestCase):
     bundle = BundleRun("volume_regression", COLUMNS, {"n_dims": 4})
     simulation = Spheres(10)  # an epoch is one batch
     inference: ClassVar[dict[str, object]] = {}
+    killed = True
 
     def test_metrics_of_the_network_beside_those_of_the_baselines(self, trained: Outputs) -> None:
         metrics, table = trained.metrics, trained.predictions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, as_completed
@@ -31,8 +32,8 @@ __all__ = ["RADIOMICS", "radiomics_of", "radiomics_predictions"]
 RADIOMICS = "ridge on radiomics"
 """The method's name."""
 
-INTENSITIES_AND_SHAPE = ["*3D_ALL_INTENSITY*", "*3D_ALL_MORPHOLOGY*"]
-TEXTURE = ["*3D_GLCM*", "*3D_GLRLM*", "*3D_GLSZM*", "*3D_GLDM*", "*3D_NGTDM*"]
+INTENSITIES_AND_SHAPE = ("*3D_ALL_INTENSITY*", "*3D_ALL_MORPHOLOGY*")
+TEXTURE = ("*3D_GLCM*", "*3D_GLRLM*", "*3D_GLSZM*", "*3D_GLDM*", "*3D_NGTDM*")
 BINS = 32  # of the intensities of a scan, for its texture
 QUANTILES = 100
 
@@ -90,15 +91,20 @@ def radiomics_of(scans: Mapping[str, str]) -> dict[str, float]:
 
 
 def _measured(
-    families: list[str], voxels: NDArray[np.generic], shown: NDArray[np.bool_], affine: NDArray[np.float64]
+    families: tuple[str, ...], voxels: NDArray[np.generic], shown: NDArray[np.bool_], affine: NDArray[np.float64]
 ) -> dict[str, float]:
     """Features of the voxels of a region, which the library reads from files."""
     with tempfile.TemporaryDirectory() as folder:
         files = [str(Path(folder) / name) for name in ("image.nii", "region.nii")]
         for file, values in zip(files, (voxels.astype(np.int32), shown.astype(np.uint8)), strict=True):
             nibabel.save(nibabel.Nifti1Image(values, affine), file)
-        row = Nyxus3D(families, n_feature_calc_threads=1).featurize_files(files[:1], files[1:], False).iloc[0]
+        row = _library(families).featurize_files(files[:1], files[1:], False).iloc[0]
     return {name: float(value) for name, value in row.items() if name[0] == "3"}  # the others are names of files
+
+
+@functools.cache  # each takes tens of megabytes that it does not give back
+def _library(families: tuple[str, ...]) -> Nyxus3D:
+    return Nyxus3D(list(families), n_feature_calc_threads=1)
 
 
 def _features(cohort: RealCohort, output: Path, executor: Executor) -> pd.DataFrame:
