@@ -15,7 +15,7 @@ from monai_cpic.networks.grid import finite_patches
 
 __all__ = ["coarse_scan", "coarse_size"]
 
-VALUES = 4096  # at most, of all channels together
+VALUES = 2**14  # of a channel, at most
 
 
 def coarse_scan(volumes: Sequence[Volume], spatial_shape: Sequence[int]) -> Tensor:
@@ -39,23 +39,18 @@ def coarse_scan(volumes: Sequence[Volume], spatial_shape: Sequence[int]) -> Tens
     Example:
         >>> from monai_cpic.data import open_volume
         >>> coarse_scan([open_volume(torch.ones(1, 16, 32, 32))], (32, 32, 32)).shape
-        torch.Size([1, 4099])
+        torch.Size([1, 16387])
     """
     return torch.stack([_of_volume(volume, spatial_shape) for volume in volumes])
 
 
 def coarse_size(spatial_shape: Sequence[int], channels: int) -> int:
     """The number of values of :func:`coarse_scan`."""
-    return channels * math.prod(_cells(spatial_shape, channels)) + len(spatial_shape)
-
-
-def _cells(spatial_shape: Sequence[int], channels: int) -> list[int]:
-    return cell_counts(spatial_shape, max(1, VALUES // channels))
+    return channels * math.prod(cell_counts(spatial_shape, VALUES)) + len(spatial_shape)
 
 
 def _of_volume(volume: Volume, spatial_shape: Sequence[int]) -> Tensor:
-    channels, *shape = volume.shape
-    counts = _cells(spatial_shape, channels)
+    shape, counts = volume.shape[1:], cell_counts(spatial_shape, VALUES)
     cells = torch.cartesian_prod(*(torch.arange(count, device="cpu") for count in counts)).reshape(-1, len(counts))
     centres = (2 * cells + 1) * constant(shape, cells) // (2 * constant(counts, cells))
     smallest = min(size // count for size, count in zip(spatial_shape, counts, strict=True))

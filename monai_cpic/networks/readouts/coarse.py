@@ -22,7 +22,8 @@ class CoarseReadout(ScoreReadout):
 
     With a penalty, it is regression on the principal components of the coarse scans, of which the small ones are shrunk the most
     (:func:`~monai_cpic.networks.coarse_scan`).  Where broad patterns decide and patients are few, this is as good as what an
-    encoder learns, and it errs elsewhere.  The penalty and the weights of the three parts minimise the error for scans left out.
+    encoder learns, and it errs elsewhere.  All channels count the same, whatever their units.  The penalty and the weights of the
+    three parts minimise the error for scans left out.
 
     Args:
         out_channels: number of targets.
@@ -58,7 +59,8 @@ class CoarseReadout(ScoreReadout):
         super().__init__()
         self.out_channels = out_channels
         size = coarse_size(spatial_shape, in_channels)
-        self.sizes = (size - len(spatial_shape), len(spatial_shape), covariates)
+        channel = (size - len(spatial_shape)) // in_channels
+        self.sizes = (*[channel] * in_channels, len(spatial_shape), covariates)
         self.register_buffer("centre", torch.zeros(size, dtype=PRECISION))
         self.register_buffer("slope", torch.zeros(size + covariates, out_channels, dtype=PRECISION))
         self.register_buffer("constant", torch.zeros(out_channels, dtype=PRECISION))
@@ -95,14 +97,17 @@ class CoarseReadout(ScoreReadout):
         places, groups = places_of(field, rows, patients, target, self.fewest)
         self.centre.copy_(self._coarse(field).mean(0))
         parts = self._known(field, covariates, places).split(self.sizes, 1)
-        for name, part in zip(("coarse scan", "extents", "covariates"), parts, strict=True):
+        channels = len(parts) - 2
+        for name, part in zip((*["coarse scan"] * channels, "extents", "covariates"), parts, strict=True):
             check_finite(name, part)
-        kernels, units = zip(*(unit_kernel(centred(part @ part.mT)) for part in parts), strict=True)
-        found = best_fit(kernels, target, members_of(groups))
+        units, divisors = zip(*(unit_kernel(centred(part @ part.mT)) for part in parts), strict=True)
+        scan, whole = unit_kernel(torch.stack(units[:channels]).sum(0))
+        found = best_fit((scan, *units[channels:]), target, members_of(groups))
         self.weights.copy_(self.weights.new_tensor(found.weights))
         self.penalty.fill_(found.penalty)
-        strengths = (self.weights / torch.stack(units)).unbind()
-        self.slope.copy_(torch.cat([part.mT @ found.dual * weight for part, weight in zip(parts, strengths, strict=True)]))
+        weights = torch.cat([(self.weights[0] / whole).expand(channels), self.weights[1:]]) / torch.stack(divisors)
+        slopes = [part.mT @ found.dual * weight for part, weight in zip(parts, weights.unbind(), strict=True)]
+        self.slope.copy_(torch.cat(slopes))
         self.constant.zero_()
         self.constant.copy_((target - self(field, covariates, places)).mean(0))
         self.fitted.fill_(True)

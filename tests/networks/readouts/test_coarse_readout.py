@@ -15,14 +15,15 @@ from monai_cpic.networks import CoarseReadout, CPICNet, RandomCells, SampledFiel
 from monai_cpic.testing import ReadoutTestCase
 from monai_cpic.testing.sampled_fields import random_fields
 
-GRID = (4, 4, 2)  # 32 cells and 3 extents
+GRID = (4, 4, 2)  # 32 cells of each channel and 3 extents
 
 
-def fields(count: int, extents: bool = True, seed: int = 0) -> SampledField:
-    field = random_fields(count, (4, 6), (1, 3, 1), 3, (4, 3), seed)
-    coarse = torch.randn(count, 35, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) + 5
+def fields(count: int, extents: bool = True, seed: int = 0, channels: int = 1) -> SampledField:
+    field, cells = random_fields(count, (4, 6), (1, 3, 1), 3, (4, 3), seed), 32 * channels
+    coarse = torch.randn(count, cells + 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) + 5
+    coarse[:, 32:cells] *= 100  # other units
     if not extents:
-        coarse[:, 32:] = 0
+        coarse[:, cells:] = 0
     return replace(field, coarse=coarse)
 
 
@@ -37,8 +38,10 @@ class TestCoarse(ReadoutTestCase):
 def columns(readout: CoarseReadout, known: SampledField, covariates: Tensor, of: SampledField, given: Tensor) -> Tensor:
     """The columns of some fields, weighted as they are in the fit to others."""
     assert known.coarse is not None and of.coarse is not None
+    *scan, extents = known.coarse.split(readout.sizes[:-1], 1)
+    weights = [*[readout.weights[0] / len(scan)] * len(scan), *readout.weights[1:]]
     strengths = []
-    for part, weight in zip((known.coarse[:, :32], known.coarse[:, 32:], covariates), readout.weights, strict=True):
+    for part, weight in zip((*scan, extents, covariates), weights, strict=True):
         unit = (part - part.mean(0)).square().sum(1).mean()
         strengths.append((weight / unit.where(unit > 0, 1.0)).sqrt().expand(part.shape[1]))
     return torch.cat([of.coarse, given], 1) * torch.cat(strengths)
@@ -46,12 +49,14 @@ def columns(readout: CoarseReadout, known: SampledField, covariates: Tensor, of:
 
 @pytest.mark.parametrize("extents", [False, True])
 @pytest.mark.parametrize("covariates", [0, 2])
-def test_it_is_ridge_regression_on_weighted_columns(extents: bool, covariates: int) -> None:
-    known, new, others = fields(14, extents), fields(3, extents, seed=1), torch.randn(17, covariates, dtype=torch.float64)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_it_is_ridge_regression_on_weighted_columns(extents: bool, covariates: int, channels: int) -> None:
+    known, new = fields(14, extents, 0, channels), fields(3, extents, 1, channels)
+    others = torch.randn(17, covariates, dtype=torch.float64)
     assert known.coarse is not None
     told = [known.coarse[:, 0], known.coarse[:, -1], *(2 * others[:14]).unbind(1)]
     target = torch.stack(told, 1).sum(1, keepdim=True) + 0.1 * torch.randn(14, 2, dtype=torch.float64)
-    readout = CoarseReadout(2, covariates, GRID)
+    readout = CoarseReadout(2, covariates, GRID, channels)
     left_out = readout.fit(known, target, others[:14])
     torch.testing.assert_close(readout.weights.sum(), torch.tensor(1.0).double())
     seen, unseen = (columns(readout, known, others[:14], *of).numpy() for of in ((known, others[:14]), (new, others[14:])))
@@ -70,6 +75,20 @@ def test_rows_of_a_scan_are_left_out_together() -> None:
     model = Ridge(float(readout.penalty))
     without = cross_val_predict(model, seen, target.numpy(), cv=LeaveOneGroupOut(), groups=rows.numpy())
     torch.testing.assert_close(left_out, torch.from_numpy(without).reshape(20, 1), rtol=1e-6, atol=1e-6)
+
+
+def test_the_units_of_a_channel_do_not_matter() -> None:
+    known, new = fields(14, channels=2), fields(3, seed=1, channels=2)
+    assert known.coarse is not None and new.coarse is not None
+    target = known.coarse[:, :1]
+    predicted = []
+    for scale in (1.0, 1e-6):
+        units = torch.ones(67, dtype=torch.float64)
+        units[32:64] = scale
+        readout = CoarseReadout(1, 0, GRID, 2)
+        readout.fit(replace(known, coarse=known.coarse * units), target)
+        predicted.append(readout(replace(new, coarse=new.coarse * units)))
+    torch.testing.assert_close(predicted[0], predicted[1])
 
 
 def test_a_field_without_a_coarse_scan_is_refused() -> None:
