@@ -49,7 +49,6 @@ class CoarseReadout(ScoreReadout):
 
     fewest = 3
     reads_coarse = True
-    centre: Tensor
     slope: Tensor
     constant: Tensor
     weights: Tensor
@@ -61,7 +60,6 @@ class CoarseReadout(ScoreReadout):
         size = coarse_size(spatial_shape, in_channels)
         channel = (size - len(spatial_shape)) // in_channels
         self.sizes = (*[channel] * in_channels, len(spatial_shape), covariates)
-        self.register_buffer("centre", torch.zeros(size, dtype=PRECISION))
         self.register_buffer("slope", torch.zeros(size + covariates, out_channels, dtype=PRECISION))
         self.register_buffer("constant", torch.zeros(out_channels, dtype=PRECISION))
         self.register_buffer("weights", torch.tensor([1.0, 0.0, 0.0], dtype=PRECISION))
@@ -95,8 +93,8 @@ class CoarseReadout(ScoreReadout):
         """
         target = target.to(self.constant)
         places, groups = places_of(field, rows, patients, target, self.fewest)
-        self.centre.copy_(self._coarse(field).mean(0))
-        parts = self._known(field, covariates, places).split(self.sizes, 1)
+        known = self._known(field, covariates, places)
+        parts = (known - known.mean(0)).split(self.sizes, 1)
         channels = len(parts) - 2
         for name, part in zip((*["coarse scan"] * channels, "extents", "covariates"), parts, strict=True):
             check_finite(name, part)
@@ -113,11 +111,8 @@ class CoarseReadout(ScoreReadout):
         self.fitted.fill_(True)
         return found.left_out
 
-    def _coarse(self, field: SampledField) -> Tensor:
+    def _known(self, field: SampledField, covariates: Tensor | None, rows: Tensor | None) -> Tensor:
+        """The coarse scan and extents, then the covariates, of each row."""
         if field.coarse is None:
             raise ValueError("this readout needs the coarse scan: set SampledField.coarse, see coarse_scan")
-        return field.coarse.to(self.centre)
-
-    def _known(self, field: SampledField, covariates: Tensor | None, rows: Tensor | None) -> Tensor:
-        """The centred coarse scan and extents, then the covariates, of each row."""
-        return with_covariates(self._coarse(field) - self.centre, covariates, rows, self.sizes[-1])
+        return with_covariates(field.coarse.to(self.slope), covariates, rows, self.sizes[-1])
