@@ -113,14 +113,14 @@ def _run_real(given: argparse.Namespace) -> int:
             executor,
             [cohort for cohort in COHORTS if cohort.name in given.cohorts],
             [method for method in METHODS if method.name in given.methods],
-            RADIOMICS in given.methods,
             given.folds,
-            given.seeds,
-            given.patients,
-            overrides,
-            given.seconds,
-            sorted(set(given.trained_on)),
-            given.resume,
+            radiomics=RADIOMICS in given.methods,
+            seeds=given.seeds,
+            patients=given.patients,
+            overrides=overrides,
+            seconds=given.seconds,
+            trained_on=sorted(set(given.trained_on)),
+            resume=given.resume,
         )
     print(text)
     return bool(failed)

@@ -1,6 +1,6 @@
 """Handlers of MONAI's engines, preparation of batches, checkpoints, a look at new scans, and the folder of a run's files."""
 
-from monai_cpic.handlers.checkpoints import TrainingSaver, checkpoints, resume_training
+from monai_cpic.handlers.checkpoints import TrainingSaver, checkpoints, remove_checkpoints, resume_training
 from monai_cpic.handlers.choose_epoch import ChooseEpoch
 from monai_cpic.handlers.history import History
 from monai_cpic.handlers.output_folder import OutputFolder
@@ -27,6 +27,7 @@ __all__ = [
     "TrainingSaver",
     "checkpoints",
     "mlflow_handler",
+    "remove_checkpoints",
     "resume_training",
     "tensorboard_handler",
 ]

@@ -16,7 +16,7 @@ from monai_cpic.model_files.model_file import load_plain
 from monai_cpic.model_files.record import TrainingRecord
 from monai_cpic.staging import write_whole
 
-__all__ = ["TrainingSaver", "checkpoints", "resume_training"]
+__all__ = ["TrainingSaver", "checkpoints", "remove_checkpoints", "resume_training"]
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,12 @@ def checkpoints(folder: str | Path) -> dict[int, Path]:
     """The checkpoints of a folder by their epochs, the latest first."""
     numbered = ((re.fullmatch(r"checkpoint_epoch=(\d+)\.pt", path.name), path) for path in Path(folder).glob("*.pt"))
     return dict(sorted(((int(found[1]), path) for found, path in numbered if found), reverse=True))
+
+
+def remove_checkpoints(folder: str | Path) -> None:
+    """Delete the checkpoints of a folder, so that nothing goes on from those of an earlier training."""
+    for path in checkpoints(folder).values():
+        path.unlink()
 
 
 def resume_training(

@@ -25,7 +25,7 @@ def write_cohorts(folder: Path, patients: int) -> Path:
         for name, radius in zip(names, radii, strict=True):
             ball = np.linalg.norm(np.indices(SHAPE) - 9.0, axis=0) < radius
             for number, path in enumerate(cohort.images.values()):
-                voxels = (ball * (number + 1.0) if cohort.name == "stroke" else ball + random.normal(0, 0.2, SHAPE)) * 100
+                voxels = (ball * (number + 1.0) if cohort.name == "stroke" else 1 + ball + random.normal(0, 0.2, SHAPE)) * 100
                 image = nibabel.Nifti1Image(voxels.astype(np.int16), np.eye(4))
                 nibabel.save(image, folder / cohort.folder / path.format(name))
         table = pd.DataFrame({cohort.patient: names} | {target: radii.round(2).astype(str) for target in cohort.targets})

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from monai.bundle import ConfigParser
 from sklearn.metrics import r2_score
 from stand_ins import write_cohorts
 
@@ -21,10 +22,11 @@ from monai_cpic.experiments.real.figure import patients_figure, scores_figure
 from monai_cpic.experiments.real.methods import BASELINES, METHODS, OURS
 from monai_cpic.experiments.real.places import places, table_of
 from monai_cpic.experiments.real.printing import scores_table
-from monai_cpic.experiments.real.radiomics import RADIOMICS
+from monai_cpic.experiments.real.radiomics import RADIOMICS, radiomics_predictions
 from monai_cpic.experiments.real.scores import scores
 from monai_cpic.experiments.real.trials import predictions, trials
 from monai_cpic.model_files import read_model
+from monai_cpic.networks import VolumeRegressor
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "volume_regression"
 HIPPOCAMPUS, STROKE, HEAD_AND_NECK = COHORTS
@@ -167,7 +169,7 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_methods_from_start_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_cohorts(tmp_path / "data", patients=10)
     command = ["real", "--data-dir", str(data), "--output-dir", str(tmp_path / "runs"), "--bundle-root", str(BUNDLE)]
-    chosen = [OURS, "plain cross, as in the paper", "ResNet-34"]  # each way to make a network
+    chosen = [OURS, "plain cross, as in the paper", "ResNet-34"]
     command += ["--cohorts", "hippocampus", "--folds", "0", "--processes", "1", "--methods", *chosen]
     command += ["--override", "max_epochs=1", "val_interval=1", "n_dims=4", "rank=2", "batch_size=4"]
     assert main(command) == 0
@@ -186,6 +188,22 @@ def test_all_methods_from_start_to_end(tmp_path: Path, capsys: pytest.CaptureFix
         main(command)
 
 
+@pytest.mark.usefixtures("_cache")
+def test_each_method_is_a_network_of_the_bundle(tmp_path: Path) -> None:
+    data, output = write_cohorts(tmp_path / "data", patients=10), tmp_path / "runs"
+    HIPPOCAMPUS.write_table(data, "volume_mm3", table_of(HIPPOCAMPUS, "volume_mm3", output))
+    names = {}
+    for trial in trials(places([HIPPOCAMPUS], output, [0]), METHODS, output):
+        files = [str(BUNDLE / "configs" / name) for name in trial.job.configs]
+        parser = ConfigParser({**ConfigParser.load_config_files(files), "bundle_root": str(BUNDLE)})
+        parser.update(trial.job.overrides)
+        network = parser.get_parsed_content("network_def")
+        assert isinstance(network, VolumeRegressor)
+        names[trial.method.removesuffix(", to convergence")] = network.name
+    others = {name: network for name, network in names.items() if network != "C-PIC"}
+    assert others == {name: name for name in ("attention MIL", "ResNet-34", "DenseNet-121")} and OURS in names
+
+
 def test_impossible_requests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["real", "--data-dir", str(tmp_path), "--output-dir", str(tmp_path)]
     with pytest.raises(ValueError, match="leave out one of --seconds and --override max_epochs"):
@@ -200,10 +218,10 @@ def test_several_channels_fewer_patients_and_a_budget(tmp_path: Path) -> None:
     data, cohort = write_cohorts(tmp_path / "data", patients=10), replace(HEAD_AND_NECK, targets=["mean_Larynx"])
     (cells,) = [method for method in METHODS if method.name == "random cells"]
     with ThreadPoolExecutor(1) as executor:
-        small = {"n_dims": 4}
         text, failed = compare_methods(
-            data, tmp_path / "runs", BUNDLE, executor, [cohort], [cells], True, [1], 1, None, small, seconds=3, trained_on=[5]
+            data, tmp_path / "runs", BUNDLE, executor, [cohort], [cells], [1], overrides={"n_dims": 4}, seconds=3, trained_on=[5]
         )
+        simple = radiomics_predictions(places([cohort], tmp_path / "runs", [1], trained_on=[5]), tmp_path / "runs", executor)
     lines = [f"| {number} | {method} | 2 | R² |" for number in ("all", "5") for method in ("random cells", RADIOMICS)]
     assert not failed and all(line in text for line in lines)
     assert (tmp_path / "runs" / "patients.png").stat().st_size > 0
@@ -214,6 +232,8 @@ def test_several_channels_fewer_patients_and_a_budget(tmp_path: Path) -> None:
     assert patients == [8, 5]
     tables = [list(pd.read_csv(folder / "predictions.csv")["patient"]) for folder in (every, few)]
     assert tables[0] == tables[1], "the same are held out"
+    for _, table in simple.groupby("trained_on"):
+        assert sorted(table["patient"]) == sorted(tables[0]), "by radiomics, too"
 
 
 @pytest.mark.usefixtures("_cache")
@@ -228,6 +248,6 @@ def test_the_real_cohorts(tmp_path: Path, real_data: Path) -> None:
             assert len(table) == count and all(Path(scan).is_file() for scan in table[list(cohort.images)].to_numpy().ravel())
     with ThreadPoolExecutor(1) as executor:
         text, failed = compare_methods(
-            real_data, tmp_path / "runs", BUNDLE, executor, [HIPPOCAMPUS], COARSE, True, [0], patients=20, overrides={"n_dims": 4}
+            real_data, tmp_path / "runs", BUNDLE, executor, [HIPPOCAMPUS], COARSE, [0], patients=20, overrides={"n_dims": 4}
         )
     assert not failed and all(f"| {method} | 4 | R² |" in text for method in (COARSE[0].name, RADIOMICS))

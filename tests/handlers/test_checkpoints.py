@@ -12,7 +12,7 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from monai_cpic.handlers import TrainingSaver, checkpoints, resume_training
+from monai_cpic.handlers import TrainingSaver, checkpoints, remove_checkpoints, resume_training
 from monai_cpic.model_files import TrainingRecord
 
 RECORD = TrainingRecord({"rank": 6, "head": {"width": 3}}, {"FVC": "ml"}, fold=0, seed=0, patients=["a", "b"])
@@ -56,6 +56,13 @@ def test_the_old_one_goes_after_the_new_one_stands(tmp_path: Path, monkeypatch: 
     monkeypatch.undo()
     assert list(checkpoints(tmp_path)) == [2, 1]
     assert training(tmp_path, 5, resume=True).bias.item() == 5
+
+
+def test_checkpoints_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("checkpoint_epoch=2.pt", "checkpoint_epoch=10.pt", "model.pt"):
+        (tmp_path / name).touch()
+    remove_checkpoints(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt"]
 
 
 def test_a_training_that_starts_anew_replaces_later_checkpoints(tmp_path: Path) -> None:

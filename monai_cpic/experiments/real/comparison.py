@@ -30,8 +30,9 @@ def compare_methods(
     executor: Executor,
     cohorts: Sequence[RealCohort],
     methods: Sequence[Row],
-    radiomics: bool,
     folds: Sequence[int],
+    *,
+    radiomics: bool = True,
     seeds: int = 1,
     patients: int | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -50,8 +51,8 @@ def compare_methods(
         executor: what runs the trainings.
         cohorts: the cohorts.
         methods: the methods that are trained.
-        radiomics: whether ridge regression on radiomics is compared, too.
         folds: which of the five folds are held out, one after the other.
+        radiomics: whether ridge regression on radiomics is compared, too; it comes first.
         seeds: number of trainings of each method, target and fold.
         patients: of each target, the first so many; None: all.
         overrides: settings of the bundle for all trainings; those of a method take precedence.
@@ -68,9 +69,9 @@ def compare_methods(
             cohort.write_table(data_dir, target, table_of(cohort, target, output), patients)
     at = places(cohorts, output, folds, seeds, trained_on)
     every = trials(at, methods, output, overrides, seconds)
+    simple = radiomics_predictions(at, output, executor) if radiomics else pd.DataFrame()
     failed = run_jobs([trial.job for trial in every], bundle_root, executor, resume)
-    found = [predictions(every)] + ([radiomics_predictions(at, output, executor)] if radiomics else [])
-    lines = scores(pd.concat(found, ignore_index=True), cohorts)
+    lines = scores(pd.concat([predictions(every), simple], ignore_index=True), cohorts)
     text = scores_table(lines)
     with write_whole(output / "table.md") as unfinished:
         unfinished.write_text(text + "\n", encoding="utf-8")

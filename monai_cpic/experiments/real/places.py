@@ -47,16 +47,19 @@ class Place:
             "trained_on": self.trained_on,
         }
 
-    def told(self, method: str, seconds: float, table: pd.DataFrame) -> pd.DataFrame:
+    def rows(self, method: str, seconds: float, table: pd.DataFrame) -> pd.DataFrame:
         """Predictions of a method for the held-out patients, as rows of a table of all.
 
         Args:
             method: its name.
             seconds: of processor time; NaN if that is not known.
             table: with ``patient``, the target (the prediction) and the target with ``_true``.
+
+        Returns:
+            The columns of :attr:`names`, ``method``, ``seconds``, ``patient``, ``value`` and ``value_true``.
         """
         columns = table[["patient", self.target, f"{self.target}_true"]].set_axis(["patient", VALUE, f"{VALUE}_true"], axis=1)
-        return columns.assign(**self.names, method=method, seconds=seconds)
+        return columns.assign(**self.names, method=method, seconds=seconds, patient=columns["patient"].astype(str))
 
 
 def places(

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import QuantileTransformer
 from tqdm import tqdm
 
-from monai_cpic.cohorts import folds
+from monai_cpic.cohorts import fit_table, folds
 from monai_cpic.cohorts.baselines.ridge import PENALTIES
 from monai_cpic.cohorts.csv_files import read_table, write_table
 from monai_cpic.experiments.real.cohorts import RealCohort
@@ -42,7 +42,8 @@ def radiomics_predictions(at: Sequence[Place], output_dir: str | Path, executor:
     """What ridge regression on radiomics predicts for the held-out patients of each place.
 
     Each feature is replaced by the normal quantile of its rank among the training patients, since many of them have long tails;
-    the penalty is chosen by generalised cross-validation.  The features of each cohort are kept in ``tables``.
+    the penalty is chosen by leaving patients out.  The features are kept in ``tables``, by patient: delete ``radiomics.csv`` there
+    if scans have changed.
 
     Args:
         at: the places.
@@ -51,37 +52,42 @@ def radiomics_predictions(at: Sequence[Place], output_dir: str | Path, executor:
 
     Returns:
         A table like that of :func:`~monai_cpic.experiments.real.trials.predictions`.
+
+    Raises:
+        ValueError: if a scan cannot be measured, see :func:`radiomics_of`; the features of the others are kept.
     """
     output = Path(output_dir).absolute()
     cohorts = {place.cohort.name: place.cohort for place in at}
     features = {name: _features(cohort, output, executor) for name, cohort in cohorts.items()}
-    tables = []
-    for place in at:
-        table = read_table(table_of(place.cohort, place.target, output))
-        tables.append(place.told(RADIOMICS, float("nan"), _predicted(place, table, features[place.cohort.name])))
+    tables = [place.rows(RADIOMICS, float("nan"), _predicted(place, output, features[place.cohort.name])) for place in at]
     return pd.concat(tables, ignore_index=True)
 
 
 def radiomics_of(scans: Mapping[str, str]) -> dict[str, float]:
-    """Features of the voxels of a scan that are not 0: 175 of each channel, and its spacing.
+    """Features of the voxels of a scan that are not 0: 176 of each channel, and its spacing.
 
     They are intensities and shape, and the texture of the intensities in 32 bins between their percentiles 0.5 and 99.5: matrices
     of co-occurrence, run lengths, size zones, dependence and neighbouring differences (A. Zwanenburg et al., "The Image Biomarker
     Standardization Initiative", Radiology 295, 2020), as Nyxus computes them.
 
+    Intensities are rounded to whole numbers, which is all that the library takes.
+
     Args:
-        scans: for each channel the path of a NIfTI file of whole numbers that are not negative.
+        scans: for each channel the path of a NIfTI file.
 
     Raises:
-        ValueError: if all voxels of a channel are 0.
+        ValueError: if intensities of a channel are negative, or all are 0 when rounded.
     """
     found: dict[str, float] = {}
     for channel, path in scans.items():
         image = nibabel.Nifti1Image.from_filename(path)
-        voxels = np.asanyarray(image.dataobj)
+        voxels = np.rint(np.asanyarray(image.dataobj))
         shown = voxels != 0
-        if not shown.any():
-            raise ValueError(f"{path}: all voxels are 0, so there is nothing whose radiomics could be computed; leave it out")
+        if voxels.min() < 0 or not shown.any():
+            raise ValueError(
+                f"{path}: radiomics are computed of positive intensities, rounded to whole numbers, and here they are "
+                f"{voxels.min():g} to {voxels.max():g}; scale them, or remove the patient from the cohort's table"
+            )
         low, high = np.percentile(voxels[shown], [0.5, 99.5])
         binned = np.clip(np.floor((voxels - low) / max(high - low, 1) * BINS), 0, BINS - 1) + 1
         for families, seen in ((INTENSITIES_AND_SHAPE, voxels), (TEXTURE, binned)):
@@ -115,26 +121,30 @@ def _features(cohort: RealCohort, output: Path, executor: Executor) -> pd.DataFr
     kept = read_table(path).astype({cohort.patient: str}).set_index(cohort.patient) if path.exists() else pd.DataFrame()
     missing = scans.loc[~scans.index.isin(kept.index)].to_dict("index")
     running = {executor.submit(radiomics_of, paths): patient for patient, paths in missing.items()}
-    found = {running[done]: done.result() for done in tqdm(as_completed(running), f"radiomics, {cohort.name}", len(running))}
-    if found:
-        kept = pd.concat([kept, pd.DataFrame.from_dict(found, "index")])
-        write_table(path, kept.rename_axis(cohort.patient).reset_index())
+    found = {}
+    try:
+        for done in tqdm(as_completed(running), f"radiomics, {cohort.name}", len(running)):
+            found[running[done]] = done.result()
+    finally:
+        if found:
+            kept = pd.concat([kept, pd.DataFrame.from_dict(found, "index")])
+            write_table(path, kept.rename_axis(cohort.patient).reset_index())
     return kept.loc[scans.index]
 
 
-def _predicted(place: Place, table: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
-    """Predictions for the held-out patients."""
-    patients = table[place.cohort.patient].astype(str)
-    items = [{"patient": patient, "value": value} for patient, value in zip(patients, table[place.target], strict=True)]
+def _predicted(place: Place, output: Path, features: pd.DataFrame) -> pd.DataFrame:
+    """Predictions for the held-out patients, who are those of the bundle."""
+    path = table_of(place.cohort, place.target, output)
+    items = fit_table(path, list(place.cohort.images), place.target, kind="number").read(path)
     training, held_out = folds(items, FOLDS, place.fold, 0, place.trained_on or None)
     ranks = QuantileTransformer(n_quantiles=min(QUANTILES, len(training)), output_distribution="normal")
     model = make_pipeline(ranks, RidgeCV(PENALTIES))
-    model.fit(features.loc[[item["patient"] for item in training]].to_numpy(), [item["value"] for item in training])
+    model.fit(features.loc[[item["patient"] for item in training]].to_numpy(), [item["values"].item() for item in training])
     names = [item["patient"] for item in held_out]
     return pd.DataFrame(
         {
             "patient": names,
             place.target: model.predict(features.loc[names].to_numpy()),
-            f"{place.target}_true": [item["value"] for item in held_out],
+            f"{place.target}_true": [item["values"].item() for item in held_out],
         }
     )

@@ -72,11 +72,11 @@ def predictions(of: Sequence[Trial]) -> pd.DataFrame:
         if not trial.job.result.exists():
             continue
         seconds = json.loads(trial.job.result.read_text())["processor"]
-        tables.append(trial.place.told(trial.method, seconds, read_table(trial.job.folder / "predictions.csv")))
+        tables.append(trial.place.rows(trial.method, seconds, read_table(trial.job.folder / "predictions.csv")))
         if (place := tuple(trial.place.names.values())) not in known:
             known.add(place)
             others = read_table(trial.job.folder / "baselines.csv")
-            tables += [trial.place.told(name, float("nan"), others[others["model"] == name]) for name in BASELINES]
+            tables += [trial.place.rows(name, float("nan"), others[others["model"] == name]) for name in BASELINES]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 

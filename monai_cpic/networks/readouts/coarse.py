@@ -15,6 +15,7 @@ from monai_cpic.networks.sampled_field import SampledField
 __all__ = ["CoarseReadout"]
 
 PRECISION = torch.float64
+ROUNDING = 1e-10  # share of its square by which a constant may vary
 
 
 class CoarseReadout(ScoreReadout):
@@ -93,18 +94,17 @@ class CoarseReadout(ScoreReadout):
         """
         target = target.to(self.constant)
         places, groups = places_of(field, rows, patients, target, self.fewest)
-        known = self._known(field, covariates, places)
-        parts = (known - known.mean(0)).split(self.sizes, 1)
+        parts = self._known(field, covariates, places).split(self.sizes, 1)
         channels = len(parts) - 2
         for name, part in zip((*["coarse scan"] * channels, "extents", "covariates"), parts, strict=True):
             check_finite(name, part)
-        units, divisors = zip(*(unit_kernel(centred(part @ part.mT)) for part in parts), strict=True)
+        units, divisors = zip(*(unit_kernel(_kernel(part)) for part in parts), strict=True)
         scan, whole = unit_kernel(torch.stack(units[:channels]).sum(0))
         found = best_fit((scan, *units[channels:]), target, members_of(groups))
         self.weights.copy_(self.weights.new_tensor(found.weights))
         self.penalty.fill_(found.penalty)
         weights = torch.cat([(self.weights[0] / whole).expand(channels), self.weights[1:]]) / torch.stack(divisors)
-        slopes = [part.mT @ found.dual * weight for part, weight in zip(parts, weights.unbind(), strict=True)]
+        slopes = [(part - part.mean(0)).mT @ found.dual * weight for part, weight in zip(parts, weights.unbind(), strict=True)]
         self.slope.copy_(torch.cat(slopes))
         self.constant.zero_()
         self.constant.copy_((target - self(field, covariates, places)).mean(0))
@@ -116,3 +116,10 @@ class CoarseReadout(ScoreReadout):
         if field.coarse is None:
             raise ValueError("this readout needs the coarse scan: set SampledField.coarse, see coarse_scan")
         return with_covariates(field.coarse.to(self.slope), covariates, rows, self.sizes[-1])
+
+
+def _kernel(part: Tensor) -> Tensor:
+    """The centred kernel of some columns; zeros if they vary by no more than rounding, which is not to be enlarged."""
+    spread = part - part.mean(0)
+    kernel = centred(spread @ spread.mT)
+    return kernel.where(kernel.diagonal().mean() > ROUNDING * part.square().sum(1).mean(), 0.0)

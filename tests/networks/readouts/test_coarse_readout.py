@@ -91,6 +91,18 @@ def test_the_units_of_a_channel_do_not_matter() -> None:
     torch.testing.assert_close(predicted[0], predicted[1])
 
 
+def test_a_channel_that_is_constant_but_for_rounding_has_no_weight() -> None:
+    known, new = fields(14, channels=2), fields(3, seed=1, channels=2)
+    assert known.coarse is not None and new.coarse is not None
+    known.coarse[:, 32:64] = (0.7 + 6e-8 * torch.randn(14, 32)).float().double()
+    new.coarse[:, 32:64] = 0.701
+    readout, alone = CoarseReadout(1, 0, GRID, 2), CoarseReadout(1, 0, GRID)
+    readout.fit(known, known.coarse[:, :1])
+    alone.fit(replace(known, coarse=torch.cat([known.coarse[:, :32], known.coarse[:, 64:]], 1)), known.coarse[:, :1])
+    other = replace(new, coarse=torch.cat([new.coarse[:, :32], new.coarse[:, 64:]], 1))
+    torch.testing.assert_close(readout(new), alone(other), rtol=1e-4, atol=1e-4)
+
+
 def test_a_field_without_a_coarse_scan_is_refused() -> None:
     with pytest.raises(ValueError, match="needs the coarse scan"):
         CoarseReadout(1, 0, GRID).fit(replace(fields(5), coarse=None), torch.rand(5, 1))
