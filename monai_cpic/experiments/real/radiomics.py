@@ -42,8 +42,8 @@ def radiomics_predictions(at: Sequence[Place], output_dir: str | Path, executor:
     """What ridge regression on radiomics predicts for the held-out patients of each place.
 
     Each feature is replaced by the normal quantile of its rank among the training patients, since many of them have long tails;
-    the penalty is chosen by leaving patients out.  The features are kept in ``tables``, by patient: delete ``radiomics.csv`` there
-    if scans have changed.
+    the penalty is chosen by leaving patients out.  The features are kept in ``tables``, by patient: delete ``radiomics.csv``
+    there if scans have changed.
 
     Args:
         at: the places.
