@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -59,7 +60,12 @@ def radiomics_predictions(at: Sequence[Place], output_dir: str | Path, executor:
     output = Path(output_dir).absolute()
     cohorts = {place.cohort.name: place.cohort for place in at}
     features = {name: _features(cohort, output, executor) for name, cohort in cohorts.items()}
-    tables = [place.rows(RADIOMICS, float("nan"), _predicted(place, output, features[place.cohort.name])) for place in at]
+    targets = {(place.cohort.name, place.target): place for place in at}
+    items = {names: _items(place.cohort, place.target, output) for names, place in targets.items()}
+    tables = []
+    for place in at:
+        table = _predicted(place, items[place.cohort.name, place.target], features[place.cohort.name])
+        tables.append(place.rows(RADIOMICS, float("nan"), table))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -132,10 +138,14 @@ def _features(cohort: RealCohort, output: Path, executor: Executor) -> pd.DataFr
     return kept.loc[scans.index]
 
 
-def _predicted(place: Place, output: Path, features: pd.DataFrame) -> pd.DataFrame:
-    """Predictions for the held-out patients, who are those of the bundle."""
-    path = table_of(place.cohort, place.target, output)
-    items = fit_table(path, list(place.cohort.images), place.target, kind="number").read(path)
+def _items(cohort: RealCohort, target: str, output: Path) -> list[dict[str, Any]]:
+    """The patients of a target as the bundle reads them, so that its folds are those of the bundle."""
+    path = table_of(cohort, target, output)
+    return fit_table(path, list(cohort.images), target, kind="number").read(path)
+
+
+def _predicted(place: Place, items: list[dict[str, Any]], features: pd.DataFrame) -> pd.DataFrame:
+    """Predictions for the held-out patients."""
     training, held_out = folds(items, FOLDS, place.fold, 0, place.trained_on or None)
     ranks = QuantileTransformer(n_quantiles=min(QUANTILES, len(training)), output_distribution="normal")
     model = make_pipeline(ranks, RidgeCV(PENALTIES))

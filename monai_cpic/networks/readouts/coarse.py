@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from monai_cpic.networks.coarse_scan import coarse_size
-from monai_cpic.networks.readouts.kernel_ridge import best_fit, centred, check_finite, members_of, unit_kernel
+from monai_cpic.networks.readouts.kernel_ridge import best_fit, check_finite, members_of, unit_kernel
 from monai_cpic.networks.readouts.score import ScoreReadout, places_of, with_covariates
 from monai_cpic.networks.sampled_field import SampledField
 
@@ -98,13 +98,14 @@ class CoarseReadout(ScoreReadout):
         channels = len(parts) - 2
         for name, part in zip((*["coarse scan"] * channels, "extents", "covariates"), parts, strict=True):
             check_finite(name, part)
-        units, divisors = zip(*(unit_kernel(_kernel(part)) for part in parts), strict=True)
+        deviations = [_deviations(part) for part in parts]
+        units, divisors = zip(*(unit_kernel(part @ part.mT) for part in deviations), strict=True)
         scan, whole = unit_kernel(torch.stack(units[:channels]).sum(0))
         found = best_fit((scan, *units[channels:]), target, members_of(groups))
         self.weights.copy_(self.weights.new_tensor(found.weights))
         self.penalty.fill_(found.penalty)
         weights = torch.cat([(self.weights[0] / whole).expand(channels), self.weights[1:]]) / torch.stack(divisors)
-        slopes = [(part - part.mean(0)).mT @ found.dual * weight for part, weight in zip(parts, weights.unbind(), strict=True)]
+        slopes = [part.mT @ found.dual * weight for part, weight in zip(deviations, weights.unbind(), strict=True)]
         self.slope.copy_(torch.cat(slopes))
         self.constant.zero_()
         self.constant.copy_((target - self(field, covariates, places)).mean(0))
@@ -118,8 +119,7 @@ class CoarseReadout(ScoreReadout):
         return with_covariates(field.coarse.to(self.slope), covariates, rows, self.sizes[-1])
 
 
-def _kernel(part: Tensor) -> Tensor:
-    """The centred kernel of some columns; zeros if they vary by no more than rounding, which is not to be enlarged."""
-    spread = part - part.mean(0)
-    kernel = centred(spread @ spread.mT)
-    return kernel.where(kernel.diagonal().mean() > ROUNDING * part.square().sum(1).mean(), 0.0)
+def _deviations(part: Tensor) -> Tensor:
+    """Deviations of columns ``[R, P]`` from their means; zeros if they are no more than rounding, which is not to be enlarged."""
+    deviations = part - part.mean(0)
+    return deviations.where(deviations.square().sum() > ROUNDING * part.square().sum(), 0.0)
