@@ -13,15 +13,28 @@ from monai_cpic.data import open_volume
 from monai_cpic.networks import coarse_scan, coarse_size
 
 
-def test_cells_that_are_blocks_have_their_means() -> None:
-    scan = torch.rand(2, 64, 64, 64)
-    found = coarse_scan([open_volume(scan)], (64, 64, 64))[0]
-    cells, edges = 32 * 32 * 16, (2, 2, 4)  # of voxels; the largest cube of a power of two that fits has edges of 2
-    means = torch.nn.functional.avg_pool3d(scan[None], 2)[0]
-    centres = [[(2 * i + 1) * edge // 2 // 2 for i in range(64 // edge)] for edge in edges]
-    expected = means[:, centres[0]][:, :, centres[1]][:, :, :, centres[2]]
-    torch.testing.assert_close(found[: 2 * cells], expected.flatten().double())
-    assert found[2 * cells :].tolist() == [0.0, 0.0, 0.0]
+@pytest.mark.parametrize(
+    ("shape", "edge"),
+    [((64, 64, 32), 2), ((1024, 1024, 2), 8), ((100, 80), 1), ((512, 512), 4)],  # at most 16 384 cells
+)
+def test_cells_that_are_blocks_have_their_means(shape: tuple[int, ...], edge: int) -> None:
+    scan = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    found = coarse_scan([open_volume(scan)], shape)[0]
+    blocks = scan.double()
+    for axis, size in enumerate(shape):
+        blocks = blocks.unflatten(axis + 1, (max(1, size // edge), -1)).mean(axis + 2)
+    torch.testing.assert_close(found[: -len(shape)], blocks.flatten(), rtol=1e-6, atol=1e-6)
+    assert found[-len(shape) :].tolist() == [0.0] * len(shape)
+
+
+@pytest.mark.parametrize("shape", [(48, 64, 48), (157, 189, 136), (176, 176, 176), (512, 512, 32)])
+def test_every_voxel_counts(shape: tuple[int, ...]) -> None:
+    bright = [[0, 0, 0], *((torch.rand(20, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor(shape)).long().tolist())]
+    dark = torch.zeros(1, *shape)
+    for voxel in bright:
+        scan = dark.clone()
+        scan[0, voxel[0], voxel[1], voxel[2]] = 1
+        assert coarse_scan([open_volume(scan)], shape)[0].any(), voxel
 
 
 @given(

@@ -12,16 +12,18 @@ __all__ = ["StackedReadout"]
 
 SHARES = 21  # candidates for the share of the first readout, from 0 to 1
 EVIDENCE = 0.25  # of an observation: errors of patients whom the encoder has been trained on say less than those of new ones
+LEAN = 2  # to the second readout: the power of its share in the prior
 
 
 class StackedReadout(ScoreReadout):
     r"""A weighted mean of what two readouts predict: of what is fine and sampled, and of what is coarse and whole.
 
-    The two err differently, so that their mean is often better than either.  For each target, the shares of the first are
-    averaged with the weights :math:`e^{-n/8}`, where :math:`e` is the mean squared error with that share for patients who were
-    left out, and :math:`n` the number of patients: with few of them it is nearly the plain mean, and with many it goes to the
-    share with the smallest error.  Each patient counts as a quarter of an observation, since the encoder of what is fine has been
-    trained on those whom the readout leaves out, which makes their errors look small.
+    The two err differently, so that their mean is often better than either.  For each target, the shares :math:`s` of the first
+    are averaged with the weights :math:`(1-s)^2 e^{-n/8}`, where :math:`e` is the mean squared error with that share for patients
+    who were left out, and :math:`n` the number of patients: with few of them a quarter is the first's, and with many it goes to
+    the share with the smallest error.  The encoder of what is fine has been trained on those whom the readout leaves out, which
+    makes their errors look small.  So the weights lean to the second before an error is known, and each patient counts as a
+    quarter of an observation.
 
     References: stacked generalization, D. H. Wolpert, Neural Networks 5(2), 1992; Bayesian model averaging, J. A. Hoeting et al.,
     Statistical Science 14(4), 1999.
@@ -48,7 +50,7 @@ class StackedReadout(ScoreReadout):
         self.fewest = max(fine.fewest, coarse.fewest)
         self.reads_coarse = fine.reads_coarse or coarse.reads_coarse
         self.out_channels = fine.out_channels
-        self.register_buffer("share", torch.full((fine.out_channels,), 0.5, dtype=torch.float64))
+        self.register_buffer("share", torch.full((fine.out_channels,), 0.25, dtype=torch.float64))
 
     @property
     def summary(self) -> str:
@@ -73,7 +75,8 @@ class StackedReadout(ScoreReadout):
         errors = torch.stack([(share * fine + (1 - share) * coarse - target).square().mean(0) for share in shares.tolist()])
         groups = places_of(field, rows, patients, target, self.fewest)[1]
         likelihood = -EVIDENCE * (int(groups.max()) + 1) / 2 * errors.clamp(min=torch.finfo(errors.dtype).tiny).log()
-        self.share.copy_(shares @ likelihood.softmax(0))
+        prior = LEAN * (1 - shares).log()
+        self.share.copy_(shares @ (prior[:, None] + likelihood).softmax(0))
         self.fitted.fill_(True)
         return self._mean(fine, coarse)
 

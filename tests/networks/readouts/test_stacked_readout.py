@@ -1,4 +1,4 @@
-"""The mean of two readouts: between them with few scans, the better one with many."""
+"""The mean of two readouts: a quarter of the first with few scans, the better one with many."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def test_what_errs_elsewhere_is_averaged() -> None:
     assert errors[0] < min(errors[1:])
 
 
-def test_with_few_scans_it_is_nearly_the_plain_mean() -> None:
+def test_with_few_scans_a_quarter_is_of_the_fine() -> None:
     readout = stacked()
     readout.fit(fields(4), noise(4))
-    assert 0.25 < float(readout.share) < 0.75
+    assert 0.1 < float(readout.share) < 0.4
 
 
 def test_what_is_predicted_for_scans_left_out_is_the_mean_of_both() -> None:
