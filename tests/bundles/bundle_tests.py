@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from bundle_run import ALL_FOLDS, BundleRun, Outputs
 
+from monai_cpic.cohorts import bootstrap
 from monai_cpic.model_files import read_model
 from monai_cpic.phantoms.simulation import Simulation
 
@@ -42,6 +43,7 @@ class BundleTestCase:
     def _cache(cls, cohort: Path) -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MONAI_CPIC_CACHE", str(cohort.parent / "cache"))
+            patch.setattr(bootstrap, "_RESAMPLES", 50)  # of a few patients; a thousand take a quarter of these runs
             yield
 
     @pytest.fixture(scope="class")
