@@ -57,6 +57,13 @@ class Volume(Protocol):
             ``[N, L·C, *size]``, on the device of the volume: all channels of the first of ``L`` steps, then of the second, …
         """
 
+    def in_blocks(self, factors: tuple[int, ...]) -> Volume:
+        """The same scan averaged over blocks of so many voxels along each axis (see :meth:`LazyVolume.in_blocks`).
+
+        Args:
+            factors: powers of two, one for each axis.
+        """
+
 
 V = TypeVar("V", bound=Volume)
 
@@ -165,7 +172,7 @@ class LazyVolume:
         device = self.source.device
         where = centres.cpu() if device.type == "cpu" else move(centres, device)
         levels = [
-            (self._in_blocks(factors), where if max(factors) == 1 else where // each_axis(factors, where))
+            (self.in_blocks(factors), where if max(factors) == 1 else where // each_axis(factors, where))
             for factors in self._factors(steps)
         ]
         patches = torch.cat([level._stored_patches(blocks, edges, dtype) for level, blocks in levels])
@@ -226,7 +233,7 @@ class LazyVolume:
             ValueError: if it is none, or the grid is padded by zeros, of which means at its border would have to know a share.
             OSError: if the cache is too small for the means.
         """
-        return self._in_blocks(*self._factors((step,)))
+        return self.in_blocks(*self._factors((step,)))
 
     def _factors(self, steps: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
         """The edges of the blocks of each step."""
@@ -236,13 +243,26 @@ class LazyVolume:
             known[steps] = tuple(factors_of_step(step, spacing) for step in checked_steps(steps))
         return known[steps]
 
-    def _in_blocks(self, factors: tuple[int, ...]) -> LazyVolume:
-        """The volume averaged over blocks of the grid on which it is seen."""
+    def in_blocks(self, factors: tuple[int, ...]) -> LazyVolume:
+        """The same scan averaged over blocks of so many voxels along each axis, as by :meth:`coarser`, whatever their lengths.
+
+        Args:
+            factors: powers of two, one for each axis.
+
+        Raises:
+            ValueError: if the grid is padded by zeros, of which means at its border would have to know a share.
+            OSError: if the cache is too small for the means.
+
+        Example:
+            >>> from monai_cpic.data import open_volume
+            >>> open_volume(torch.zeros(1, 64, 64, 9)).in_blocks((8, 8, 2)).shape
+            (1, 8, 8, 5)
+        """
         if max(factors) == 1:
             return self
         known = _coarser.setdefault(self, {})
         if factors not in known:
-            steps = (step._in_blocks(factors) if isinstance(step, LazyVolume) else step for step in self.intensity)
+            steps = (step.in_blocks(factors) if isinstance(step, LazyVolume) else step for step in self.intensity)
             blocks, sampling, below = block_centres(factors), self.sampling, factors
             if sampling is not None:
                 if sampling.padding_mode != "border":

@@ -21,9 +21,10 @@ VALUES = 2**14  # of a channel, at most
 def coarse_scan(volumes: Sequence[Volume], spatial_shape: Sequence[int]) -> Tensor:
     """Means of volumes around the centres of coarse cells, and the extents of the volumes.
 
-    The cells are cubes in the grid, the smallest of which there are at most 16 384, and equal parts of each volume.  Blocks of a
-    level of the pyramid are averaged (:meth:`~monai_cpic.data.LazyVolume.coarser`), of the finest whose blocks are no shorter
-    than a cell: no voxel is left out, but for some of the last half cell of an axis.
+    The cells are nearly cubes in the grid, the smallest of which there are at most 16 384, and equal parts of each volume.
+    Blocks of a level of the pyramid are averaged (:meth:`~monai_cpic.data.LazyVolume.in_blocks`), along each axis of the finest
+    whose blocks are no shorter than a cell of the volume: no voxel is left out, but for some of the last half cell of an axis,
+    and of volumes that are too large to be averaged.
 
     Args:
         volumes: ``B`` volumes with the same number of channels.
@@ -46,23 +47,23 @@ def coarse_scan(volumes: Sequence[Volume], spatial_shape: Sequence[int]) -> Tens
 
 def coarse_size(spatial_shape: Sequence[int], channels: int) -> int:
     """The number of values of :func:`coarse_scan`."""
-    return channels * math.prod(_cells(spatial_shape)[1]) + len(spatial_shape)
+    return channels * math.prod(_cells(spatial_shape)) + len(spatial_shape)
 
 
-def _cells(spatial_shape: Sequence[int]) -> tuple[int, list[int]]:
-    """The edge of the cells in eighths of a voxel (all machines divide integers alike), and their number along each axis."""
+def _cells(spatial_shape: Sequence[int]) -> list[int]:
+    """The number of cells along each axis, whose edges are eighths of a voxel: all machines divide integers alike."""
     for edge in itertools.count(8):
         counts = [max(1, 8 * size // edge) for size in spatial_shape]
         if math.prod(counts) <= VALUES:
             break
-    return edge, counts
+    return counts
 
 
 def _of_volume(volume: Volume, spatial_shape: Sequence[int]) -> Tensor:
-    shape, (edge, counts) = volume.shape[1:], _cells(spatial_shape)
+    shape, counts = volume.shape[1:], _cells(spatial_shape)
     cells = torch.cartesian_prod(*(torch.arange(count, device="cpu") for count in counts)).reshape(-1, len(counts))
     centres = (2 * cells + 1) * constant(shape, cells) // (2 * constant(counts, cells))
-    step = 1 << (math.ceil(edge / 8) - 1).bit_length()
-    means = finite_patches(volume, centres, 1, (step,)).double()  # [cells, C, 1, …]
+    edges = tuple(1 << (-(-size // count) - 1).bit_length() for size, count in zip(shape, counts, strict=True))
+    means = finite_patches(volume.in_blocks(edges), centres // constant(edges, cells), 1).double()  # [cells, C, 1, …]
     filled = constant(shape, means) / constant(spatial_shape, means)
     return torch.cat([means.flatten(1).mT.flatten(), filled.log()])

@@ -44,6 +44,16 @@ def test_anisotropic_scans_are_thinned_along_short_axes_first() -> None:
     check(volume, values, (1, 4, 16))
 
 
+def test_blocks_of_so_many_voxels_whatever_their_lengths() -> None:
+    values = torch.rand(2, 20, 13, 9)
+    volume = open_volume(MetaTensor(values, affine=torch.diag(torch.tensor([0.7, 0.7, 5, 1]))))
+    means = dense_means(values, (8, 4, 2)).float()
+    blocks = volume.in_blocks((8, 4, 2))
+    assert blocks.shape == means.shape
+    everywhere = torch.cartesian_prod(*map(torch.arange, means.shape[1:]))
+    torch.testing.assert_close(blocks.gather(everywhere, 1).flatten(1).mT, means.flatten(1))
+
+
 def test_a_scan_smaller_than_a_patch_at_its_coarsest_step_repeats_its_border() -> None:
     values = torch.rand(1, 20, 6, 5)
     patches = open_volume(values).gather(torch.tensor([[10, 3, 2]]), 7, steps=(16,))[0, 0]

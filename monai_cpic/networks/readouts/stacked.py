@@ -19,11 +19,11 @@ class StackedReadout(ScoreReadout):
     r"""A weighted mean of what two readouts predict: of what is fine and sampled, and of what is coarse and whole.
 
     The two err differently, so that their mean is often better than either.  For each target, the shares :math:`s` of the first
-    are averaged with the weights :math:`(1-s)^2 e^{-n/8}`, where :math:`e` is the mean squared error with that share for patients
-    who were left out, and :math:`n` the number of patients: with few of them a quarter is the first's, and with many it goes to
-    the share with the smallest error.  The encoder of what is fine has been trained on those whom the readout leaves out, which
-    makes their errors look small.  So the weights lean to the second before an error is known, and each patient counts as a
-    quarter of an observation.
+    are averaged with the weights :math:`(1-s)^2 \epsilon_s^{-n/8}`, where :math:`\epsilon_s` is the mean squared error with
+    that share for patients who were left out, and :math:`n` the number of patients: with few of them about a quarter is the
+    first's, and with many it goes to the share with the smallest error (0.95 at most).  The encoder of what is fine has been
+    trained on those whom the readout leaves out, which makes their errors look small.  So the weights lean to the second before
+    an error is known, and each patient counts as a quarter of an observation.
 
     References: stacked generalization, D. H. Wolpert, Neural Networks 5(2), 1992; Bayesian model averaging, J. A. Hoeting et al.,
     Statistical Science 14(4), 1999.
