@@ -7,6 +7,7 @@ operations of a step.  Steps therefore take shapes that do not depend on values,
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["announce", "constant", "each_axis", "ensure", "move", "on_host"]
+__all__ = ["announce", "constant", "each_axis", "ensure", "memory_for_scans", "move", "on_host", "side_by_side"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,19 @@ def announce(device: torch.device | str, amp: bool, gibibytes: float) -> None:
     logger.info("Device: %s; mixed precision: %s; %s", name, "on" if amp else "off", kept)
 
 
+def memory_for_scans(device: torch.device | str, num_workers: int = 0) -> float:
+    """How many GiB of a device's memory scans may take unless a user says: half of what is free on a GPU, nothing on the host.
+
+    Args:
+        device: of the network.
+        num_workers: processes that open scans; they cannot share the memory of a GPU, so that with any the result is 0.
+    """
+    if num_workers or torch.device(device).type != "cuda":
+        return 0.0
+    free, _ = torch.cuda.mem_get_info(device)
+    return free / 2**31
+
+
 def on_host(values: Tensor) -> bool:
     """Whether the host knows the values without waiting for an accelerator."""
     return values.is_cpu
@@ -43,12 +57,42 @@ def on_host(values: Tensor) -> bool:
 def move(values: Tensor, to: Tensor | torch.device) -> Tensor:
     """The values on the device of another tensor; the host does not wait for a copy to an accelerator.
 
+    To a GPU they go through pinned memory, since a copy from any other makes the host wait.
+
     Args:
         values: not to be changed on the host until the accelerator has computed; or on the device already.
         to: the device, or a tensor there.
     """
     device = to.device if isinstance(to, Tensor) else torch.device(to)
+    if device.type == "cuda" and on_host(values):
+        values = values.pin_memory()
     return values.to(device, non_blocking=device.type != "cpu")  # the host would read a copy that is not there yet
+
+
+def side_by_side(make: Callable[[], Tensor], device: torch.device) -> Tensor:
+    """Make a tensor on a device, on a GPU while that goes on with what it has been asked before.
+
+    Args:
+        make: makes the tensor there, by copies from the host; what is asked of the GPU afterwards waits for them.
+        device: where.
+
+    Example:
+        >>> side_by_side(lambda: torch.arange(3), torch.device("cpu"))
+        tensor([0, 1, 2])
+    """
+    if device.type != "cuda":
+        return make()
+    copies, computation = _stream_of_copies(device), torch.cuda.current_stream(device)
+    with torch.cuda.stream(copies):
+        values = make()
+    computation.wait_stream(copies)
+    values.record_stream(computation)  # its memory is not free as long as that may read it
+    return values
+
+
+@functools.cache
+def _stream_of_copies(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
 
 
 def constant(values: Sequence[Any], to: Tensor | torch.device) -> Tensor:

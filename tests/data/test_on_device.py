@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from monai.transforms import ScaleIntensityRange
 from numpy.typing import NDArray
@@ -51,6 +51,7 @@ def test_patches_are_those_of_arrays(grid: str, mode: str | int, padding_mode: s
 @given(st.lists(st.floats(-1.5, 1.5), min_size=12, max_size=12), st.sampled_from(["bilinear", 1]), st.integers(1, 6))
 def test_any_map(numbers: list[float], mode: str | int, edge: int) -> None:
     matrix = np.vstack([np.array(numbers).reshape(3, 4) + np.eye(3, 4), [0, 0, 0, 1]])
+    assume(np.linalg.cond(matrix[:3, :3]) < 100)  # singular maps are refused
     volume = stored().sampled(Sampling(matrix, (7, 6, 5), mode))
     torch.testing.assert_close(
         volume.to("cpu").gather(CENTRES, edge, dtype=torch.float64),

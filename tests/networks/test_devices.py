@@ -49,6 +49,12 @@ def test_a_run_says_where_it_computes(amp: bool, gibibytes: float, said: str, ca
     assert caplog.messages == [said]
 
 
+def test_scans_may_take_half_of_what_is_free_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (6 * 2**30, 8 * 2**30))
+    assert [devices.memory_for_scans(device) for device in ("cpu", "cuda", torch.device("cuda", 1))] == [0, 3, 3]
+    assert devices.memory_for_scans("cuda", num_workers=2) == 0
+
+
 class Waits(TorchDispatchMode):
     """Counts the operations for which the host would wait."""
 
@@ -178,6 +184,18 @@ def test_a_gpu_is_not_waited_for(kind: str) -> None:
         step(network, volumes)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_scans_are_copied_while_a_gpu_computes() -> None:
+    large = torch.rand(4096, 4096, device="cuda")
+    (volume,) = devices_networks.volumes(1)
+    for _ in range(3):
+        for _ in range(20):
+            large = torch.tanh(large @ large)
+        there = volume.to("cuda")
+        centres = torch.tensor([[1, 2, 3], [0, 0, 0]])
+        torch.testing.assert_close(there.gather(centres, 3).cpu(), volume.gather(centres, 3))
 
 
 @pytest.mark.parametrize("device", ["meta", pytest.param("cuda", marks=pytest.mark.skipif("not torch.cuda.is_available()"))])

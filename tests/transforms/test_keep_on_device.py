@@ -26,7 +26,18 @@ def test_scans_are_kept_as_long_as_they_fit(fit: int, tmp_path: Path, caplog: py
     with caplog.at_level(logging.INFO):
         found = [preprocess({"image": str(path)})["image"] for path in (*paths, *paths)]
     for number, volume in enumerate(found):
-        assert isinstance(volume.source, sources.TensorSource) == (number % 2 < fit)
+        assert isinstance(volume.source, sources.TensorSource) == (fit > 0), "a scan that does not fit is copied, too"
         assert volume.gather(torch.ones(1, 3, dtype=torch.int64), 1).item() == number % 2
-    assert (found[0].source is found[2].source) == (fit > 0), "a scan is copied once"
-    assert len(caplog.records) == (fit == 1)
+    assert [found[n].source is found[n + 2].source for n in range(2)] == [n < fit for n in range(2)], "what fits is copied once"
+    assert [record.message for record in caplog.records] == ["1 scans stay on cpu; the others do not fit and are copied anew"] * (
+        fit == 1
+    )
+
+
+def test_a_scan_that_does_not_fit_alone_is_read_where_it_is(tmp_path: Path) -> None:
+    np.save(tmp_path / "small.npy", np.zeros((1, 8, 8, 8), np.int16))
+    np.save(tmp_path / "large.npy", np.zeros((1, 8, 8, 16), np.int16))
+    keeping = KeepOnDeviced("image", "cpu", gibibytes=1.5 * BYTES / 2**30)
+    preprocess = Compose([LoadLazyVolumed("image"), FreezeLazyVolumed("image"), keeping], lazy=True)
+    kinds = {name: type(preprocess({"image": str(tmp_path / f"{name}.npy")})["image"].source) for name in ("large", "small")}
+    assert kinds == {"large": sources.MappedSource, "small": sources.TensorSource}

@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from monai_cpic.data.gather import indexing
+from monai_cpic.devices import move, side_by_side
 
 if TYPE_CHECKING:
     from monai_cpic.data.gather.sampling import Sampling
@@ -65,7 +66,9 @@ class Source:
         """
         from monai_cpic.data.sources.array import TensorSource  # which is a source
 
-        return TensorSource(tensor_of(self, torch.device(device)), origin=self, scaling=self.scaling)
+        there = torch.device(device)
+        values = side_by_side(lambda: tensor_of(self, there), there)
+        return TensorSource(values, origin=self, scaling=self.scaling)
 
     def points(self, indices: Sequence[NDArray[Any]]) -> NDArray[Any]:
         """Read single voxels.
@@ -178,6 +181,6 @@ def tensor_of(source: Source, device: torch.device) -> Tensor:
     for first in range(0, shape[0], thickness):
         corner = np.array([[first] + [0] * (len(shape) - 1)])
         slab = source.blocks(corner, [min(thickness, shape[0] - first), *shape[1:]])[:, 0]
-        values[:, first : first + thickness] = torch.from_numpy(np.array(slab, native))
+        values[:, first : first + thickness] = move(torch.from_numpy(np.array(slab, native)), device)
         source.release()
     return values
