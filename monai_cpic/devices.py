@@ -46,7 +46,8 @@ def memory_for_scans(device: torch.device | str, num_workers: int = 0) -> float:
     if num_workers or torch.device(device).type != "cuda":
         return 0.0
     free, _ = torch.cuda.mem_get_info(device)
-    return free / 2**31
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # of an earlier training of this process
+    return (free + unused) / 2**31
 
 
 def on_host(values: Tensor) -> bool:
@@ -65,15 +66,15 @@ def move(values: Tensor, to: Tensor | torch.device) -> Tensor:
     """
     device = to.device if isinstance(to, Tensor) else torch.device(to)
     if device.type == "cuda" and on_host(values):
-        values = values.pin_memory()
+        values = values.contiguous().pin_memory()  # memory of values that overlap cannot be pinned
     return values.to(device, non_blocking=device.type != "cpu")  # the host would read a copy that is not there yet
 
 
 def side_by_side(make: Callable[[], Tensor], device: torch.device) -> Tensor:
-    """Make a tensor on a device, on a GPU while that goes on with what it has been asked before.
+    """Make a tensor on a device by copies from the host, on a GPU while that goes on with what it has been asked before.
 
     Args:
-        make: makes the tensor there, by copies from the host; what is asked of the GPU afterwards waits for them.
+        make: makes the tensor there; what this thread asks of the GPU afterwards waits for the copies.
         device: where.
 
     Example:

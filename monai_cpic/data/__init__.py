@@ -2,7 +2,6 @@
 
 from monai_cpic.data.batch import VolumeBatch, list_collate
 from monai_cpic.data.gather.sampling import Sampling
-from monai_cpic.data.loader import OneAheadLoader
 from monai_cpic.data.readers import open_function, open_volume
 from monai_cpic.data.sources import ArraySource, MappedSource, Source
 from monai_cpic.data.volume import LazyVolume, Volume, distinct_volumes
@@ -11,7 +10,6 @@ __all__ = [
     "ArraySource",
     "LazyVolume",
     "MappedSource",
-    "OneAheadLoader",
     "Sampling",
     "Source",
     "Volume",

@@ -1,4 +1,4 @@
-"""Scans in the memory of an accelerator."""
+"""Scans that stay in the memory of an accelerator."""
 
 from __future__ import annotations
 
@@ -24,19 +24,16 @@ MEANS = 0.3  # bytes per voxel of means over blocks: float32, of 4 × 4 × 1 vox
 
 
 class KeepOnDeviced(MapTransform, RandomizableTrait):
-    """Put the voxels of scans, and of their masks, on an accelerator, and keep them there as long as they fit.
+    """Keep the voxels of scans, and of their masks, on an accelerator as long as they fit; the others stay where they are.
 
-    The size of a scan is estimated before it is copied.  One that does not fit beside those that are kept is copied anew each
-    time and forgotten after its batch; one that would not fit alone stays where it is, and its patches are read there.
-
-    Put this transform last.  The loader must have no workers, which cannot share the memory of an accelerator; a
-    :class:`~monai_cpic.data.OneAheadLoader` copies the scans of the next batch while the last one is computed with, and so holds
-    up to two batches of scans that are not kept.
+    Before a scan is copied, its size is estimated; one that would not fit any more is read from disk in every step.  So is one
+    that is interpolated by cubic splines, which are computed on the host.  Put this transform last.  The loader must have no
+    workers, which cannot share the memory of an accelerator.
 
     Args:
         keys: volumes of :class:`FreezeLazyVolumed`.
         device: the accelerator.
-        gibibytes: of its memory that kept scans may take; with 0 nothing is copied.
+        gibibytes: of its memory that the scans may take; 0 keeps none there.
         allow_missing_keys: do not raise an error for missing keys.
     """
 
@@ -45,7 +42,7 @@ class KeepOnDeviced(MapTransform, RandomizableTrait):
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self.device = torch.device(device)
-        self.bytes = self.left = gibibytes * 2**30
+        self.left = gibibytes * 2**30
         self._kept: dict[tuple[str, str], Source] = {}
         self._told = False
 
@@ -56,6 +53,8 @@ class KeepOnDeviced(MapTransform, RandomizableTrait):
         return items
 
     def _placed(self, volume: LazyVolume) -> LazyVolume:
+        if volume.sampling is not None and volume.sampling.cubic:
+            return volume
         steps = tuple(self._placed(step) if isinstance(step, LazyVolume) else step for step in volume.intensity)
         return replace(volume, source=self._source(volume), intensity=steps)
 
@@ -65,14 +64,11 @@ class KeepOnDeviced(MapTransform, RandomizableTrait):
         scan = volume.key, repr(volume.source)
         if scan not in self._kept:
             needed = math.prod(volume.source.shape) * (volume.source.dtype.itemsize + MEANS)
-            if needed > self.bytes:
-                return volume.source
-            there = volume.source.to(self.device)
             if needed > self.left:
-                if not self._told:
-                    logger.info("%d scans stay on %s; the others do not fit and are copied anew", len(self._kept), self.device)
+                if self.left and not self._told:
+                    logger.info("%d scans are on %s; the others do not fit and are read from disk", len(self._kept), self.device)
                     self._told = True
-                return there
-            self._kept[scan] = there
+                return volume.source
+            self._kept[scan] = volume.source.to(self.device)
             self.left -= needed
         return self._kept[scan]

@@ -89,7 +89,7 @@ class TestTable(FoldsTestCase):
     def test_the_epoch_is_chosen_by_patients_who_are_not_trained_on(self, cohort: Path, tmp_path: Path) -> None:
         """A resumed training chooses as an uninterrupted one, and the choosers are among the patients of the training part.
 
-        Three scans stay on the device, the others are copied anew for each batch, one batch ahead.
+        Three scans stay on the device; the evaluation reads them from disk.
         """
         tuned: dict[str, Any] = {"tuning": 0.25, "patience": 1, "tensorboard": True, "scans_on_device": 1e-4}
         given: dict[str, Any] = {"dataset_dir": cohort, "max_epochs": 2, "val_interval": 1}

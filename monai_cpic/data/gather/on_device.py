@@ -49,7 +49,7 @@ def patches_on_device(
     Args:
         stored: ``[C, *spatial]``, any strides.
         true: true values of stored numbers in a dtype.
-        sampling: the grid, not interpolated by cubic splines.
+        sampling: the grid, not interpolated by cubic splines (:attr:`~monai_cpic.data.Sampling.cubic`).
         starts: first voxels on the output grid, int64 ``[N, D]``, on the device of the voxels.
         size: ``D`` edge lengths.
         dtype: of the interpolation and the result, float32 or float64.

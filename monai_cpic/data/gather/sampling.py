@@ -78,6 +78,11 @@ class Sampling:
         object.__setattr__(self, "_exact", grid)
 
     @property
+    def cubic(self) -> bool:
+        """Whether values are those of cubic splines: shifts, flips and permutations of axes need none."""
+        return self.mode == 3 and self._exact is None
+
+    @property
     def identity(self) -> tuple[bytes, tuple[int, ...], str | int, str]:
         """Equal for equal samplings."""
         return self.matrix.tobytes(), self.shape, self.mode, self.padding_mode

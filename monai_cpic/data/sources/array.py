@@ -92,7 +92,7 @@ class TensorSource(Source):
     def patches(self, sampling: Sampling, starts: Tensor, size: Sequence[int], dtype: torch.dtype) -> Tensor:
         from monai_cpic.data.gather.on_device import patches_on_device  # which knows what reads sources
 
-        if sampling.mode == 3:
+        if sampling.cubic:
             return sampling.patches(self, starts.cpu().numpy(), size, dtype).to(self.device)
         return patches_on_device(self.values, self._true, sampling, starts, size, dtype)
 
