@@ -54,7 +54,7 @@ def test_trainings_are_all_methods_of_each_target_fold_and_seed(tmp_path: Path) 
     assert splits == {"$folds(@patients, @n_folds, @fold, 0, None)", 0}, "folds are those of every seed"
     epochs = {trial.method: trial.job.overrides["max_epochs"] for trial in made}
     assert epochs.pop(COARSE[0].name) == 1
-    assert {epochs.pop(f"{name}, to convergence") for name in ("ResNet-34", "DenseNet-121")} == {200}
+    assert {epochs.pop(f"{name}, to convergence") for name in ("ResNet-34", "DenseNet-121")} == {40}
     assert set(epochs.values()) == {7}
     for method in METHODS:
         assert all((BUNDLE / "configs" / name).is_file() for name in method.configs)
