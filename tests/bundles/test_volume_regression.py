@@ -86,7 +86,9 @@ class TestTable(FoldsTestCase):
         assert fold.metrics == single.metrics
         pd.testing.assert_frame_equal(fold.predictions, single.predictions)
 
-    def test_the_epoch_is_chosen_by_patients_who_are_not_trained_on(self, cohort: Path, tmp_path: Path) -> None:
+    def test_the_epoch_is_chosen_by_patients_who_are_not_trained_on(
+        self, cohort: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
         """A resumed training chooses as an uninterrupted one, and the choosers are among the patients of the training part.
 
         Three scans stay on the device; the evaluation reads them from disk.
@@ -94,6 +96,7 @@ class TestTable(FoldsTestCase):
         tuned: dict[str, Any] = {"tuning": 0.25, "patience": 1, "tensorboard": True, "scans_on_device": 1e-4}
         given: dict[str, Any] = {"dataset_dir": cohort, "max_epochs": 2, "val_interval": 1}
         self.bundle("train", output_dir=tmp_path / "whole", **given, **tuned)
+        assert "3 scans are on cpu; the others do not fit" in "".join(capfd.readouterr())
         whole, resumed = Outputs(tmp_path / "whole"), self.bundle.interrupt_and_resume(cohort, tmp_path / "resumed", **tuned)
         assert whole.metrics == resumed.metrics and whole.metrics["training_patients"] == 8
         pd.testing.assert_frame_equal(whole.predictions, resumed.predictions)

@@ -189,7 +189,7 @@ def test_a_gpu_is_not_waited_for(kind: str) -> None:
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="streams and the order of their work need CUDA")
 def test_a_gpu_computes_with_copies_that_have_arrived() -> None:
     device, slow = torch.device("cuda"), torch.rand(2**26).pin_memory()
 
@@ -203,9 +203,24 @@ def test_a_gpu_computes_with_copies_that_have_arrived() -> None:
         assert total.item() == 5 * number
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_values_that_overlap_are_moved() -> None:
-    assert devices.move(torch.ones(1, 2).expand(3, 2), torch.device("cuda")).sum().item() == 6
+def test_values_reach_a_gpu_through_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What torch is asked for; it can be asked without a GPU as well."""
+    asked: list[tuple[Any, ...]] = []
+
+    def pin_memory(values: Tensor) -> Tensor:
+        asked.append(("pin", values.is_contiguous()))
+        return values
+
+    def to(values: Tensor, device: torch.device, non_blocking: bool) -> Tensor:
+        asked.append((device.type, non_blocking))
+        return values
+
+    monkeypatch.setattr(Tensor, "pin_memory", pin_memory)
+    monkeypatch.setattr(Tensor, "to", to)
+    overlapping = torch.ones(1, 2, device="cpu").expand(3, 2)  # whose memory CUDA does not pin
+    for device in ("cuda", "cpu"):
+        assert torch.equal(devices.move(overlapping, torch.device(device)), overlapping)
+    assert asked == [("pin", True), ("cuda", True), ("cpu", False)]
 
 
 @pytest.mark.parametrize("device", ["meta", pytest.param("cuda", marks=pytest.mark.skipif("not torch.cuda.is_available()"))])
