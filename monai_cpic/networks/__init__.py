@@ -57,6 +57,7 @@ from monai_cpic.networks.readouts import (
     TwoBranchHead,
 )
 from monai_cpic.networks.sampled_field import SampledField
+from monai_cpic.networks.scan_summary import scan_summary, summary_size
 
 __all__ = [
     "Attribution",
@@ -111,4 +112,6 @@ __all__ = [
     "coarse_size",
     "paper_net",
     "random_cells_net",
+    "scan_summary",
+    "summary_size",
 ]

@@ -12,6 +12,7 @@ from torch import Tensor
 from monai_cpic.data import Volume
 from monai_cpic.devices import constant
 from monai_cpic.networks.grid import finite_patches
+from monai_cpic.networks.scan_summary import scan_summary, summary_size
 
 __all__ = ["coarse_scan", "coarse_size"]
 
@@ -19,7 +20,7 @@ VALUES = 2**14  # of a channel, at most
 
 
 def coarse_scan(volumes: Sequence[Volume], spatial_shape: Sequence[int]) -> Tensor:
-    """Means of volumes around the centres of coarse cells, and the extents of the volumes.
+    """Means of volumes around the centres of coarse cells, and a summary of each volume.
 
     The cells are nearly cubes in the grid, the smallest of which there are at most 16 384, and equal parts of each volume.
     Blocks of a level of the pyramid are averaged (:meth:`~monai_cpic.data.LazyVolume.in_blocks`), along each axis of the finest
@@ -32,7 +33,7 @@ def coarse_scan(volumes: Sequence[Volume], spatial_shape: Sequence[int]) -> Tens
 
     Returns:
         ``[B, coarse_size(spatial_shape, C)]``, float64, on the device of the volumes: the means, cell by cell, of each channel in
-        turn, then the logarithm of the share of each axis of the grid that the volume fills.
+        turn, then their :func:`~monai_cpic.networks.scan_summary`.
 
     Raises:
         ValueError: if a voxel is NaN or infinite.
@@ -40,14 +41,14 @@ def coarse_scan(volumes: Sequence[Volume], spatial_shape: Sequence[int]) -> Tens
     Example:
         >>> from monai_cpic.data import open_volume
         >>> coarse_scan([open_volume(torch.ones(1, 16, 32, 32))], (32, 32, 32)).shape
-        torch.Size([1, 15628])
+        torch.Size([1, 15638])
     """
     return torch.stack([_of_volume(volume, spatial_shape) for volume in volumes])
 
 
 def coarse_size(spatial_shape: Sequence[int], channels: int) -> int:
     """The number of values of :func:`coarse_scan`."""
-    return channels * math.prod(_cells(spatial_shape)) + len(spatial_shape)
+    return channels * math.prod(_cells(spatial_shape)) + summary_size(channels, len(spatial_shape))
 
 
 def _cells(spatial_shape: Sequence[int]) -> list[int]:
@@ -65,5 +66,5 @@ def _of_volume(volume: Volume, spatial_shape: Sequence[int]) -> Tensor:
     centres = (2 * cells + 1) * constant(shape, cells) // (2 * constant(counts, cells))
     edges = tuple(1 << (-(-size // count) - 1).bit_length() for size, count in zip(shape, counts, strict=True))
     means = finite_patches(volume.in_blocks(edges), centres // constant(edges, cells), 1).double()  # [cells, C, 1, …]
-    filled = constant(shape, means) / constant(spatial_shape, means)
-    return torch.cat([means.flatten(1).mT.flatten(), filled.log()])
+    means = means.flatten(1).mT
+    return torch.cat([means.flatten(), scan_summary(means, constant(shape, means) / constant(spatial_shape, means))])

@@ -11,20 +11,23 @@ from monai_cpic.networks.coarse_scan import coarse_size
 from monai_cpic.networks.readouts.kernel_ridge import best_fit, check_finite, members_of, unit_kernel
 from monai_cpic.networks.readouts.score import ScoreReadout, places_of, with_covariates
 from monai_cpic.networks.sampled_field import SampledField
+from monai_cpic.networks.scan_summary import summary_size
 
 __all__ = ["CoarseReadout"]
 
 PRECISION = torch.float64
 ROUNDING = 1e-10  # share of its square by which a constant may vary
+FLAT = 1e-3  # deviation of a number of the summary, below which it counts less than the others: rounding is not to be enlarged
 
 
 class CoarseReadout(ScoreReadout):
-    """Predictions as a linear function of the coarse scan, of the extents of the scan, and of covariates: nothing is encoded.
+    """Predictions as a linear function of the coarse scan, of its summary, and of covariates: nothing is encoded.
 
     With a penalty, it is regression on the principal components of the coarse scans, of which the small ones are shrunk the most
     (:func:`~monai_cpic.networks.coarse_scan`).  Where broad patterns decide and patients are few, this is as good as what an
-    encoder learns, and it errs elsewhere.  All channels count the same, whatever their units.  The penalty and the weights of the
-    three parts minimise the error for scans left out.
+    encoder learns, and it errs elsewhere.  All channels count the same, whatever their units, and so do the numbers of the
+    summary (:func:`~monai_cpic.networks.scan_summary`).  The penalty and the weights of the three parts minimise the error for
+    scans left out.
 
     Args:
         out_channels: number of targets.
@@ -33,7 +36,7 @@ class CoarseReadout(ScoreReadout):
         in_channels: channels of the volumes.
 
     Attributes:
-        weights: of the coarse scan, of its extents, and of covariates, in the last fit; their sum is 1.
+        weights: of the coarse scan, of its summary, and of covariates, in the last fit; their sum is 1.
         penalty: the penalty of the last fit, relative to the mean eigenvalue of the kernel.
 
     Example:
@@ -41,7 +44,7 @@ class CoarseReadout(ScoreReadout):
         >>> from monai_cpic.tensor_train import TensorTrain
         >>> scan = TensorTrain([torch.rand(9, 1, 8, 1).double()])
         >>> means = torch.rand(9, 2).double()
-        >>> field = SampledField(scan, means, means, scan, coarse=torch.rand(9, 11).double())
+        >>> field = SampledField(scan, means, means, scan, coarse=torch.rand(9, 21).double())
         >>> readout = CoarseReadout(1, 0, spatial_shape=(2, 2, 2))
         >>> left_out = readout.fit(field, field.coarse[:, :1])
         >>> readout(field).shape
@@ -59,8 +62,8 @@ class CoarseReadout(ScoreReadout):
         super().__init__()
         self.out_channels = out_channels
         size = coarse_size(spatial_shape, in_channels)
-        channel = (size - len(spatial_shape)) // in_channels
-        self.sizes = (*[channel] * in_channels, len(spatial_shape), covariates)
+        summary = summary_size(in_channels, len(spatial_shape))
+        self.sizes = (*[(size - summary) // in_channels] * in_channels, summary, covariates)
         self.register_buffer("slope", torch.zeros(size + covariates, out_channels, dtype=PRECISION))
         self.register_buffer("constant", torch.zeros(out_channels, dtype=PRECISION))
         self.register_buffer("weights", torch.tensor([1.0, 0.0, 0.0], dtype=PRECISION))
@@ -68,9 +71,9 @@ class CoarseReadout(ScoreReadout):
 
     @property
     def summary(self) -> str:
-        scan, extents, covariates = self.weights.tolist()
+        scan, summary, covariates = self.weights.tolist()
         return (
-            f"penalty {self.penalty:.1e}, weights {scan:.2f} of the coarse scan, {extents:.2f} of its extents, "
+            f"penalty {self.penalty:.1e}, weights {scan:.2f} of the coarse scan, {summary:.2f} of its summary, "
             f"{covariates:.2f} of covariates"
         )
 
@@ -96,9 +99,11 @@ class CoarseReadout(ScoreReadout):
         places, groups = places_of(field, rows, patients, target, self.fewest)
         parts = self._known(field, covariates, places).split(self.sizes, 1)
         channels = len(parts) - 2
-        for name, part in zip((*["coarse scan"] * channels, "extents", "covariates"), parts, strict=True):
+        for name, part in zip((*["coarse scan"] * channels, "summary", "covariates"), parts, strict=True):
             check_finite(name, part)
         deviations = [_deviations(part) for part in parts]
+        spread = deviations[channels].square().mean(0).sqrt().clamp(min=FLAT)
+        deviations[channels] = deviations[channels] / spread
         units, divisors = zip(*(unit_kernel(part @ part.mT) for part in deviations), strict=True)
         scan, whole = unit_kernel(torch.stack(units[:channels]).sum(0))
         found = best_fit((scan, *units[channels:]), target, members_of(groups))
@@ -106,6 +111,7 @@ class CoarseReadout(ScoreReadout):
         self.penalty.fill_(found.penalty)
         weights = torch.cat([(self.weights[0] / whole).expand(channels), self.weights[1:]]) / torch.stack(divisors)
         slopes = [part.mT @ found.dual * weight for part, weight in zip(deviations, weights.unbind(), strict=True)]
+        slopes[channels] /= spread[:, None]
         self.slope.copy_(torch.cat(slopes))
         self.constant.zero_()
         self.constant.copy_((target - self(field, covariates, places)).mean(0))
@@ -113,7 +119,7 @@ class CoarseReadout(ScoreReadout):
         return found.left_out
 
     def _known(self, field: SampledField, covariates: Tensor | None, rows: Tensor | None) -> Tensor:
-        """The coarse scan and extents, then the covariates, of each row."""
+        """The coarse scan and its summary, then the covariates, of each row."""
         if field.coarse is None:
             raise ValueError("this readout needs the coarse scan: set SampledField.coarse, see coarse_scan")
         return with_covariates(field.coarse.to(self.slope), covariates, rows, self.sizes[-1])

@@ -11,18 +11,20 @@ from sklearn.model_selection import LeaveOneGroupOut, LeaveOneOut, cross_val_pre
 from torch import Tensor
 
 from monai_cpic.data import open_volume
-from monai_cpic.networks import CoarseReadout, CPICNet, RandomCells, SampledField
+from monai_cpic.networks import CoarseReadout, CPICNet, RandomCells, SampledField, coarse_size
 from monai_cpic.testing import ReadoutTestCase
 from monai_cpic.testing.sampled_fields import random_fields
 
-GRID = (4, 4, 2)  # 32 cells of each channel and 3 extents
+GRID = (4, 4, 2)  # 32 cells of each channel, and a summary of 10 numbers of each and 3 extents
 
 
-def fields(count: int, extents: bool = True, seed: int = 0, channels: int = 1) -> SampledField:
+def fields(count: int, summary: bool = True, seed: int = 0, channels: int = 1) -> SampledField:
     field, cells = random_fields(count, (4, 6), (1, 3, 1), 3, (4, 3), seed), 32 * channels
-    coarse = torch.randn(count, cells + 3, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) + 5
+    coarse = torch.randn(count, coarse_size(GRID, channels), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    coarse += 5
     coarse[:, 32:cells] *= 100  # other units
-    if not extents:
+    coarse[:, cells] *= 100
+    if not summary:
         coarse[:, cells:] = 0
     return replace(field, coarse=coarse)
 
@@ -38,20 +40,22 @@ class TestCoarse(ReadoutTestCase):
 def columns(readout: CoarseReadout, known: SampledField, covariates: Tensor, of: SampledField, given: Tensor) -> Tensor:
     """The columns of some fields, weighted as they are in the fit to others."""
     assert known.coarse is not None and of.coarse is not None
-    *scan, extents = known.coarse.split(readout.sizes[:-1], 1)
+    *scan, summary = known.coarse.split(readout.sizes[:-1], 1)
     weights = [*[readout.weights[0] / len(scan)] * len(scan), *readout.weights[1:]]
     strengths = []
-    for part, weight in zip((*scan, extents, covariates), weights, strict=True):
-        unit = (part - part.mean(0)).square().sum(1).mean()
-        strengths.append((weight / unit.where(unit > 0, 1.0)).sqrt().expand(part.shape[1]))
+    for part, weight in zip((*scan, summary, covariates), weights, strict=True):
+        deviation = (part - part.mean(0)).square().mean(0).sqrt()
+        scale = 1 / deviation.where(deviation > 0, 1.0) if part is summary else torch.ones(part.shape[1])
+        unit = (deviation * scale).square().sum()
+        strengths.append(scale * (weight / unit.where(unit > 0, 1.0)).sqrt())
     return torch.cat([of.coarse, given], 1) * torch.cat(strengths)
 
 
-@pytest.mark.parametrize("extents", [False, True])
+@pytest.mark.parametrize("summary", [False, True])
 @pytest.mark.parametrize("covariates", [0, 2])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_it_is_ridge_regression_on_weighted_columns(extents: bool, covariates: int, channels: int) -> None:
-    known, new = fields(14, extents, 0, channels), fields(3, extents, 1, channels)
+def test_it_is_ridge_regression_on_weighted_columns(summary: bool, covariates: int, channels: int) -> None:
+    known, new = fields(14, summary, 0, channels), fields(3, summary, 1, channels)
     others = torch.randn(17, covariates, dtype=torch.float64)
     assert known.coarse is not None
     told = [known.coarse[:, 0], known.coarse[:, -1], *(2 * others[:14]).unbind(1)]
@@ -83,7 +87,7 @@ def test_the_units_of_a_channel_do_not_matter() -> None:
     target = known.coarse[:, :1]
     predicted = []
     for scale in (1.0, 1e-6):
-        units = torch.ones(67, dtype=torch.float64)
+        units = torch.ones(coarse_size(GRID, 2), dtype=torch.float64)
         units[32:64] = scale
         readout = CoarseReadout(1, 0, GRID, 2)
         readout.fit(replace(known, coarse=known.coarse * units), target)
@@ -94,13 +98,30 @@ def test_the_units_of_a_channel_do_not_matter() -> None:
 def test_a_channel_that_is_constant_but_for_rounding_has_no_weight() -> None:
     known, new = fields(14, channels=2), fields(3, seed=1, channels=2)
     assert known.coarse is not None and new.coarse is not None
+    of_the_first = [*range(32), *range(64, 74), *range(84, 87)]
+    known.coarse[:, 74:84] = new.coarse[:, 74:84] = 3  # its summary
     known.coarse[:, 32:64] = (0.7 + 6e-8 * torch.randn(14, 32)).float().double()
     new.coarse[:, 32:64] = 0.701
     readout, alone = CoarseReadout(1, 0, GRID, 2), CoarseReadout(1, 0, GRID)
     readout.fit(known, known.coarse[:, :1])
-    alone.fit(replace(known, coarse=torch.cat([known.coarse[:, :32], known.coarse[:, 64:]], 1)), known.coarse[:, :1])
-    other = replace(new, coarse=torch.cat([new.coarse[:, :32], new.coarse[:, 64:]], 1))
+    alone.fit(replace(known, coarse=known.coarse[:, of_the_first]), known.coarse[:, :1])
+    other = replace(new, coarse=new.coarse[:, of_the_first])
     torch.testing.assert_close(readout(new), alone(other), rtol=1e-4, atol=1e-4)
+
+
+def test_the_units_of_the_summary_do_not_matter_unless_it_is_flat() -> None:
+    known, new = fields(14), fields(3, seed=1)
+    assert known.coarse is not None and new.coarse is not None
+    target, predicted = known.coarse[:, 40:41], []
+    for scale in (1.0, 7.0, 1e-12):
+        units = torch.ones(coarse_size(GRID, 1), dtype=torch.float64)
+        units[40] = scale  # a number of the summary
+        readout = CoarseReadout(1, 0, GRID)
+        readout.fit(replace(known, coarse=known.coarse * units), target)
+        predicted.append(readout(replace(new, coarse=new.coarse * units)))
+    torch.testing.assert_close(predicted[0], predicted[1])
+    assert torch.corrcoef(torch.cat([predicted[0], new.coarse[:, 40:41]], 1).T)[0, 1] > 0.9
+    assert torch.corrcoef(torch.cat([predicted[2], new.coarse[:, 40:41]], 1).T)[0, 1] < 0.9  # of what may be rounding
 
 
 def test_a_field_without_a_coarse_scan_is_refused() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from monai_cpic.networks import CoarseReadout, RidgeReadout, SampledField, StackedReadout
+from monai_cpic.networks import CoarseReadout, RidgeReadout, SampledField, StackedReadout, coarse_size
 from monai_cpic.testing import ReadoutTestCase
 from monai_cpic.testing.sampled_fields import random_fields
 
@@ -16,7 +16,7 @@ GRID = (4, 4, 2)
 
 
 def fields(count: int, seed: int = 0) -> SampledField:
-    coarse = torch.randn(count, 35, dtype=torch.float64, generator=torch.Generator().manual_seed(seed + 1))
+    coarse = torch.randn(count, coarse_size(GRID, 1), dtype=torch.float64, generator=torch.Generator().manual_seed(seed + 1))
     return replace(random_fields(count, (4, 6), (1, 3, 1), 3, (4, 3), seed), coarse=coarse)
 
 
@@ -53,14 +53,14 @@ def test_with_many_scans_it_is_the_readout_that_knows(of_the_fine: bool) -> None
 
 
 def test_what_errs_elsewhere_is_averaged() -> None:
-    known, new = fields(120), fields(80, seed=7)
+    known, new = fields(200), fields(80, seed=7)
 
     def target(field: SampledField) -> Tensor:
         assert field.coarse is not None
         return field.means[:, :1] + field.coarse[:, :1]
 
     readout = stacked()
-    readout.fit(known, target(known) + 0.1 * noise(120))
+    readout.fit(known, target(known) + 0.1 * noise(200))
     assert 0.2 < float(readout.share) < 0.8
     errors = [(each(new) - target(new)).square().mean() for each in (readout, readout.fine, readout.coarse)]
     assert errors[0] < min(errors[1:])
