@@ -67,4 +67,4 @@ def _of_volume(volume: Volume, spatial_shape: Sequence[int]) -> Tensor:
     edges = tuple(1 << (-(-size // count) - 1).bit_length() for size, count in zip(shape, counts, strict=True))
     means = finite_patches(volume.in_blocks(edges), centres // constant(edges, cells), 1).double()  # [cells, C, 1, …]
     means = means.flatten(1).mT
-    return torch.cat([means.flatten(), scan_summary(means, constant(shape, means) / constant(spatial_shape, means))])
+    return torch.cat([means.flatten(), scan_summary(means, constant(shape, means).double() / constant(spatial_shape, means))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -16,8 +17,7 @@ from monai_cpic.networks.scan_summary import summary_size
 __all__ = ["CoarseReadout"]
 
 PRECISION = torch.float64
-ROUNDING = 1e-10  # share of its square by which a constant may vary
-FLAT = 1e-3  # deviation of a number of the summary, below which it counts less than the others: rounding is not to be enlarged
+ROUNDING = 1e-10  # share of its square by which a constant may vary; rounding is not to be enlarged
 
 
 class CoarseReadout(ScoreReadout):
@@ -101,9 +101,8 @@ class CoarseReadout(ScoreReadout):
         channels = len(parts) - 2
         for name, part in zip((*["coarse scan"] * channels, "summary", "covariates"), parts, strict=True):
             check_finite(name, part)
-        deviations = [_deviations(part) for part in parts]
-        spread = deviations[channels].square().mean(0).sqrt().clamp(min=FLAT)
-        deviations[channels] = deviations[channels] / spread
+        spread = _spread(parts[channels])
+        deviations = [_deviations(part) for part in (*parts[:channels], parts[channels] / spread, parts[-1])]
         units, divisors = zip(*(unit_kernel(part @ part.mT) for part in deviations), strict=True)
         scan, whole = unit_kernel(torch.stack(units[:channels]).sum(0))
         found = best_fit((scan, *units[channels:]), target, members_of(groups))
@@ -126,6 +125,12 @@ class CoarseReadout(ScoreReadout):
 
 
 def _deviations(part: Tensor) -> Tensor:
-    """Deviations of columns ``[R, P]`` from their means; zeros if they are no more than rounding, which is not to be enlarged."""
+    """Deviations of columns ``[R, P]`` from their means; zeros if they are no more than rounding."""
     deviations = part - part.mean(0)
     return deviations.where(deviations.square().sum() > ROUNDING * part.square().sum(), 0.0)
+
+
+def _spread(part: Tensor) -> Tensor:
+    """The deviation of each column of ``[R, P]``, by which it is divided; infinite if it is no more than rounding."""
+    variance = part.var(0, correction=0)
+    return variance.sqrt().where(variance > ROUNDING * part.square().mean(0), math.inf)

@@ -11,7 +11,7 @@ from sklearn.model_selection import LeaveOneGroupOut, LeaveOneOut, cross_val_pre
 from torch import Tensor
 
 from monai_cpic.data import open_volume
-from monai_cpic.networks import CoarseReadout, CPICNet, RandomCells, SampledField, coarse_size
+from monai_cpic.networks import CoarseReadout, CPICNet, RandomCells, SampledField, coarse_size, scan_summary
 from monai_cpic.testing import ReadoutTestCase
 from monai_cpic.testing.sampled_fields import random_fields
 
@@ -88,7 +88,7 @@ def test_the_units_of_a_channel_do_not_matter() -> None:
     predicted = []
     for scale in (1.0, 1e-6):
         units = torch.ones(coarse_size(GRID, 2), dtype=torch.float64)
-        units[32:64] = scale
+        units[32:64] = units[74:76] = scale  # the cells, the mean and the deviation
         readout = CoarseReadout(1, 0, GRID, 2)
         readout.fit(replace(known, coarse=known.coarse * units), target)
         predicted.append(readout(replace(new, coarse=new.coarse * units)))
@@ -99,9 +99,12 @@ def test_a_channel_that_is_constant_but_for_rounding_has_no_weight() -> None:
     known, new = fields(14, channels=2), fields(3, seed=1, channels=2)
     assert known.coarse is not None and new.coarse is not None
     of_the_first = [*range(32), *range(64, 74), *range(84, 87)]
-    known.coarse[:, 74:84] = new.coarse[:, 74:84] = 3  # its summary
     known.coarse[:, 32:64] = (0.7 + 6e-8 * torch.randn(14, 32)).float().double()
     new.coarse[:, 32:64] = 0.701
+    for field in (known, new):
+        assert field.coarse is not None
+        extents = torch.ones(3).double()
+        field.coarse[:, 74:84] = torch.stack([scan_summary(cells[None], extents)[:10] for cells in field.coarse[:, 32:64]])
     readout, alone = CoarseReadout(1, 0, GRID, 2), CoarseReadout(1, 0, GRID)
     readout.fit(known, known.coarse[:, :1])
     alone.fit(replace(known, coarse=known.coarse[:, of_the_first]), known.coarse[:, :1])
@@ -109,19 +112,35 @@ def test_a_channel_that_is_constant_but_for_rounding_has_no_weight() -> None:
     torch.testing.assert_close(readout(new), alone(other), rtol=1e-4, atol=1e-4)
 
 
-def test_the_units_of_the_summary_do_not_matter_unless_it_is_flat() -> None:
+def test_the_units_of_the_summary_do_not_matter() -> None:
     known, new = fields(14), fields(3, seed=1)
     assert known.coarse is not None and new.coarse is not None
-    target, predicted = known.coarse[:, 40:41], []
-    for scale in (1.0, 7.0, 1e-12):
+    predicted = []
+    for scale in (1.0, 1e5, 1e-6):
         units = torch.ones(coarse_size(GRID, 1), dtype=torch.float64)
         units[40] = scale  # a number of the summary
         readout = CoarseReadout(1, 0, GRID)
-        readout.fit(replace(known, coarse=known.coarse * units), target)
+        readout.fit(replace(known, coarse=known.coarse * units), known.coarse[:, 40:41])
         predicted.append(readout(replace(new, coarse=new.coarse * units)))
-    torch.testing.assert_close(predicted[0], predicted[1])
     assert torch.corrcoef(torch.cat([predicted[0], new.coarse[:, 40:41]], 1).T)[0, 1] > 0.9
-    assert torch.corrcoef(torch.cat([predicted[2], new.coarse[:, 40:41]], 1).T)[0, 1] < 0.9  # of what may be rounding
+    torch.testing.assert_close(predicted[1], predicted[0])
+    torch.testing.assert_close(predicted[2], predicted[0])
+
+
+@pytest.mark.parametrize("constant", [0.7, 1e5])
+def test_a_number_of_the_summary_that_is_constant_but_for_rounding_has_no_weight(constant: float) -> None:
+    known, new = fields(14), fields(3, seed=1)
+    assert known.coarse is not None and new.coarse is not None
+    predicted = []
+    for seed in (0, 1):
+        noise = torch.randn(17, generator=torch.Generator().manual_seed(seed)).double()
+        known.coarse[:, 40] = constant * (1 + 6e-8 * noise[:14])
+        new.coarse[:, 40] = constant * (1 + 6e-8 * noise[14:])
+        readout = CoarseReadout(1, 0, GRID)
+        readout.fit(known, known.coarse[:, 41:42])  # another number of the summary
+        assert readout.weights[1] > 0
+        predicted.append(readout(new))
+    torch.testing.assert_close(predicted[1], predicted[0])
 
 
 def test_a_field_without_a_coarse_scan_is_refused() -> None:
