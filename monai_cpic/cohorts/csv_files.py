@@ -31,13 +31,14 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
         table.map(_marked).to_csv(unfinished, index=False, lineterminator="\r\n")  # texts with one of both are quoted
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
+def read_table(path: str | Path, patient: str = "patient") -> pd.DataFrame:
     """Read a table of :func:`write_table`, with all texts as they were.
 
-    An empty cell is NaN, and ``NA`` is a text.
+    An empty cell is NaN, and ``NA`` is a text.  A column of nothing but numbers is one of numbers, except for the patients'.
 
     Args:
         path: the file.
+        patient: the column that names the patients, such as ``"0012"``.
 
     Example:
         >>> import tempfile
@@ -46,7 +47,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         ...     Path(f"{folder}/p.csv").read_text().splitlines(), read_table(f"{folder}/p.csv")["patient"].tolist()
         (['patient,change', "'=1+1,-3.5", 'ID2,2.0'], ['=1+1', 'ID2'])
     """
-    return pd.read_csv(path, keep_default_na=False, na_values=[""]).map(_unmarked)
+    return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype={patient: str}).map(_unmarked)
 
 
 def _marked(value: Any) -> Any:

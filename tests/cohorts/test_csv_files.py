@@ -37,3 +37,10 @@ def test_na_is_a_text_and_nothing_is_nan(tmp_path: Path) -> None:
     write_table(tmp_path / "t.csv", pd.DataFrame({"resection": ["NA", None], "days": [1.0, None]}))
     table = read_table(tmp_path / "t.csv")
     assert table["resection"][0] == "NA" and table.isna().sum().tolist() == [1, 1]
+
+
+def test_names_of_patients_are_texts_even_if_they_are_numbers(tmp_path: Path) -> None:
+    table = pd.DataFrame({"patient": ["0012", "7"], "id": ["03", "4"], "days": [1.0, 2.0]})
+    write_table(tmp_path / "t.csv", table)
+    assert read_table(tmp_path / "t.csv")["patient"].tolist() == ["0012", "7"]
+    assert read_table(tmp_path / "t.csv", "id")["id"].tolist() == ["03", "4"]

@@ -59,7 +59,7 @@ class Place:
             The columns of :attr:`names`, ``method``, ``seconds``, ``patient``, ``value`` and ``value_true``.
         """
         columns = table[["patient", self.target, f"{self.target}_true"]].set_axis(["patient", VALUE, f"{VALUE}_true"], axis=1)
-        return columns.assign(**self.names, method=method, seconds=seconds, patient=columns["patient"].astype(str))
+        return columns.assign(**self.names, method=method, seconds=seconds)
 
 
 def places(

@@ -121,10 +121,10 @@ def _library(families: tuple[str, ...]) -> Nyxus3D:
 
 def _features(cohort: RealCohort, output: Path, executor: Executor) -> pd.DataFrame:
     """The features ``[N, P]`` of all patients of a cohort, by patient; those that are not kept are measured."""
-    tables = [read_table(table_of(cohort, target, output)).astype({cohort.patient: str}) for target in cohort.targets]
+    tables = [read_table(table_of(cohort, target, output), cohort.patient) for target in cohort.targets]
     scans = pd.concat(tables).drop_duplicates(cohort.patient).set_index(cohort.patient)[list(cohort.images)]
     path = table_of(cohort, "radiomics", output)
-    kept = read_table(path).astype({cohort.patient: str}).set_index(cohort.patient) if path.exists() else pd.DataFrame()
+    kept = read_table(path, cohort.patient).set_index(cohort.patient) if path.exists() else pd.DataFrame()
     missing = scans.loc[~scans.index.isin(kept.index)].to_dict("index")
     running = {executor.submit(radiomics_of, paths): patient for patient, paths in missing.items()}
     found = {}
