@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import os
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -201,6 +203,34 @@ def test_a_gpu_computes_with_copies_that_have_arrived() -> None:
         total = values[-5:].sum()
         del values  # its memory serves the next copies, which must wait for the sum
         assert total.item() == 5 * number
+
+
+def test_a_gpu_waits_for_copies_on_their_stream_and_keeps_their_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What torch is asked for, and when; the test above needs a GPU, since only there it takes time."""
+    asked: list[tuple[Any, ...]] = []
+
+    class Stream:
+        def wait_stream(self, other: object) -> None:
+            asked.append(("wait", self, other))
+
+    copies, computation = Stream(), Stream()
+
+    @contextlib.contextmanager
+    def on(stream: Stream) -> Iterator[None]:
+        asked.append(("begin", stream))
+        yield
+        asked.append(("end", stream))
+
+    def make() -> Tensor:
+        asked.append(("make",))
+        return torch.ones(2, device="cpu")
+
+    monkeypatch.setattr(devices, "_stream_of_copies", lambda device: copies)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: computation)
+    monkeypatch.setattr(torch.cuda, "stream", on)
+    monkeypatch.setattr(Tensor, "record_stream", lambda values, stream: asked.append(("keep", stream)))
+    devices.side_by_side(make, torch.device("cuda"))
+    assert asked == [("begin", copies), ("make",), ("end", copies), ("wait", computation, copies), ("keep", computation)]
 
 
 def test_values_reach_a_gpu_through_pinned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
