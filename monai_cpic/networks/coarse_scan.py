@@ -17,18 +17,21 @@ from monai_cpic.networks.scan_summary import scan_summary, summary_size
 __all__ = ["coarse_scan", "coarse_size"]
 
 VALUES = 2**14  # of a channel, at most
+PRECISION = torch.float64
 
 
 def coarse_scan(volumes: Sequence[Volume], spatial_shape: Sequence[int]) -> Tensor:
-    """Means of volumes around the centres of coarse cells, and a summary of each volume.
+    """Means of volumes over coarse cells, and a summary of each volume.
 
-    The cells are nearly cubes in the grid, the smallest of which there are at most 16 384, and equal parts of each volume.
-    Blocks of a level of the pyramid are averaged (:meth:`~monai_cpic.data.LazyVolume.in_blocks`), along each axis of the finest
-    whose blocks are no shorter than a cell of the volume: no voxel is left out, but for some of the last half cell of an axis,
-    and of volumes that are too large to be averaged.
+    The grid is divided into equal cells, nearly cubes, of the smallest of which there are at most 16 384.  A volume lies in the
+    middle of the grid, and outside it is 0: so a cell is the same place in millimetres in all scans, and those at the border tell
+    how large a scan is.  The :func:`~monai_cpic.networks.scan_summary` is that of means over as many equal parts of the volume.
+
+    Both are averages of one level of the pyramid (:meth:`~monai_cpic.data.LazyVolume.in_blocks`), along each axis the coarsest
+    of which at least two blocks fit into a part of the volume.  Blocks that lie in two cells count in each by what lies there.
 
     Args:
-        volumes: ``B`` volumes with the same number of channels.
+        volumes: ``B`` volumes with the same number of channels, not larger than the grid.
         spatial_shape: the grid of the network, ``D`` sizes.
 
     Returns:
@@ -62,9 +65,21 @@ def _cells(spatial_shape: Sequence[int]) -> list[int]:
 
 def _of_volume(volume: Volume, spatial_shape: Sequence[int]) -> Tensor:
     shape, counts = volume.shape[1:], _cells(spatial_shape)
-    cells = torch.cartesian_prod(*(torch.arange(count, device="cpu") for count in counts)).reshape(-1, len(counts))
-    centres = (2 * cells + 1) * constant(shape, cells) // (2 * constant(counts, cells))
-    edges = tuple(1 << (-(-size // count) - 1).bit_length() for size, count in zip(shape, counts, strict=True))
-    means = finite_patches(volume.in_blocks(edges), centres // constant(edges, cells), 1).double()  # [cells, C, 1, …]
-    means = means.flatten(1).mT
-    return torch.cat([means.flatten(), scan_summary(means, constant(shape, means).double() / constant(spatial_shape, means))])
+    edges = [1 << max(1, size // (2 * count)).bit_length() - 1 for size, count in zip(shape, counts, strict=True)]
+    level = volume.in_blocks(tuple(edges))
+    middle = torch.tensor([[size // 2 for size in level.shape[1:]]], device="cpu")
+    blocks = finite_patches(level, middle, level.shape[1:])[0].to(PRECISION)  # [C, *blocks]
+    cells = _means(blocks, shape, edges, counts, spatial_shape)
+    parts = _means(blocks, shape, edges, counts, shape)
+    extents = constant(shape, blocks).to(PRECISION) / constant(spatial_shape, blocks)
+    return torch.cat([cells.flatten(), scan_summary(parts.flatten(1), extents)])
+
+
+def _means(blocks: Tensor, shape: Sequence[int], edges: Sequence[int], counts: Sequence[int], extents: Sequence[int]) -> Tensor:
+    """Means ``[C, *counts]`` over equal cells of a space of so many voxels, in whose middle the volume lies."""
+    for axis, (size, edge, count, extent) in enumerate(zip(shape, edges, counts, extents, strict=True), 1):
+        ends = (edge * torch.arange(1 - (-size // edge), device=blocks.device)).clamp(max=size)  # of blocks, in voxels
+        borders = extent / count * torch.arange(count + 1, dtype=PRECISION, device=blocks.device) - (extent - size) / 2
+        shared = torch.minimum(ends[1:], borders[1:, None]) - torch.maximum(ends[:-1], borders[:-1, None])
+        blocks = (blocks.movedim(axis, -1) @ (shared.clamp(min=0) * count / extent).mT).movedim(-1, axis)
+    return blocks

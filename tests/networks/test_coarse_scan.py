@@ -29,21 +29,40 @@ def test_cells_that_are_blocks_have_their_means(shape: tuple[int, ...], edge: in
     torch.testing.assert_close(found[len(cells) :], scan_summary(cells.view(2, -1), torch.ones(len(shape)).double()))
 
 
+@pytest.mark.parametrize(
+    ("shape", "grid", "counts"),
+    [((40, 30, 50), (40, 30, 50), (26, 20, 33)), ((35, 51, 35), (48, 64, 48), (22, 30, 22)), ((45, 11), (301, 170), (169, 96))],
+)
+def test_means_are_those_of_many_points_of_a_cell(
+    shape: tuple[int, ...], grid: tuple[int, ...], counts: tuple[int, ...]
+) -> None:
+    scan = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))
+    found = coarse_scan([open_volume(scan)], grid)[0, : -summary_size(1, len(grid))].view(1, *counts)
+    expected = scan.double()
+    for axis, (size, extent, count) in enumerate(zip(shape, grid, counts, strict=True), 1):
+        points = (torch.arange(1000 * count).double() + 0.5) * extent / (1000 * count) - (extent - size) / 2
+        inside = (points >= 0) & (points < size)
+        picked = expected.index_select(axis, points.floor().long().clamp(0, size - 1)).movedim(axis, -1)
+        expected = (picked * inside).unflatten(-1, (count, 1000)).mean(-1).movedim(-1, axis)
+    torch.testing.assert_close(found, expected, rtol=0, atol=5e-3)
+
+
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.7, 0.7, 5.0)])
 @pytest.mark.parametrize(
-    ("shape", "grid", "cells"),
+    ("shape", "grid"),
     [
-        ((40, 30, 50), (40, 30, 50), 30),
-        ((208, 532, 11), (208, 532, 11), 2),
-        ((45, 53, 45), (61, 72, 61), 24),
-        ((128, 128, 16), (128, 128, 128), 25),
+        ((40, 30, 50), (40, 30, 50)),
+        ((208, 532, 11), (208, 532, 11)),
+        ((45, 53, 45), (61, 72, 61)),
+        ((128, 128, 16), (128, 128, 128)),
     ],
 )
-def test_no_plane_is_left_out(shape: tuple[int, ...], grid: tuple[int, ...], cells: int, spacing: tuple[float, ...]) -> None:
+def test_every_plane_counts_the_same(shape: tuple[int, ...], grid: tuple[int, ...], spacing: tuple[float, ...]) -> None:
     planes = torch.eye(shape[2]).view(shape[2], 1, 1, shape[2]).expand(shape[2], *shape)  # each channel has one of them
     volume = open_volume(MetaTensor(planes.contiguous(), torch.diag(torch.tensor([*spacing, 1.0], dtype=torch.float64))))
-    counted = coarse_scan([volume], grid)[0, : -summary_size(shape[2], 3)].view(shape[2], -1).any(1)
-    assert counted[: shape[2] - shape[2] // (2 * cells)].all()  # but for some of the last half cell
+    counted = coarse_scan([volume], grid)[0, : -summary_size(shape[2], 3)].view(shape[2], -1).mean(1)
+    whole = shape[0] * shape[1] / math.prod(grid)
+    torch.testing.assert_close(counted, torch.full_like(counted, whole), rtol=1e-5, atol=0)
 
 
 @given(
@@ -59,19 +78,28 @@ def test_the_size_is_known_before_a_scan_is_read(shape: list[int], channels: int
     assert found.shape == (2, coarse_size(grid, channels))
     cells = found.shape[1] - summary_size(channels, len(grid))
     assert channels <= cells <= 2**14 * channels
-    torch.testing.assert_close(found[0, :cells], torch.ones(cells).double())
+    share = torch.tensor(math.prod(shape) / math.prod(grid)).double()  # of the cells, the rest is 0
+    torch.testing.assert_close(found[0, :cells].mean(), share, rtol=1e-6, atol=1e-6)
     filled = [math.log(edge / size) for edge, size in zip(shape, grid, strict=True)]
     torch.testing.assert_close(found[1, -len(grid) :], torch.tensor(filled).double(), rtol=1e-6, atol=1e-6)
 
 
-def test_cells_are_parts_of_the_volume_not_of_the_grid() -> None:
-    ramp = torch.linspace(0, 1, 64).expand(1, 64, 64)
-    small, large = (
-        coarse_scan([open_volume(torch.nn.functional.interpolate(ramp, n))], (64, 64))[0, : -summary_size(1, 2)] for n in (32, 64)
-    )
-    assert small.shape == large.shape
-    torch.testing.assert_close(small.min(), large.min(), rtol=0, atol=0.03)
-    torch.testing.assert_close(small.max(), large.max(), rtol=0, atol=0.03)
+def test_a_cell_is_the_same_place_in_scans_of_any_extent() -> None:
+    large = torch.rand(1, 64, 96, generator=torch.Generator().manual_seed(0))
+    small = large[:, 16:48, 24:72]
+    whole, inner = (coarse_scan([open_volume(scan)], (64, 96))[0, : -summary_size(1, 2)].view(64, 96) for scan in (large, small))
+    torch.testing.assert_close(inner[16:48, 24:72], whole[16:48, 24:72])
+    assert inner.count_nonzero() == small.count_nonzero()
+
+
+@pytest.mark.parametrize("spacing", [0.8, 1.3])
+def test_the_spacing_changes_little(spacing: float) -> None:
+    waves = torch.meshgrid(*(torch.linspace(0, 9, size) for size in (90, 78, 84)), indexing="ij")
+    volume = open_volume(torch.stack(waves).sin().prod(0)[None] + 2)
+    resampled = Spacing(pixdim=(spacing,) * 3, mode="bilinear", padding_mode="border")(volume.array)
+    grids = (96, 80, 96), tuple(round(size / spacing) for size in (96, 80, 96))
+    fine, coarse = (coarse_scan([open_volume(scan)], grid)[0] for scan, grid in zip((volume.array, resampled), grids, strict=True))
+    assert fine.shape == coarse.shape
 
 
 def test_voxels_that_are_not_finite_are_refused() -> None:
