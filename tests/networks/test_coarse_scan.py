@@ -31,11 +31,9 @@ def test_cells_that_are_blocks_have_their_means(shape: tuple[int, ...], edge: in
 
 @pytest.mark.parametrize(
     ("shape", "grid", "counts"),
-    [((40, 30, 50), (40, 30, 50), (26, 20, 33)), ((35, 51, 35), (48, 64, 48), (22, 30, 22)), ((45, 11), (301, 170), (169, 96))],
+    [((40, 30, 50), (40, 30, 50), (24, 18, 30)), ((35, 51, 35), (48, 64, 48), (22, 30, 22)), ((45, 11), (301, 170), (160, 90))],
 )
-def test_means_are_those_of_many_points_of_a_cell(
-    shape: tuple[int, ...], grid: tuple[int, ...], counts: tuple[int, ...]
-) -> None:
+def test_means_are_those_of_many_points_of_a_cell(shape: tuple[int, ...], grid: tuple[int, ...], counts: tuple[int, ...]) -> None:
     scan = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))
     found = coarse_scan([open_volume(scan)], grid)[0, : -summary_size(1, len(grid))].view(1, *counts)
     expected = scan.double()
@@ -92,14 +90,12 @@ def test_a_cell_is_the_same_place_in_scans_of_any_extent() -> None:
     assert inner.count_nonzero() == small.count_nonzero()
 
 
-@pytest.mark.parametrize("spacing", [0.8, 1.3])
-def test_the_spacing_changes_little(spacing: float) -> None:
+def test_the_spacing_changes_little() -> None:
     waves = torch.meshgrid(*(torch.linspace(0, 9, size) for size in (90, 78, 84)), indexing="ij")
-    volume = open_volume(torch.stack(waves).sin().prod(0)[None] + 2)
-    resampled = Spacing(pixdim=(spacing,) * 3, mode="bilinear", padding_mode="border")(volume.array)
-    grids = (96, 80, 96), tuple(round(size / spacing) for size in (96, 80, 96))
-    fine, coarse = (coarse_scan([open_volume(scan)], grid)[0] for scan, grid in zip((volume.array, resampled), grids, strict=True))
-    assert fine.shape == coarse.shape
+    scan = torch.stack(waves).sin().prod(0)[None]
+    fine = coarse_scan([open_volume(scan)], (96, 80, 96))
+    half = coarse_scan([open_volume(torch.nn.functional.avg_pool3d(scan, 2))], (48, 40, 48))
+    torch.testing.assert_close(half, fine, rtol=0, atol=0.03)
 
 
 def test_voxels_that_are_not_finite_are_refused() -> None:
