@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from monai_cpic.networks.coarse_scan import coarse_size
-from monai_cpic.networks.readouts.kernel_ridge import best_fit, check_finite, members_of, unit_kernel
+from monai_cpic.networks.readouts.kernel_ridge import averaged_fit, check_finite, members_of, unit_kernel
 from monai_cpic.networks.readouts.score import ScoreReadout, places_of, with_covariates
 from monai_cpic.networks.sampled_field import SampledField
 from monai_cpic.networks.scan_summary import summary_size
@@ -26,8 +26,8 @@ class CoarseReadout(ScoreReadout):
     With a penalty, it is regression on the principal components of the coarse scans, of which the small ones are shrunk the most
     (:func:`~monai_cpic.networks.coarse_scan`).  Where broad patterns decide and patients are few, this is as good as what an
     encoder learns, and it errs elsewhere.  All channels count the same, whatever their units, and so do the numbers of the
-    summary (:func:`~monai_cpic.networks.scan_summary`).  The penalty and the weights of the three parts minimise the error for
-    scans left out.
+    summary (:func:`~monai_cpic.networks.scan_summary`).  Penalties and weights of the three parts are averaged
+    (:func:`~monai_cpic.networks.readouts.kernel_ridge.averaged_fit`).
 
     Args:
         out_channels: number of targets.
@@ -36,8 +36,8 @@ class CoarseReadout(ScoreReadout):
         in_channels: channels of the volumes.
 
     Attributes:
-        weights: of the coarse scan, of its summary, and of covariates, in the last fit; their sum is 1.
-        penalty: the penalty of the last fit, relative to the mean eigenvalue of the kernel.
+        weights: mean weights of the coarse scan, of its summary, and of covariates, in the last fit; their sum is 1.
+        penalty: the mean penalty of the last fit, relative to the mean eigenvalue of the kernel.
 
     Example:
         >>> from monai_cpic.networks import SampledField
@@ -105,11 +105,11 @@ class CoarseReadout(ScoreReadout):
         deviations = [_deviations(part) for part in (*parts[:channels], parts[channels] / spread, parts[-1])]
         units, divisors = zip(*(unit_kernel(part @ part.mT) for part in deviations), strict=True)
         scan, whole = unit_kernel(torch.stack(units[:channels]).sum(0))
-        found = best_fit((scan, *units[channels:]), target, members_of(groups))
-        self.weights.copy_(self.weights.new_tensor(found.weights))
-        self.penalty.fill_(found.penalty)
-        weights = torch.cat([(self.weights[0] / whole).expand(channels), self.weights[1:]]) / torch.stack(divisors)
-        slopes = [part.mT @ found.dual * weight for part, weight in zip(deviations, weights.unbind(), strict=True)]
+        found = averaged_fit((scan, *units[channels:]), target, members_of(groups))
+        self.weights.copy_(found.weights)
+        self.penalty.copy_(found.penalty)
+        duals = (*[found.duals[0] / whole] * channels, *found.duals[1:])
+        slopes = [part.mT @ dual / unit for part, dual, unit in zip(deviations, duals, divisors, strict=True)]
         slopes[channels] /= spread[:, None]
         self.slope.copy_(torch.cat(slopes))
         self.constant.zero_()

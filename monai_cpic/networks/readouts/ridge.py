@@ -9,7 +9,7 @@ from torch import Tensor
 
 from monai_cpic.devices import move
 from monai_cpic.networks.kept_trains import KeptTrains
-from monai_cpic.networks.readouts.kernel_ridge import best_fit, centred, check_finite, members_of, unit_kernel
+from monai_cpic.networks.readouts.kernel_ridge import averaged_fit, centred, check_finite, members_of, unit_kernel
 from monai_cpic.networks.readouts.score import ScoreReadout, places_of, with_covariates
 from monai_cpic.networks.sampled_field import SampledField
 from monai_cpic.tensor_train import TensorTrain, bond_ranks
@@ -27,9 +27,9 @@ class RidgeReadout(ScoreReadout):
     While a head depends on a few features, this readout depends on the vector at every place of the scan:
     ``y = ⟨T, W⟩ + f u + z v + c`` with the scan ``T``, means and maxima ``f`` and covariates ``z``, where the template
     ``W = Σ_i α_i T_i`` is a combination of the scans of the fit.  This is kernel ridge regression (Saunders, Gammerman and Vovk
-    1998) on the weighted sum of three kernels, which do not depend on the gauge of tensor trains.  The penalty and the weights of
-    the kernels minimise the error when one patient at a time is left out, which has a closed form (Allen 1974).  What does not
-    help has the weight 0.
+    1998) on weighted sums of three kernels, which do not depend on the gauge of tensor trains, averaged over their weights and
+    penalties by the errors when one patient at a time is left out
+    (:func:`~monai_cpic.networks.readouts.kernel_ridge.averaged_fit`).
 
     Args:
         out_channels: number of targets.
@@ -39,8 +39,8 @@ class RidgeReadout(ScoreReadout):
         rank: bond rank to which the template is rounded.
 
     Attributes:
-        weights: of the scan, of means and maxima, and of covariates, in the last fit; their sum is 1.
-        penalty: the penalty of the last fit, relative to the mean eigenvalue of the kernel.
+        weights: mean weights of the scan, of means and maxima, and of covariates, in the last fit; their sum is 1.
+        penalty: the mean penalty of the last fit, relative to the mean eigenvalue of the kernel.
 
     Example:
         >>> from monai_cpic.networks import SampledField
@@ -113,13 +113,13 @@ class RidgeReadout(ScoreReadout):
             unit_kernel(centred(others @ others.mT)),
             strict=True,
         )
-        found = best_fit(kernels, target, members_of(groups))
-        self.weights.copy_(self.weights.new_tensor(found.weights))
-        self.penalty.fill_(found.penalty)
-        scanned, featured, known = (self.weights / torch.stack(units)).unbind()
-        each = self.constant.new_zeros(len(field), len(self.constant)).index_add_(0, places, found.dual)
-        self.template.keep(_combination(scan, each * scanned, self.rank))
-        self.slope.copy_(torch.cat([features.mT @ found.dual * featured, others.mT @ found.dual * known]))
+        found = averaged_fit(kernels, target, members_of(groups))
+        self.weights.copy_(found.weights)
+        self.penalty.copy_(found.penalty)
+        scanned, featured, known = (dual / unit for dual, unit in zip(found.duals, units, strict=True))
+        each = self.constant.new_zeros(len(field), len(self.constant)).index_add_(0, places, scanned)
+        self.template.keep(_combination(scan, each, self.rank))
+        self.slope.copy_(torch.cat([features.mT @ featured, others.mT @ known]))
         self.constant.zero_()
         self.constant.copy_((target - self(field, covariates, places)).mean(0))
         self.fitted.fill_(True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from monai_cpic.networks.readouts.evidence import log_evidence
 from monai_cpic.networks.readouts.score import ScoreReadout, places_of
 from monai_cpic.networks.sampled_field import SampledField
 
@@ -74,7 +75,7 @@ class StackedReadout(ScoreReadout):
         shares = torch.linspace(0, 1, SHARES, dtype=fine.dtype, device=fine.device)
         errors = torch.stack([(share * fine + (1 - share) * coarse - target).square().mean(0) for share in shares.tolist()])
         groups = places_of(field, rows, patients, target, self.fewest)[1]
-        likelihood = -EVIDENCE * (int(groups.max()) + 1) / 2 * errors.clamp(min=torch.finfo(errors.dtype).tiny).log()
+        likelihood = log_evidence(errors, int(groups.max()) + 1, EVIDENCE)
         prior = LEAN * (1 - shares).log()
         self.share.copy_(shares @ (prior[:, None] + likelihood).softmax(0))
         self.fitted.fill_(True)

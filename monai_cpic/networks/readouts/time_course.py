@@ -12,7 +12,15 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from monai_cpic.networks.readouts.base import Readout
-from monai_cpic.networks.readouts.kernel_ridge import SHARES, centred, check_finite, left_out_errors, members_of, unit_kernel
+from monai_cpic.networks.readouts.kernel_ridge import (
+    PENALTIES,
+    SHARES,
+    centred,
+    check_finite,
+    left_out_errors,
+    members_of,
+    unit_kernel,
+)
 from monai_cpic.networks.readouts.score import ScoreReadout, places_of, with_common_mean
 from monai_cpic.networks.sampled_field import SampledField
 
@@ -128,7 +136,8 @@ class TimeCourseReadout(Readout):
         kernels, units = zip(*(unit_kernel(centred(part @ part.mT)) for part in parts), strict=True)
         for share in SHARES:
             kernel = share * kernels[0] + (1 - share) * kernels[1]
-            for penalty, residual, dual in left_out_errors(kernel, (change - change.mean())[:, None], members):
+            each = left_out_errors(kernel, (change - change.mean())[:, None], members)
+            for penalty, residual, dual in zip(PENALTIES, *each, strict=True):
                 error = residual.abs().mean().item()
                 if error < best and (not share or parts[0][:, -1] @ dual[:, 0] >= 0):
                     best, errors, least = error, residual[:, 0], penalty
