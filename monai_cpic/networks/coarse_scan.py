@@ -17,41 +17,50 @@ from monai_cpic.networks.scan_summary import scan_summary, summary_size
 __all__ = ["coarse_scan", "coarse_size"]
 
 VALUES = 2**14  # of a channel, at most
+TILE = (
+    4  # blocks along each axis that are read together; a larger tile of a huge store may touch more chunks than its cache holds
+)
 PRECISION = torch.float64
 
 
 def coarse_scan(volumes: Sequence[Volume], spatial_shape: Sequence[int]) -> Tensor:
-    """Means of volumes over coarse cells, and a summary of each volume.
+    """Means of volumes over coarse cells of the grid and over as many parts of the volume, and a summary of each volume.
 
-    The grid is divided into equal cells, nearly cubes, of the smallest of which there are at most 16 384.  A volume lies in the
-    middle of the grid, and outside it is 0: so a cell is the same place in millimetres in all scans, and those at the border tell
-    how large a scan is.  The :func:`~monai_cpic.networks.scan_summary` is that of means over as many equal parts of the volume.
+    The grid is divided into equal cells that are nearly cubes, as many as possible up to 16 384.  A volume lies in the middle of
+    the grid, and outside it is 0: if all scans have one spacing, a cell is at the same distance from their middle in millimetres,
+    and the cells at the border tell how large a scan is.  Each volume by itself is divided into as many equal parts: a part is
+    at the same share of the field of view in all scans, whatever their spacing.  The :func:`~monai_cpic.networks.scan_summary` is
+    that of the parts.
 
-    Both are averages of one level of the pyramid (:meth:`~monai_cpic.data.LazyVolume.in_blocks`), along each axis the coarsest
-    of which at least two blocks fit into a part of the volume.  Blocks that lie in two cells count in each by what lies there.
+    All of them are made of one level of the pyramid (:meth:`~monai_cpic.data.LazyVolume.in_blocks`), of which a part has two to
+    four blocks along each axis, or single voxels if it is smaller.  Blocks that lie in two cells count in each by what lies
+    there.  So every voxel counts the same, unless a volume is resampled, which happens at the centres of blocks, or so large
+    that it is not averaged.
 
     Args:
         volumes: ``B`` volumes with the same number of channels, not larger than the grid.
         spatial_shape: the grid of the network, ``D`` sizes.
 
     Returns:
-        ``[B, coarse_size(spatial_shape, C)]``, float64, on the device of the volumes: the means, cell by cell, of each channel in
-        turn, then their :func:`~monai_cpic.networks.scan_summary`.
+        ``[B, coarse_size(spatial_shape, C)]``, float64, on the device of the volumes: the cells of each channel in turn, then the
+        parts of each channel, then their summary.
 
     Raises:
-        ValueError: if a voxel is NaN or infinite.
+        ValueError: if a block is NaN or infinite, or a volume is padded by zeros
+            (:meth:`~monai_cpic.data.LazyVolume.in_blocks`).
+        OSError: if the cache is too small for the means over blocks.
 
     Example:
         >>> from monai_cpic.data import open_volume
         >>> coarse_scan([open_volume(torch.ones(1, 16, 32, 32))], (32, 32, 32)).shape
-        torch.Size([1, 15638])
+        torch.Size([1, 31263])
     """
     return torch.stack([_of_volume(volume, spatial_shape) for volume in volumes])
 
 
 def coarse_size(spatial_shape: Sequence[int], channels: int) -> int:
     """The number of values of :func:`coarse_scan`."""
-    return channels * math.prod(_cells(spatial_shape)) + summary_size(channels, len(spatial_shape))
+    return 2 * channels * math.prod(_cells(spatial_shape)) + summary_size(channels, len(spatial_shape))
 
 
 def _cells(spatial_shape: Sequence[int]) -> list[int]:
@@ -66,13 +75,22 @@ def _cells(spatial_shape: Sequence[int]) -> list[int]:
 def _of_volume(volume: Volume, spatial_shape: Sequence[int]) -> Tensor:
     shape, counts = volume.shape[1:], _cells(spatial_shape)
     edges = [1 << max(1, size // (2 * count)).bit_length() - 1 for size, count in zip(shape, counts, strict=True)]
-    level = volume.in_blocks(tuple(edges))
-    middle = torch.tensor([[size // 2 for size in level.shape[1:]]], device="cpu")
-    blocks = finite_patches(level, middle, level.shape[1:])[0].to(PRECISION)  # [C, *blocks]
+    blocks = _whole(volume.in_blocks(tuple(edges))).to(PRECISION)
     cells = _means(blocks, shape, edges, counts, spatial_shape)
-    parts = _means(blocks, shape, edges, counts, shape)
+    parts = _means(blocks, shape, edges, counts, shape).flatten(1)
     extents = constant(shape, blocks).to(PRECISION) / constant(spatial_shape, blocks)
-    return torch.cat([cells.flatten(), scan_summary(parts.flatten(1), extents)])
+    return torch.cat([cells.flatten(), parts.flatten(), scan_summary(parts, extents)])
+
+
+def _whole(volume: Volume) -> Tensor:
+    """All voxels ``[C, *spatial]``."""
+    channels, *shape = volume.shape
+    counts = [-(-size // TILE) for size in shape]
+    corners = TILE * torch.cartesian_prod(*(torch.arange(count, device="cpu") for count in counts)).reshape(-1, len(shape))
+    tiles = finite_patches(volume, corners + TILE // 2, TILE).unflatten(0, counts)  # [*counts, C, *tile]
+    order = [axis + part * (len(shape) + 1) for axis in range(len(shape)) for part in (0, 1)]
+    joined = tiles.permute(len(shape), *order).reshape(channels, *(TILE * count for count in counts))
+    return joined[(slice(None), *(slice(size) for size in shape))]
 
 
 def _means(blocks: Tensor, shape: Sequence[int], edges: Sequence[int], counts: Sequence[int], extents: Sequence[int]) -> Tensor:

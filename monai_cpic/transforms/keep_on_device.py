@@ -20,7 +20,7 @@ __all__ = ["KeepOnDeviced"]
 
 logger = logging.getLogger(__name__)
 
-MEANS = 0.3  # bytes per voxel of means over blocks: float32, of 4 × 4 × 1 voxels or more
+MEANS = 0.8  # bytes per voxel of means over blocks: float32, of 4 × 4 × 1 voxels or more, and once of 2 × 2 × 2
 
 
 class KeepOnDeviced(MapTransform, RandomizableTrait):

@@ -25,8 +25,9 @@ class CoarseReadout(ScoreReadout):
 
     With a penalty, it is regression on the principal components of the coarse scans, of which the small ones are shrunk the most
     (:func:`~monai_cpic.networks.coarse_scan`).  Where broad patterns decide and patients are few, this is as good as what an
-    encoder learns, and it errs elsewhere.  All channels count the same, whatever their units, and so do the numbers of the
-    summary (:func:`~monai_cpic.networks.scan_summary`).  Penalties and weights of the three parts are averaged
+    encoder learns, and it errs elsewhere.  All channels count the same, whatever their units, and in each the cells of the grid as
+    much as the parts of the volume; so do the numbers of the summary (:func:`~monai_cpic.networks.scan_summary`).  Penalties and
+    weights of coarse scan, summary and covariates are averaged
     (:func:`~monai_cpic.networks.readouts.kernel_ridge.averaged_fit`).
 
     Args:
@@ -44,7 +45,7 @@ class CoarseReadout(ScoreReadout):
         >>> from monai_cpic.tensor_train import TensorTrain
         >>> scan = TensorTrain([torch.rand(9, 1, 8, 1).double()])
         >>> means = torch.rand(9, 2).double()
-        >>> field = SampledField(scan, means, means, scan, coarse=torch.rand(9, 21).double())
+        >>> field = SampledField(scan, means, means, scan, coarse=torch.rand(9, 29).double())
         >>> readout = CoarseReadout(1, 0, spatial_shape=(2, 2, 2))
         >>> left_out = readout.fit(field, field.coarse[:, :1])
         >>> readout(field).shape
@@ -63,7 +64,8 @@ class CoarseReadout(ScoreReadout):
         self.out_channels = out_channels
         size = coarse_size(spatial_shape, in_channels)
         summary = summary_size(in_channels, len(spatial_shape))
-        self.sizes = (*[(size - summary) // in_channels] * in_channels, summary, covariates)
+        groups = 2 * in_channels  # cells and parts of each channel
+        self.sizes = (*[(size - summary) // groups] * groups, summary, covariates)
         self.register_buffer("slope", torch.zeros(size + covariates, out_channels, dtype=PRECISION))
         self.register_buffer("constant", torch.zeros(out_channels, dtype=PRECISION))
         self.register_buffer("weights", torch.tensor([1.0, 0.0, 0.0], dtype=PRECISION))

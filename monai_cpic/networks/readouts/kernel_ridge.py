@@ -114,9 +114,9 @@ class KernelFit:
 def averaged_fit(kernels: tuple[Tensor, Tensor, Tensor], target: Tensor, members: Tensor) -> KernelFit:
     """The mean of regressions with all weights and penalties, by how plausible errors of rows that are left out make each.
 
-    The regression with the smallest error is that by chance if patients are few: of more than a thousand, some fit even the patients
-    who are left out.  Means by the evidence of patients left out: S. Geisser and W. F. Eddy, JASA 74, 1979; Y. Yao et al.,
-    Bayesian Analysis 13(3), 2018.
+    If patients are few, the regression with the smallest error has it by chance: more than a thousand are tried, and some fit
+    even the patients who are left out.  Means by the evidence of patients left out: S. Geisser and W. F. Eddy, JASA 74, 1979;
+    Y. Yao et al., Bayesian Analysis 13(3), 2018.
 
     Args:
         kernels: centred and of the mean eigenvalue 1, see :func:`unit_kernel`, ``[R, R]`` each; the second and the third one may

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from sklearn.linear_model import Ridge
-from sklearn.model_selection import LeaveOneGroupOut, LeaveOneOut, cross_val_predict
+from averaged_ridge import Averaged, few_candidates
 from torch import Tensor
 
 from monai_cpic.data import open_volume
@@ -37,24 +36,24 @@ class TestCoarse(ReadoutTestCase):
         return fields(count, seed=seed)
 
 
-def columns(readout: CoarseReadout, known: SampledField, covariates: Tensor, of: SampledField, given: Tensor) -> Tensor:
-    """The columns of some fields, weighted as they are in the fit to others."""
+def parts_of(known: SampledField, of: SampledField, covariates: Tensor, channels: int) -> list[Tensor]:
+    """The coarse scan, the summary and the covariates, with columns that are scaled as in the fit to the known fields."""
     assert known.coarse is not None and of.coarse is not None
-    *scan, summary = known.coarse.split(readout.sizes[:-1], 1)
-    weights = [*[readout.weights[0] / len(scan)] * len(scan), *readout.weights[1:]]
-    strengths = []
-    for part, weight in zip((*scan, summary, covariates), weights, strict=True):
-        deviation = (part - part.mean(0)).square().mean(0).sqrt()
-        scale = 1 / deviation.where(deviation > 0, 1.0) if part is summary else torch.ones(part.shape[1])
-        unit = (deviation * scale).square().sum()
-        strengths.append(scale * (weight / unit.where(unit > 0, 1.0)).sqrt())
-    return torch.cat([of.coarse, given], 1) * torch.cat(strengths)
+    sizes = (*[32] * channels, known.coarse.shape[1] - 32 * channels)
+    *seen, summary = known.coarse.split(sizes, 1)
+    *scan, numbers = of.coarse.split(sizes, 1)
+    scan = [each / (part - part.mean(0)).square().sum(1).mean().sqrt() for each, part in zip(scan, seen, strict=True)]
+    spread = summary.std(0, correction=0)
+    return [torch.cat(scan, 1), numbers / spread.where(spread > 0, 1.0), covariates]
 
 
 @pytest.mark.parametrize("summary", [False, True])
 @pytest.mark.parametrize("covariates", [0, 2])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_it_is_ridge_regression_on_weighted_columns(summary: bool, covariates: int, channels: int) -> None:
+def test_it_is_the_mean_of_ridge_regressions(
+    summary: bool, covariates: int, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_candidates(monkeypatch)
     known, new = fields(14, summary, 0, channels), fields(3, summary, 1, channels)
     others = torch.randn(17, covariates, dtype=torch.float64)
     assert known.coarse is not None
@@ -62,23 +61,22 @@ def test_it_is_ridge_regression_on_weighted_columns(summary: bool, covariates: i
     target = torch.stack(told, 1).sum(1, keepdim=True) + 0.1 * torch.randn(14, 2, dtype=torch.float64)
     readout = CoarseReadout(2, covariates, GRID, channels)
     left_out = readout.fit(known, target, others[:14])
-    torch.testing.assert_close(readout.weights.sum(), torch.tensor(1.0).double())
-    seen, unseen = (columns(readout, known, others[:14], *of).numpy() for of in ((known, others[:14]), (new, others[14:])))
-    predicted = Ridge(float(readout.penalty)).fit(seen, target.numpy()).predict(unseen)
-    torch.testing.assert_close(readout(new, others[14:]), torch.from_numpy(predicted), rtol=1e-6, atol=1e-6)
-    without = cross_val_predict(Ridge(float(readout.penalty)), seen, target.numpy(), cv=LeaveOneOut())
-    torch.testing.assert_close(left_out, torch.from_numpy(without), rtol=1e-6, atol=1e-6)
+    expected = Averaged(parts_of(known, known, others[:14], channels), target, torch.arange(14))
+    torch.testing.assert_close(left_out, expected.left_out, rtol=1e-6, atol=1e-6)
+    predicted = expected.predict(parts_of(known, new, others[14:], channels))
+    torch.testing.assert_close(readout(new, others[14:]), predicted, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(readout.penalty, expected.penalty)
+    torch.testing.assert_close(readout.weights, expected.weights)
 
 
-def test_rows_of_a_scan_are_left_out_together() -> None:
+def test_rows_of_a_scan_are_left_out_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    few_candidates(monkeypatch)
     known, rows, covariates = fields(10), torch.arange(20) % 10, torch.randn(20, 1, dtype=torch.float64)
     target = covariates + torch.randn(10, 1, dtype=torch.float64)[rows]
     readout = CoarseReadout(1, 1, GRID)
     left_out = readout.fit(known, target, covariates, rows)
-    seen = columns(readout, known[rows], covariates, known[rows], covariates).numpy()
-    model = Ridge(float(readout.penalty))
-    without = cross_val_predict(model, seen, target.numpy(), cv=LeaveOneGroupOut(), groups=rows.numpy())
-    torch.testing.assert_close(left_out, torch.from_numpy(without).reshape(20, 1), rtol=1e-6, atol=1e-6)
+    expected = Averaged(parts_of(known[rows], known[rows], covariates, 1), target, rows)
+    torch.testing.assert_close(left_out, expected.left_out, rtol=1e-6, atol=1e-6)
 
 
 def test_the_units_of_a_channel_do_not_matter() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from averaged_ridge import Averaged, few_candidates
 from fields import sampled
 from torch import Tensor
 
@@ -40,90 +41,56 @@ def fields(count: int, kind: str) -> SampledField:
     return sampled(scans(count, kind), means, maxima)
 
 
-def ridge(features: Tensor, target: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
-    """Weights and constant of a ridge regression that does not penalise the constant."""
-    centred = features - features.mean(0)
-    normal = centred.mT @ centred + penalty * torch.eye(features.shape[1], dtype=features.dtype)
-    weights = torch.linalg.solve(normal, centred.mT @ (target - target.mean(0)))
-    return weights, target.mean(0) - features.mean(0) @ weights
-
-
-def raw_features(field: SampledField, covariates: Tensor | None) -> Tensor:
-    """Entries of the scan, means, maxima and covariates."""
-    parts = [field.scan.to_dense().flatten(1), field.means, field.maxima]
-    return torch.cat(parts if covariates is None else [*parts, covariates], 1)
-
-
-def dense_features(field: SampledField, covariates: Tensor | None, weights: Tensor) -> Tensor:
-    """Entries of the scan, normalised means and maxima, and covariates, scaled as the kernels weigh them."""
-    features = torch.cat([field.means, field.maxima], 1)
-    spread = features.std(0, correction=0)
-    parts = [field.scan.to_dense().flatten(1), features / spread.where(spread > 0, 1.0)]
-    parts += [] if covariates is None else [covariates]
-    scaled = []
-    for part, weight in zip(parts, weights, strict=False):
-        unit = (part - part.mean(0)).square().sum(1).mean()
-        scaled.append(part * (weight / unit.where(unit > 0, 1.0)).sqrt())
-    return torch.cat(scaled, 1)
+def parts_of(known: SampledField, of: SampledField, covariates: Tensor | None) -> list[Tensor]:
+    """Entries of the scan, means and maxima as they are normalised in the fit to the known fields, and covariates."""
+    features = torch.cat([known.means, known.maxima], 1)
+    spread, found = features.std(0, correction=0), torch.cat([of.means, of.maxima], 1)
+    others = torch.zeros(len(found), 0).double() if covariates is None else covariates
+    return [of.scan.to_dense().flatten(1), found / spread.where(spread > 0, 1.0), others]
 
 
 @pytest.mark.parametrize("kind", SHAPES)
 @pytest.mark.parametrize("covariates", [0, 2])
-def test_it_is_ridge_regression_on_all_that_is_known(kind: str, covariates: int) -> None:
+def test_it_is_the_mean_of_ridge_regressions_on_all_that_is_known(
+    kind: str, covariates: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few_candidates(monkeypatch)
     known, new = fields(14, kind), fields(3, kind)
     others = torch.randn(17, covariates, dtype=torch.float64) if covariates else None
     told = [known.scan.to_dense().flatten(1)[:, 0], known.means[:, 0], known.maxima[:, 1] / 9]
     told += [] if others is None else [2 * others[:14, 1]]
     target = torch.stack(told, 1).sum(1, keepdim=True) + 0.1 * torch.randn(14, 2, dtype=torch.float64)
-    readout = RidgeReadout(2, covariates, 2, known.scan.shape, rank=50)
-    readout.fit(known, target, None if others is None else others[:14])
-    assert (readout.weights[: 3 if covariates else 2] > 0).all(), "every kernel takes part in the comparison"
-    torch.testing.assert_close(readout.weights.sum(), torch.tensor(1.0).double())
     seen, unseen = (None, None) if others is None else others.split([14, 3])
-    features = dense_features(known, seen, readout.weights)
-    weights, constant = ridge(features, target, float(readout.penalty))
-    torch.testing.assert_close(readout(known, seen), features @ weights + constant, rtol=1e-6, atol=1e-8)
-    scale = features.std(0) / raw_features(known, seen).std(0)
-    expected = (raw_features(new, unseen) * scale) @ weights + constant
-    torch.testing.assert_close(readout(new, unseen), expected, rtol=1e-6, atol=1e-8)
+    readout = RidgeReadout(2, covariates, 2, known.scan.shape, rank=50)
+    left_out = readout.fit(known, target, seen)
+    expected = Averaged(parts_of(known, known, seen), target, torch.arange(14))
+    torch.testing.assert_close(left_out, expected.left_out, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(readout(new, unseen), expected.predict(parts_of(known, new, unseen)), rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(readout.weights, expected.weights)
+    torch.testing.assert_close(readout.penalty, expected.penalty)
 
 
-@pytest.mark.parametrize("visits", [1, 2])
-def test_penalty_and_weights_are_those_of_the_smallest_error_without_a_scan(visits: int) -> None:
-    known, rows = fields(11, "one mode"), torch.arange(11 * visits) % 11
+def test_rows_of_a_scan_are_left_out_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    few_candidates(monkeypatch)
+    known, rows = fields(11, "one mode"), torch.arange(22) % 11
     signal = known.scan.inner(scans(1, "one mode")) + 2 * known.means[:, :1]
-    target = signal[rows] + torch.randn(11 * visits, 1, dtype=torch.float64)
-    readout = RidgeReadout(1, 0, 2, known.scan.shape)
-    predicted = readout.fit(known, target, rows=rows)
-
-    def left_out(penalty: float, weights: Tensor) -> Tensor:
-        unit, predictions = dense_features(known, None, weights)[rows], torch.zeros_like(target)
-        for one in range(11):
-            rest = rows != one
-            slopes, constant = ridge(unit[rest], target[rest], penalty)
-            predictions[~rest] = unit[~rest] @ slopes + constant
-        return predictions
-
-    penalty, weights = float(readout.penalty), readout.weights
-    torch.testing.assert_close(predicted, left_out(penalty, weights))
-    assert 1e-4 < penalty < 1e2, "the smallest error lies within the range that is searched"
-    error = (predicted - target).square().sum()
-    others = [(penalty * factor, weights) for factor in (10**-0.25, 10**0.25)]
-    others += [(penalty, torch.tensor([share, 1 - share, 0.0])) for share in (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)]
-    assert all(error <= (left_out(*each) - target).square().sum() + 1e-9 for each in others)
+    target = signal[rows] + torch.randn(22, 1, dtype=torch.float64)
+    left_out = RidgeReadout(1, 0, 2, known.scan.shape).fit(known, target, rows=rows)
+    parts = [part[rows] for part in parts_of(known, known, None)]
+    torch.testing.assert_close(left_out, Averaged(parts, target, rows).left_out, rtol=1e-6, atol=1e-8)
 
 
-def test_rows_share_scans_and_what_does_not_help_has_no_weight() -> None:
+def test_rows_share_scans_and_what_does_not_help_has_hardly_any_weight() -> None:
     covariates = torch.randn(60, 1, dtype=torch.float64)
     rows = torch.arange(60) % 20
     readout = RidgeReadout(1, 1, 2, [12])
     known = fields(20, "one mode")
     readout.fit(known, 3 * covariates + 1, covariates, rows)
-    assert readout.weights.tolist() == [0, 0, 1]
+    torch.testing.assert_close(readout.weights, torch.tensor([0.0, 0.0, 1.0]).double(), rtol=0, atol=0.01)
     torch.testing.assert_close(readout(known, covariates, rows), 3 * covariates + 1, rtol=1e-3, atol=1e-3)
     assert "weights 0.00 of the scan, 0.00 of means and maxima, 1.00 of covariates" in readout.summary
     readout.fit(known, known.maxima[:, :1] - 2 * known.means[:, 1:])
-    assert readout.weights.tolist() == [0, 1, 0]
+    torch.testing.assert_close(readout.weights, torch.tensor([0.0, 1.0, 0.0]).double(), rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
