@@ -47,7 +47,8 @@ def finite_patches(volume: Volume, points: Tensor, size: int | Sequence[int], st
         good,
         lambda: ValueError(
             f"{volume.key or 'a volume'} has voxels that are NaN or infinite in the patch around "
-            f"{points[~good.to(points.device)][0].tolist()} of {tuple(volume.shape[1:])}: correct the scan, its affine or its transforms"
+            f"{points[~good.to(points.device)][0].tolist()} of {tuple(volume.shape[1:])}: correct the scan, its affine or its "
+            "transforms"
         ),
     )
     return patches

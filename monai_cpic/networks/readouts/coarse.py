@@ -25,9 +25,9 @@ class CoarseReadout(ScoreReadout):
 
     With a penalty, it is regression on the principal components of the coarse scans, of which the small ones are shrunk the most
     (:func:`~monai_cpic.networks.coarse_scan`).  Where broad patterns decide and patients are few, this is as good as what an
-    encoder learns, and it errs elsewhere.  All channels count the same, whatever their units, and in each the cells of the grid as
-    much as the parts of the volume; so do the numbers of the summary (:func:`~monai_cpic.networks.scan_summary`).  Penalties and
-    weights of coarse scan, summary and covariates are averaged
+    encoder learns, and it errs elsewhere.  All channels count the same, whatever their units, and in each of them the cells of
+    the grid as much as the parts of the volume; so do the numbers of the summary (:func:`~monai_cpic.networks.scan_summary`).
+    Penalties and weights of coarse scan, summary and covariates are averaged
     (:func:`~monai_cpic.networks.readouts.kernel_ridge.averaged_fit`).
 
     Args:

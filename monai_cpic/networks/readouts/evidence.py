@@ -17,8 +17,8 @@ def log_evidence(errors: Tensor, patients: int, observations: float) -> Tensor:
         observations: that each of them counts for; less than 1, because models have been chosen or trained on the same patients.
 
     Example:
-        >>> log_evidence(torch.tensor([1.0, 2.0, float("nan")]), patients=40, observations=0.5).softmax(0)
-        tensor([0.9990, 0.0010, 0.0000])
+        >>> log_evidence(torch.tensor([1.0, 1.1, float("nan")]), patients=40, observations=0.5).softmax(0)
+        tensor([0.7217, 0.2783, 0.0000])
     """
     errors = errors.nan_to_num(nan=torch.inf, posinf=torch.inf).clamp(min=torch.finfo(errors.dtype).tiny)
     return -observations * patients / 2 * errors.log()

@@ -14,7 +14,7 @@ from monai_cpic.networks import CoarseReadout, CPICNet, RandomCells, SampledFiel
 from monai_cpic.testing import ReadoutTestCase
 from monai_cpic.testing.sampled_fields import random_fields
 
-GRID = (4, 4, 2)  # 32 cells of each channel, and a summary of 10 numbers of each and 3 extents
+GRID = (4, 4, 1)  # 16 cells and 16 parts of each channel, and a summary of 10 numbers of each and 3 extents
 
 
 def fields(count: int, summary: bool = True, seed: int = 0, channels: int = 1) -> SampledField:
@@ -39,7 +39,7 @@ class TestCoarse(ReadoutTestCase):
 def parts_of(known: SampledField, of: SampledField, covariates: Tensor, channels: int) -> list[Tensor]:
     """The coarse scan, the summary and the covariates, with columns that are scaled as in the fit to the known fields."""
     assert known.coarse is not None and of.coarse is not None
-    sizes = (*[32] * channels, known.coarse.shape[1] - 32 * channels)
+    sizes = (*[16] * 2 * channels, known.coarse.shape[1] - 32 * channels)
     *seen, summary = known.coarse.split(sizes, 1)
     *scan, numbers = of.coarse.split(sizes, 1)
     scan = [each / (part - part.mean(0)).square().sum(1).mean().sqrt() for each, part in zip(scan, seen, strict=True)]
