@@ -17,9 +17,7 @@ from monai_cpic.networks.scan_summary import scan_summary, summary_size
 __all__ = ["coarse_scan", "coarse_size"]
 
 VALUES = 2**14  # of a channel, at most
-TILE = (
-    4  # blocks along each axis that are read together; a larger tile of a huge store may touch more chunks than its cache holds
-)
+TILE = 4  # blocks along each axis that are read together: more of a huge store may touch more chunks than its cache holds
 PRECISION = torch.float64
 
 

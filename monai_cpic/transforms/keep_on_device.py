@@ -20,7 +20,7 @@ __all__ = ["KeepOnDeviced"]
 
 logger = logging.getLogger(__name__)
 
-MEANS = 0.8  # bytes per voxel of means over blocks: float32, of 4 × 4 × 1 voxels or more, and once of 2 × 2 × 2
+MEANS = 1.3  # bytes per voxel of means over blocks: float32, once of 2 × 2 × 1 voxels or more, else of 4 × 4 × 1 or more
 
 
 class KeepOnDeviced(MapTransform, RandomizableTrait):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from monai_cpic.networks.coarse_scan import coarse_size
-from monai_cpic.networks.readouts.kernel_ridge import averaged_fit, check_finite, members_of, unit_kernel
+from monai_cpic.networks.readouts.kernel_ridge import ROUNDING, averaged_fit, check_finite, members_of, unit_kernel
 from monai_cpic.networks.readouts.score import ScoreReadout, places_of, with_covariates
 from monai_cpic.networks.sampled_field import SampledField
 from monai_cpic.networks.scan_summary import summary_size
@@ -17,7 +17,6 @@ from monai_cpic.networks.scan_summary import summary_size
 __all__ = ["CoarseReadout"]
 
 PRECISION = torch.float64
-ROUNDING = 1e-10  # share of its square by which a constant may vary; rounding is not to be enlarged
 
 
 class CoarseReadout(ScoreReadout):
@@ -38,7 +37,7 @@ class CoarseReadout(ScoreReadout):
 
     Attributes:
         weights: mean weights of the coarse scan, of its summary, and of covariates, in the last fit; their sum is 1.
-        penalty: the mean penalty of the last fit, relative to the mean eigenvalue of the kernel.
+        penalty: the geometric mean of the penalties of the last fit, relative to the mean eigenvalue of the kernel.
 
     Example:
         >>> from monai_cpic.networks import SampledField

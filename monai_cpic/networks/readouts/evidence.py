@@ -14,7 +14,8 @@ def log_evidence(errors: Tensor, patients: int, observations: float) -> Tensor:
     Args:
         errors: mean squared errors, any shape; a model with NaN is impossible.
         patients: who were left out.
-        observations: that each of them counts for; less than 1, because models have been chosen or trained on the same patients.
+        observations: that each of them counts for; less than 1, because all models are judged by the same patients, or trained on
+            them.
 
     Example:
         >>> log_evidence(torch.tensor([1.0, 1.1, float("nan")]), patients=40, observations=0.5).softmax(0)

@@ -15,6 +15,7 @@ from monai_cpic.networks.readouts.evidence import log_evidence
 
 __all__ = [
     "PENALTIES",
+    "ROUNDING",
     "SHARES",
     "KernelFit",
     "averaged_fit",
@@ -28,6 +29,7 @@ __all__ = [
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)  # weights of a kernel against another
 PENALTIES = [10.0 ** (k / 4) for k in range(-20, 13)]  # relative to the mean eigenvalue of the kernel
 EVIDENCE = 0.5  # of an observation, that a patient counts for
+ROUNDING = 1e-10  # share of their mean square by which constants may vary; rounding is not to be enlarged
 
 
 def centred(kernel: Tensor) -> Tensor:
@@ -47,11 +49,17 @@ def check_finite(name: str, rows: Tensor) -> None:
         raise ValueError(f"{bad} of {len(rows)} rows have no finite {name}: leave them out")
 
 
-def unit_kernel(kernel: Tensor) -> tuple[Tensor, Tensor]:
-    """The kernel divided by its mean eigenvalue, and that eigenvalue (1 for a kernel of zeros)."""
+def unit_kernel(kernel: Tensor, size: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
+    """The kernel divided by its mean eigenvalue, and that eigenvalue; zeros and 1 for a kernel that is zero but for rounding.
+
+    Args:
+        kernel: centred.
+        size: the mean square of the vectors before they were centred, by which rounding is known; 0 if there is none.
+    """
     unit = kernel.diagonal().mean()
-    unit = torch.where(unit > 0, unit, 1.0)
-    return kernel / unit, unit
+    real = unit > ROUNDING * size
+    unit = torch.where(real, unit, 1.0)
+    return torch.where(real, kernel / unit, 0.0), unit
 
 
 def members_of(groups: Tensor) -> Tensor:
@@ -114,8 +122,8 @@ class KernelFit:
 def averaged_fit(kernels: tuple[Tensor, Tensor, Tensor], target: Tensor, members: Tensor) -> KernelFit:
     """The mean of regressions with all weights and penalties, by how plausible errors of rows that are left out make each.
 
-    If patients are few, the regression with the smallest error has it by chance: more than a thousand are tried, and some fit
-    even the patients who are left out.  Means by the evidence of patients left out: S. Geisser and W. F. Eddy, JASA 74, 1979;
+    If patients are few, the regression with the smallest error has it by chance: up to 1 419 are tried, and some fit even the
+    patients who are left out.  Means by the evidence of patients left out: S. Geisser and W. F. Eddy, JASA 74, 1979;
     Y. Yao et al., Bayesian Analysis 13(3), 2018.
 
     Args:
@@ -127,15 +135,14 @@ def averaged_fit(kernels: tuple[Tensor, Tensor, Tensor], target: Tensor, members
     weights = kernels[0].new_tensor(_weights_of_three(*(bool(kernel.any()) for kernel in kernels[1:])))
     sums = (sum(weight * kernel for weight, kernel in zip(row, kernels, strict=True)) for row in weights)
     fits = [left_out_errors(kernel, target - target.mean(0), members) for kernel in sums]
-    residuals, duals = (torch.stack(parts) for parts in zip(*fits, strict=True))  # [weights, penalties, R, O]
-    shares = log_evidence(residuals.square().mean((2, 3)).flatten(), len(members), EVIDENCE).softmax(0).view(len(weights), -1)
-    each = torch.einsum("wp,wpro->wro", shares, duals)
-    return KernelFit(
-        weights=shares.sum(1) @ weights,
-        penalty=(shares.sum(0) @ shares.new_tensor(PENALTIES).log()).exp(),
-        duals=(weights.mT @ each.flatten(1)).unflatten(1, target.shape),
-        left_out=target - torch.einsum("wp,wpro->ro", shares, residuals),
-    )
+    errors = torch.stack([residuals.square().mean((1, 2)) for residuals, _ in fits])  # of weights and penalties
+    shares = log_evidence(errors.flatten(), len(members), EVIDENCE).softmax(0).view_as(errors)
+    left_out, duals = target.clone(), torch.zeros(len(kernels), *target.shape).to(target)
+    for (residuals, each), share, row in zip(fits, shares, weights, strict=True):
+        left_out -= torch.tensordot(share, residuals.nan_to_num(), 1)  # the share of a regression with NaN is 0
+        duals += row[:, None, None] * torch.tensordot(share, each.nan_to_num(), 1)
+    penalty = (shares.sum(0) @ shares.new_tensor(PENALTIES).log()).exp()
+    return KernelFit(shares.sum(1) @ weights, penalty, duals, left_out)
 
 
 def _weights_of_three(second: bool, third: bool) -> list[tuple[float, float, float]]:

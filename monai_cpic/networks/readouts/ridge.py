@@ -40,7 +40,7 @@ class RidgeReadout(ScoreReadout):
 
     Attributes:
         weights: mean weights of the scan, of means and maxima, and of covariates, in the last fit; their sum is 1.
-        penalty: the mean penalty of the last fit, relative to the mean eigenvalue of the kernel.
+        penalty: the geometric mean of the penalties of the last fit, relative to the mean eigenvalue of the kernel.
 
     Example:
         >>> from monai_cpic.networks import SampledField
@@ -108,9 +108,9 @@ class RidgeReadout(ScoreReadout):
         for name, each in (("scan", similarities), ("means and maxima", features), ("covariates", others)):
             check_finite(name, each)
         kernels, units = zip(
-            unit_kernel(centred(similarities)),
-            unit_kernel(centred(features @ features.mT)),
-            unit_kernel(centred(others @ others.mT)),
+            unit_kernel(centred(similarities), similarities.diagonal().mean()),
+            unit_kernel(centred(features @ features.mT), 1.0),
+            unit_kernel(centred(others @ others.mT), others.square().sum(1).mean()),
             strict=True,
         )
         found = averaged_fit(kernels, target, members_of(groups))

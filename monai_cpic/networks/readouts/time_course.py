@@ -14,6 +14,7 @@ from torch import Tensor
 from monai_cpic.networks.readouts.base import Readout
 from monai_cpic.networks.readouts.kernel_ridge import (
     PENALTIES,
+    ROUNDING,
     SHARES,
     centred,
     check_finite,
@@ -129,7 +130,8 @@ class TimeCourseReadout(Readout):
         rates = self._rates(field[seen], target[chosen, -1:], groups[chosen])[first]
         change = target[:, 0]
         raw = self._products(known, rates)
-        self.scale.copy_(raw.std(0, correction=0).where(raw.std(0, correction=0) > 0, 1.0))
+        variance = raw.var(0, correction=0)
+        self.scale.copy_(variance.sqrt().where(variance > ROUNDING * raw.square().mean(0), 1.0))
         features = raw / self.scale
         best, members = torch.inf, members_of(groups)
         parts = (features[:, [0, -1]], features[:, :-1])  # time with rate, time with covariates

@@ -93,12 +93,24 @@ def test_rows_share_scans_and_what_does_not_help_has_hardly_any_weight() -> None
     assert readout.weights[1] > 0.9
 
 
-@pytest.mark.parametrize("value", [0.0, 1.0])
-def test_scans_that_are_all_the_same_give_the_mean(value: float) -> None:
-    known, target = sampled(TensorTrain([torch.full((5, 1, 12, 1), value).double()])), torch.rand(5, 1).double()
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.1, -1.23])
+@pytest.mark.parametrize("count", [5, 23, 97])
+def test_scans_that_are_all_the_same_give_the_mean(value: float, count: int) -> None:
+    known, target = sampled(TensorTrain([torch.full((count, 1, 12, 1), value).double()])), torch.rand(count, 1).double()
     readout = RidgeReadout(1, 0, 1, [12])
     readout.fit(known, target)
-    torch.testing.assert_close(readout(known), target.mean(0).expand(5, 1))
+    torch.testing.assert_close(readout(known), target.mean(0).expand(count, 1))
+
+
+@pytest.mark.parametrize("count", [70, 86, 94, 103, 118])
+def test_a_constant_covariate_has_no_weight(count: int) -> None:
+    known, target = fields(count, "one mode"), torch.rand(count, 1).double()
+    predicted = []
+    for constant, other in ((0.0, 0.0), (0.1, 5.0)):
+        readout = RidgeReadout(1, 1, 2, [12])
+        readout.fit(known, target, torch.full((count, 1), constant).double())
+        predicted.append(readout(known, torch.full((count, 1), other).double()))
+    torch.testing.assert_close(predicted[1], predicted[0])
 
 
 def test_fewer_than_three_patients_are_refused() -> None:
