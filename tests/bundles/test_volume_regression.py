@@ -93,7 +93,7 @@ class TestTable(FoldsTestCase):
 
         Three scans stay on the device; the evaluation reads them from disk.
         """
-        tuned: dict[str, Any] = {"tuning": 0.25, "patience": 1, "tensorboard": True, "scans_on_device": 1e-4}
+        tuned: dict[str, Any] = {"tuning": 0.25, "patience": 1, "tensorboard": True, "scans_on_device": 1.5e-4}
         given: dict[str, Any] = {"dataset_dir": cohort, "max_epochs": 2, "val_interval": 1}
         self.bundle("train", output_dir=tmp_path / "whole", **given, **tuned)
         assert "3 scans are on cpu; the others do not fit" in "".join(capfd.readouterr())
