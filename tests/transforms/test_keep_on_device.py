@@ -13,7 +13,7 @@ from monai.transforms import Compose, Flipd, MapTransform, Spacingd
 from monai_cpic.data import sources
 from monai_cpic.transforms import FreezeLazyVolumed, KeepOnDeviced, LoadLazyVolumed
 
-BYTES = 8**3 * (2 + 0.3)  # of a scan with its means
+BYTES = 8**3 * (2 + 1.3)  # of a scan with its means
 
 
 @pytest.mark.parametrize("fit", [0, 1, 2])

@@ -27,7 +27,8 @@ class CoarseReadout(ScoreReadout):
     encoder learns, and it errs elsewhere.  All channels count the same, whatever their units, and in each of them the cells of
     the grid as much as the parts of the volume; so do the numbers of the summary (:func:`~monai_cpic.networks.scan_summary`).
     Penalties and weights of coarse scan, summary and covariates are averaged
-    (:func:`~monai_cpic.networks.readouts.kernel_ridge.averaged_fit`).
+    (:func:`~monai_cpic.networks.readouts.kernel_ridge.averaged_fit`).  A number of the summary beyond those of the fit counts as
+    the nearest of them: a scan of another kind is not extrapolated to.
 
     Args:
         out_channels: number of targets.
@@ -55,6 +56,8 @@ class CoarseReadout(ScoreReadout):
     reads_coarse = True
     slope: Tensor
     constant: Tensor
+    lowest: Tensor
+    highest: Tensor
     weights: Tensor
     penalty: Tensor
 
@@ -67,6 +70,8 @@ class CoarseReadout(ScoreReadout):
         self.sizes = (*[(size - summary) // groups] * groups, summary, covariates)
         self.register_buffer("slope", torch.zeros(size + covariates, out_channels, dtype=PRECISION))
         self.register_buffer("constant", torch.zeros(out_channels, dtype=PRECISION))
+        self.register_buffer("lowest", torch.zeros(summary, dtype=PRECISION))
+        self.register_buffer("highest", torch.zeros(summary, dtype=PRECISION))
         self.register_buffer("weights", torch.tensor([1.0, 0.0, 0.0], dtype=PRECISION))
         self.register_buffer("penalty", torch.tensor(0.0, dtype=PRECISION))
 
@@ -79,7 +84,10 @@ class CoarseReadout(ScoreReadout):
         )
 
     def forward(self, field: SampledField, covariates: Tensor | None = None, rows: Tensor | None = None) -> Tensor:
-        return self._known(field, covariates, rows) @ self.slope + self.constant
+        known = self._known(field, covariates, rows)
+        summary = known.split(self.sizes, 1)[-2]
+        beyond = summary - summary.clamp(self.lowest, self.highest)
+        return known @ self.slope - beyond @ self.slope.split(self.sizes)[-2] + self.constant
 
     @torch.no_grad()
     def fit(
@@ -102,6 +110,8 @@ class CoarseReadout(ScoreReadout):
         channels = len(parts) - 2
         for name, part in zip((*["coarse scan"] * channels, "summary", "covariates"), parts, strict=True):
             check_finite(name, part)
+        self.lowest.copy_(parts[channels].amin(0))
+        self.highest.copy_(parts[channels].amax(0))
         spread = _spread(parts[channels])
         deviations = [_deviations(part) for part in (*parts[:channels], parts[channels] / spread, parts[-1])]
         units, divisors = zip(*(unit_kernel(part @ part.mT) for part in deviations), strict=True)

@@ -137,7 +137,7 @@ def averaged_fit(kernels: tuple[Tensor, Tensor, Tensor], target: Tensor, members
     fits = [left_out_errors(kernel, target - target.mean(0), members) for kernel in sums]
     errors = torch.stack([residuals.square().mean((1, 2)) for residuals, _ in fits])  # of weights and penalties
     shares = log_evidence(errors.flatten(), len(members), EVIDENCE).softmax(0).view_as(errors)
-    left_out, duals = target.clone(), torch.zeros(len(kernels), *target.shape).to(target)
+    left_out, duals = target.clone(), target.new_zeros(len(kernels), *target.shape)
     for (residuals, each), share, row in zip(fits, shares, weights, strict=True):
         left_out -= torch.tensordot(share, residuals.nan_to_num(), 1)  # the share of a regression with NaN is 0
         duals += row[:, None, None] * torch.tensordot(share, each.nan_to_num(), 1)

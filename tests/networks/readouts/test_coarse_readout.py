@@ -44,6 +44,7 @@ def parts_of(known: SampledField, of: SampledField, covariates: Tensor, channels
     *scan, numbers = of.coarse.split(sizes, 1)
     scan = [each / (part - part.mean(0)).square().sum(1).mean().sqrt() for each, part in zip(scan, seen, strict=True)]
     spread = summary.std(0, correction=0)
+    numbers = numbers.clamp(summary.amin(0), summary.amax(0))  # nothing beyond the fit
     return [torch.cat(scan, 1), numbers / spread.where(spread > 0, 1.0), covariates]
 
 
@@ -163,3 +164,13 @@ def test_a_network_reads_the_whole_scan_for_it() -> None:
         predicted = network(scans)
         torch.testing.assert_close(network(scans[2:3]), predicted[2:3])
     assert torch.corrcoef(torch.stack([predicted[:, 0], targets[:, 0]]))[0, 1] > 0.95
+
+
+def test_a_summary_beyond_those_of_the_fit_is_not_extrapolated_to() -> None:
+    known, new = fields(14), fields(3, seed=1)
+    assert known.coarse is not None and new.coarse is not None
+    readout = CoarseReadout(1, 0, GRID)
+    readout.fit(known, known.coarse[:, 40:41])
+    highest, far = new.coarse.clone(), new.coarse.clone()
+    highest[:, 40], far[:, 40] = known.coarse[:, 40].max(), 1e9
+    torch.testing.assert_close(readout(replace(new, coarse=far)), readout(replace(new, coarse=highest)), rtol=1e-4, atol=1e-4)
