@@ -106,22 +106,25 @@ class CoarseReadout(ScoreReadout):
         """
         target = target.to(self.constant)
         places, groups = places_of(field, rows, patients, target, self.fewest)
-        parts = self._known(field, covariates, places).split(self.sizes, 1)
-        channels = len(parts) - 2
-        for name, part in zip((*["coarse scan"] * channels, "summary", "covariates"), parts, strict=True):
+        *scan, summary, others = self._known(field, covariates, places).split(self.sizes, 1)
+        for name, part in (*(("coarse scan", part) for part in scan), ("summary", summary), ("covariates", others)):
             check_finite(name, part)
-        self.lowest.copy_(parts[channels].amin(0))
-        self.highest.copy_(parts[channels].amax(0))
-        spread = _spread(parts[channels])
-        deviations = [_deviations(part) for part in (*parts[:channels], parts[channels] / spread, parts[-1])]
-        units, divisors = zip(*(unit_kernel(part @ part.mT) for part in deviations), strict=True)
-        scan, whole = unit_kernel(torch.stack(units[:channels]).sum(0))
-        found = averaged_fit((scan, *units[channels:]), target, members_of(groups))
+        self.lowest.copy_(summary.amin(0))
+        self.highest.copy_(summary.amax(0))
+        spread = _spread(summary)
+        parts = (*scan, summary / spread, others)
+        deviations = [part - part.mean(0) for part in parts]
+        kernels, units = zip(
+            *(unit_kernel(each @ each.mT, part.square().sum(1).mean()) for each, part in zip(deviations, parts, strict=True)),
+            strict=True,
+        )
+        kernel, unit = unit_kernel(torch.stack(kernels[:-2]).sum(0))
+        found = averaged_fit((kernel, *kernels[-2:]), target, members_of(groups))
         self.weights.copy_(found.weights)
         self.penalty.copy_(found.penalty)
-        duals = (*[found.duals[0] / whole] * channels, *found.duals[1:])
-        slopes = [part.mT @ dual / unit for part, dual, unit in zip(deviations, duals, divisors, strict=True)]
-        slopes[channels] /= spread[:, None]
+        duals = (*[found.duals[0] / unit] * len(scan), *found.duals[1:])
+        slopes = [each.mT @ dual / size for each, dual, size in zip(deviations, duals, units, strict=True)]
+        slopes[-2] /= spread[:, None]
         self.slope.copy_(torch.cat(slopes))
         self.constant.zero_()
         self.constant.copy_((target - self(field, covariates, places)).mean(0))
@@ -133,12 +136,6 @@ class CoarseReadout(ScoreReadout):
         if field.coarse is None:
             raise ValueError("this readout needs the coarse scan: set SampledField.coarse, see coarse_scan")
         return with_covariates(field.coarse.to(self.slope), covariates, rows, self.sizes[-1])
-
-
-def _deviations(part: Tensor) -> Tensor:
-    """Deviations of columns ``[R, P]`` from their means; zeros if they are no more than rounding."""
-    deviations = part - part.mean(0)
-    return deviations.where(deviations.square().sum() > ROUNDING * part.square().sum(), 0.0)
 
 
 def _spread(part: Tensor) -> Tensor:
